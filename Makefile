@@ -1,0 +1,51 @@
+# mlbench: every target creates the environment when it is missing.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+UV     := $(shell command -v uv 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint format benchmark reproduce clean
+
+help:  ## Show these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+ifeq ($(UV),)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
+else
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python --editable '.[all]'
+endif
+	touch $@
+
+install: $(STAMP)  ## Create .venv with mlbench and all its extras
+
+demo: $(STAMP)  ## Four lifelong methods on permuted digits, three seeds each: a table and a picture
+	$(BIN)/mlbench -m experiment=demo lifelong=finetune,ewc,gem,joint seed=0,1,2
+
+test: $(STAMP)  ## The test suite (tests of real data run when $$MLBENCH_DATA has it)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(STAMP)  ## The test suite with the slow tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff: check and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## Let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(STAMP)  ## Speed against a bare PyTorch loop, one thread (needs MNIST and a quiet machine)
+	$(BIN)/python scripts/benchmark.py
+
+reproduce: $(STAMP)  ## The README's tables of results (needs MNIST and CIFAR-100; about 25 minutes)
+	$(BIN)/python scripts/reproduce.py
+
+clean:  ## Remove the environment and what tools left behind; outputs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,157 @@
+"""A config node (`_target_` and its fields) becomes a checked object.
+
+The class that `_target_` names is the schema: its signature gives the names, types and allowed words of the
+fields, its `__post_init__` (or `__init__`) their ranges. Nothing here imports torch.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import sys
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mlbench.errors import SettingError, UserError, nearest
+
+PACKAGES = ("mlbench", "torch", "torchvision", "captum")
+T = TypeVar("T")
+
+
+def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Path, ...] = (), **given: object) -> T:
+    """Make the object that `node` describes.
+
+    `expected` is the class it must descend from; `path` the node's place in the config, for messages; `given`
+    are arguments the config does not hold (a model's input shape). Fields that are nodes themselves are built first.
+    Raises UserError for a target that is not allowed or not of the expected kind, and for unknown or bad fields.
+    """
+    target = node.get("_target_")
+    if not target:
+        raise UserError(f"{path}: the field _target_ is missing; it names the class to build")
+    cls = locate(target, expected, path, config_dirs)
+    fields = {name: node._get_node(name) for name in node if name != "_target_"}
+    hints = field_types(cls, exclude=set(given))
+    parts = {}
+    for name, child in list(fields.items()):
+        if isinstance(child, DictConfig) and not child._is_none() and "_target_" in child:
+            hint = hints.pop(name, object)
+            kind = hint if inspect.isclass(hint) else object
+            parts[name] = build(child, kind, f"{path}.{name}", config_dirs)
+            del fields[name]
+    values = checked(fields, hints, path)
+    try:
+        return cls(**given, **parts, **values)
+    except SettingError as error:
+        raise UserError(f"{path}.{error}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} ({cls.__name__}): {error}") from error
+
+
+def settings(node: DictConfig, cls: type[T], path: str) -> T:
+    """Make the dataclass of settings `cls` from a node that has no `_target_`. Raises UserError like `build`."""
+    fields = {name: node._get_node(name) for name in node}
+    try:
+        return cls(**checked(fields, field_types(cls, exclude=set()), path))
+    except SettingError as error:
+        raise UserError(f"{path}.{error}" if path else str(error)) from error
+
+
+def locate(target: str, expected: type, path: str, config_dirs: tuple[Path, ...]) -> type:
+    """The class called `target`: from an allowed package, or from a module beside the user's own config."""
+    module_name, _, name = str(target).rpartition(".")
+    package = module_name.partition(".")[0]
+    own = any((folder / package).is_dir() or (folder / f"{package}.py").is_file() for folder in config_dirs)
+    if not module_name or (package not in PACKAGES and not own):
+        allowed = ", ".join(PACKAGES)
+        raise UserError(
+            f"{path}._target_={target}: only classes of {allowed} and of modules beside --config-dir are built"
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except ModuleNotFoundError as error:
+        raise UserError(missing_module(error, path, target)) from error
+    except AttributeError as error:
+        options = [key for key, value in vars(sys.modules[module_name]).items() if inspect.isclass(value)]
+        raise UserError(f"{path}._target_={target}: no such class in {module_name}{nearest(name, options)}") from error
+    if not (inspect.isclass(found) and issubclass(found, expected)):
+        raise UserError(f"{path}._target_={target}: not a {expected.__module__}.{expected.__name__}")
+    return found
+
+
+def missing_module(error: ModuleNotFoundError, path: str, target: str) -> str:
+    """One line for a module that is not there: a spelling mistake, or an extra that is not installed."""
+    if error.name and target.startswith(error.name.partition(".")[0]):
+        return f"{path}._target_={target}: no module {error.name}"
+    return f"{path}: needs the package {error.name}, which is not installed; pip install 'mlbench[all]' brings it"
+
+
+def field_types(cls: type, exclude: set[str]) -> dict[str, Any]:
+    """Name -> type of what `cls` takes, without the arguments in `exclude`."""
+    parameters = inspect.signature(cls).parameters
+    hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__init__)
+    return {name: hints.get(name, Any) for name in parameters if name not in exclude}
+
+
+def checked(fields: dict[str, Any], hints: dict[str, Any], path: str) -> dict[str, Any]:
+    """The plain values of `fields`, converted to the types in `hints`; UserError for a name or type that is wrong."""
+    prefix = f"{path}." if path else ""
+    for name in fields:
+        if name not in hints:
+            allowed = ", ".join(sorted(hints)) or "none"
+            raise UserError(f"{prefix}{name}: no such setting{nearest(name, hints)}\nallowed here: {allowed}")
+    schema = dataclasses.make_dataclass(
+        "Schema", [(name, plain_type(hints[name]), dataclasses.field(default="???")) for name in fields]
+    )
+    merged = OmegaConf.structured(schema)
+    for name, node in fields.items():
+        value = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node._value()
+        if isinstance(value, str) and "${" in value:
+            value = node._get_parent()[name]
+        if value == "???":
+            raise UserError(f"{prefix}{name} has no value yet; give one, as in {prefix}{name}=...")
+        try:
+            merged[name] = value
+        except OmegaConfBaseException as error:
+            raise UserError(f"{prefix}{name}={value}: must be {words(hints[name])}") from error
+        if (allowed := choices(hints[name])) and value not in allowed:
+            hint = nearest(str(value), [str(option) for option in allowed])
+            raise UserError(f"{prefix}{name}={value}: allowed is {words(hints[name])}{hint}")
+    return {
+        name: OmegaConf.to_object(merged[name]) if OmegaConf.is_config(merged[name]) else merged[name]
+        for name in fields
+    }
+
+
+def choices(hint: object) -> tuple:
+    """The allowed words of a Literal, empty for other types."""
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def plain_type(hint: object) -> Any:
+    """The type OmegaConf can hold: a Literal becomes the type of its words, an unsupported one Any."""
+    if options := choices(hint):
+        return type(options[0])
+    try:
+        OmegaConf.structured(dataclasses.make_dataclass("Probe", [("field", hint, dataclasses.field(default="???"))]))
+    except OmegaConfBaseException:
+        return Any
+    return hint
+
+
+def words(hint: object) -> str:
+    """A type as a person would say it."""
+    named = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if hint in named:
+        return named[hint]
+    if choices(hint):
+        return "|".join(str(option) for option in choices(hint))
+    options = [option for option in typing.get_args(hint) if option is not type(None)]
+    if typing.get_origin(hint) is list:
+        return f"a list, each {words(options[0])}" if options else "a list"
+    if options:
+        parts = [words(option) for option in options]
+        return " or ".join(parts) + (" or null" if type(None) in typing.get_args(hint) else "")
+    return getattr(hint, "__name__", str(hint))

@@ -1,0 +1,101 @@
+"""Trained networks on disk: how they are written, and how they become modules again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from mlbench.build import build
+from mlbench.data.tasks import Normalise
+from mlbench.errors import UserError
+from mlbench.files import write_whole
+
+SCHEMA = 1
+
+
+@dataclass
+class Trained:
+    """A network and all that is needed to build and use it again."""
+
+    net: nn.Module
+    model: dict[str, Any]  # the config node
+    input_shape: tuple[int, int, int]  # C, H, W
+    outputs: int
+    classes: list[str]
+    scenario: str | None
+    normalise: Normalise
+
+    def packed(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "input_shape": list(self.input_shape),
+            "outputs": self.outputs,
+            "classes": list(self.classes),
+            "scenario": self.scenario,
+            "mean": self.normalise.mean,
+            "std": self.normalise.std,
+            "weights": dict(self.net.state_dict()),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write to `path`, whole or not at all. Raises RunError when that fails."""
+        write_tensors(path, self.packed())
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """`torch.save`, whole or not at all; tensors are copied out of the vectors they are views of."""
+    write_whole(path, lambda stream: torch.save(each_tensor(content, lambda t: t.detach().clone()), stream))
+
+
+def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`value` with every tensor inside nested dicts and lists changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: each_tensor(part, change) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [each_tensor(part, change) for part in value]
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint on the CPU; nothing in it can run code. Raises UserError naming the file."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} does not exist") from None
+    except Exception as error:  # torch.load raises whatever the broken bytes lead it to
+        raise UserError(f"checkpoint {path} cannot be read; it is truncated or not a checkpoint") from error
+    if not isinstance(content, dict) or ("weights" not in content and "network" not in content):
+        raise UserError(f"checkpoint {path} was not written by mlbench")
+    return content
+
+
+def read_network(path: Path) -> dict[str, Any]:
+    """The packed network of a run folder or a checkpoint file. Raises UserError."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        places = [path / "checkpoints" / name for name in ("model.pt", "last.pt")]
+        path = next((place for place in places if place.exists()), places[0])
+    content = read_tensors(path)
+    return content.get("network", content)
+
+
+def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
+    """The trained model of a run folder or checkpoint: a module in eval mode, its preprocessing in front.
+
+    It takes pictures [B, C, H, W] with values 0..255 (uint8 or float) and gives logits [B, outputs]. `config_dir` is
+    the folder of the user's own modules, where the model came from one. Raises UserError for what cannot be read.
+    """
+    packed = read_network(Path(path))
+    node = OmegaConf.create(packed["model"])
+    given = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
+    net = build(node, nn.Module, "model", (Path(config_dir),) if config_dir else (), **given)
+    net.load_state_dict(packed["weights"])
+    return nn.Sequential(Normalise(packed["mean"], packed["std"]), net).eval()

@@ -1,0 +1,230 @@
+"""The console script: help, list and data are answered here, without torch; everything else is handed to run.py."""
+
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+
+from mlbench import __version__
+from mlbench.errors import RunError, UserError, nearest
+
+HELP = """\
+mlbench: lifelong learning, network compression and interpretability, one command each
+
+  mlbench                                        train the default model on digits
+  mlbench lifelong=gem data=split_cifar          one dataset, one model, one technique
+  mlbench experiment=gem_permuted_mnist lifelong=ewc seed=1
+  mlbench -m lifelong=finetune,ewc,gem seed=0,1,2   every combination, then a table with error bars
+
+  mlbench list [GROUP]      what there is to choose from: {groups}
+  mlbench data [get NAME]   which data files are there; fetch one
+  mlbench resume=FOLDER     go on with a run that was cut off
+  mlbench --cfg job ...     show the config a command makes, without running it
+  mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well
+  mlbench --hydra-help      more about composing configs
+
+Settings are written name=value. The most used: seed, device=auto|cpu|cuda|cuda:N|mps, threads, precision=fp32|bf16,
+out=outputs, data_dir, checkpoint, keep=last|tasks|all, force, and train.epochs, train.batch_size, train.lr,
+train.optimizer=sgd|adam|adamw, train.momentum, train.weight_decay, train.schedule=constant|linear|cosine.
+
+Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes: 0 done, 1 the run failed,
+2 a mistake in the command or in an input file, 130 interrupted.
+Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
+"""
+SHOWN = ("data", "model", "lifelong", "compress", "explain", "experiment", "train")
+
+
+def main() -> int:
+    """Run the command line in sys.argv; the exit code."""
+    words = sys.argv[1:]
+    full_errors = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        return dispatch(words)
+    except (UserError, RunError) as error:
+        return report(error, full_errors, 2 if isinstance(error, UserError) else 1)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if (message := composition_error(error, words)) is not None:
+            return report(UserError(message), full_errors, 2)
+        traceback.print_exc()
+        return 1
+
+
+def report(error: Exception, full: bool, code: int) -> int:
+    """Print the short message (and where it came from, for HYDRA_FULL_ERROR=1) and give back the exit code."""
+    if full:
+        traceback.print_exc()
+    print(f"mlbench: {error}", file=sys.stderr)
+    return code
+
+
+def dispatch(words: list[str]) -> int:
+    """Answer a word of our own, or run."""
+    match words:
+        case ["-h" | "--help" | "help", *_]:
+            print(HELP.format(groups=", ".join(group for group in SHOWN if entries(group))), end="")
+        case ["--version"]:
+            print(__version__)
+        case ["list"]:
+            for group in SHOWN:
+                show_group(group)
+        case ["list", group]:
+            if group not in SHOWN:
+                raise UserError(f"no group called {group}{nearest(group, SHOWN)}\nthere are: {', '.join(SHOWN)}")
+            show_group(group)
+        case ["data"]:
+            show_data()
+        case ["data", "get", name]:
+            get_data(name)
+        case ["list" | "data", *_]:
+            raise UserError("usage: mlbench list [GROUP] | mlbench data | mlbench data get NAME")
+        case _:
+            return run(words)
+    return 0
+
+
+def run(words: list[str]) -> int:
+    """Hand the command to Hydra; modules beside the user's own config can be imported."""
+    if words and re.fullmatch(r"[a-z_]+", words[0]):
+        raise UserError(
+            f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'help'))}; see mlbench --help"
+        )
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
+    for folder in own_folders(words):
+        sys.path.append(folder)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), folder)))
+    from mlbench.run import main as compose_and_run
+
+    compose_and_run()
+    return 0
+
+
+def own_folders(words: list[str]) -> list[str]:
+    """The absolute folder given by --config-dir or -cd, if any. Raises UserError when it does not exist."""
+    found = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in ("--config-dir", "-cd"):
+            folder = Path(value if equals else following)
+            if not folder.is_dir():
+                raise UserError(f"--config-dir {folder}: no such folder")
+            found.append(str(folder.resolve()))
+    return found
+
+
+def entries(group: str) -> dict[str, str]:
+    """Name -> first comment line of each YAML of a group."""
+    package = Path(__file__).resolve().parent
+    folder = next(p for p in (package / "conf", package.parent / "conf") if (p / "config.yaml").is_file()) / group
+    return {path.stem: first_comment(path) for path in sorted(folder.glob("*.yaml"))}
+
+
+def first_comment(path: Path) -> str:
+    """The first comment of a YAML file that is not a directive."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and not line.startswith("# @package"):
+            return line.lstrip("# ")
+    return ""
+
+
+def show_group(group: str) -> None:
+    """A table of what a group offers; nothing for an empty one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if found := entries(group):
+        table = Table("name", "what it is", title=f"{group}=", title_justify="left", box=None)
+        for name, text in found.items():
+            table.add_row(name, text)
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def data_dir() -> Path:
+    """The default data directory, as in config.yaml."""
+    return Path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench").expanduser()
+
+
+def show_data() -> None:
+    """Which of the sets are in the data directory, and how large they are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mlbench.data.downloads import DOWNLOADS
+
+    folder = data_dir()
+    table = Table("name", "file", "state", "size", title=f"data_dir={folder}", title_justify="left", box=None)
+    table.add_row("digits", "(inside scikit-learn)", "there", "")
+    for name, (_, megabytes) in DOWNLOADS.items():
+        path = folder / f"{name}.npz"
+        there = path.is_file()
+        size = f"{path.stat().st_size / 1e6:.0f} MB" if there else f"{megabytes} MB to download"
+        table.add_row(name, path.name, "there" if there else "missing", size)
+    known = {f"{name}.npz" for name in DOWNLOADS}
+    for path in sorted(folder.glob("*.npz")) if folder.is_dir() else []:
+        if path.name not in known:
+            table.add_row(f"npz data.path={path.name}", path.name, "there", f"{path.stat().st_size / 1e6:.0f} MB")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def get_data(name: str) -> None:
+    """Fetch one set into the data directory."""
+    from mlbench.data.downloads import DOWNLOADS
+
+    if name not in DOWNLOADS:
+        raise UserError(f"no download called {name}{nearest(name, DOWNLOADS)}\nthere are: {', '.join(DOWNLOADS)}")
+    path = data_dir() / f"{name}.npz"
+    if path.exists():
+        print(f"{path} is there already")
+        return
+    from mlbench.data.vision import fetch
+
+    print(f"wrote {fetch(name, data_dir())}")
+
+
+def composition_error(error: Exception, words: list[str]) -> str | None:
+    """A short message for a mistake in the command line that Hydra found; None for any other exception."""
+    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        own = [option for option in error.options if not option.startswith("_")]
+        return f"{group}={name}: there is no such {group}{nearest(name, own)}\nthere are: {', '.join(own)}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot understand '{error.override}'; settings are written name=value"
+    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return unknown_setting(error, words)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return re.sub(r"\s*\n\s*", "; ", str(error).strip())
+    return None
+
+
+def unknown_setting(error: Exception, words: list[str]) -> str:
+    """The message for a setting that the composed config does not have (or not of that type)."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import DictConfig, OmegaConf
+
+    from mlbench.run import conf_folder
+
+    wrong = re.search(r"[Cc]ould not override '([^']*)'", str(error))
+    key = wrong.group(1) if wrong else (error.__cause__.full_key or "")
+    if key in SHOWN and not entries(key):
+        return f"{key}: this version of mlbench has no {key} methods"
+    parent, _, name = key.rpartition(".")
+    groups = [word for word in words if word.partition("=")[0] in (*SHOWN,) and "," not in word]
+    try:
+        with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
+            node = (
+                OmegaConf.select(compose("config", overrides=groups), parent) if parent else compose("config", groups)
+            )
+        options = sorted(str(option) for option in node) if isinstance(node, DictConfig) else []
+    except Exception:  # the message is worth having without the list, whatever else is wrong with the command
+        options = []
+    allowed = f"\nallowed here: {', '.join(options)}" if options else ""
+    return f"{key}: no such setting{nearest(name, options)}{allowed}"

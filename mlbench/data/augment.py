@@ -1,0 +1,25 @@
+"""Augmentation of whole batches on the device."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def crop_flip(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each picture by up to an eighth of its side (what comes in is black) and mirror every other at random.
+
+    uint8 [B, C, H, W] in and out; the draws come from the CPU's `generator`, equal on every device.
+    """
+    count, _, height, width = pictures.shape
+    pad = max(1, min(height, width) // 8)
+    draws = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)
+    mirror = torch.rand(count, 1, generator=generator) < 0.5
+    rows = draws[0] + torch.arange(height)  # [B, H] into the padded picture
+    columns = draws[1] + torch.where(mirror, torch.arange(width).flip(0), torch.arange(width))  # [B, W]
+    rows, columns = rows.to(pictures.device), columns.to(pictures.device)
+    padded = F.pad(pictures, (pad, pad, pad, pad)).movedim(1, -1)  # [B, H', W', C]
+    example = torch.arange(count, device=pictures.device).view(-1, 1, 1)
+    return padded[example, rows.unsqueeze(2), columns.unsqueeze(1)].movedim(-1, 1)
+
+
+AUGMENTATIONS = {"none": None, "crop_flip": crop_flip}

@@ -1,0 +1,181 @@
+"""Scenarios: how a stream of tasks is made out of one set of pictures.
+
+Every draw (class order, permutations, angles, which examples) comes from a generator of its own, so that all methods
+meet the same tasks at one seed. Scenarios after van de Ven & Tolias (2019): `task`, `domain`, `class`.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlbench.data.source import Arrays, Data, Source
+from mlbench.data.tasks import GrowingHead, Normalise, OwnHeads, Pool, Scenario, SharedHead, Split, Stream, Task
+from mlbench.errors import SettingError, require
+
+
+@dataclass
+class Sequence(Data):
+    """What all scenarios share. Sizes count examples per task; null takes all there are."""
+
+    source: Source
+    tasks: int
+    scenario: Scenario
+    train_per_task: int | None
+    test_per_task: int | None
+
+    def __post_init__(self):
+        require(self.tasks >= 2, "tasks", self.tasks, "2 or more (a single task is the plain dataset)")
+        for name in ("train_per_task", "test_per_task"):
+            size = getattr(self, name)
+            require(size is None or size >= 1, name, size, "1 or more, or null for all")
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
+        """The tasks, with every random choice taken from `generator`."""
+        arrays = self.source.load(data_dir)
+        normalise = self.source.normaliser(arrays)
+        train, test = Pool(arrays.x_train), Pool(arrays.x_test)
+        return self.cut(arrays, train, test, normalise, generator)
+
+    def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
+        """Make the stream; each scenario its own way."""
+        raise NotImplementedError
+
+    def sample(self, count: int, limit: int | None, generator: torch.Generator) -> Tensor:
+        """At most `limit` of `count` row numbers, drawn without replacement."""
+        return torch.randperm(count, generator=generator)[:limit]
+
+    def heads(self, classes_per_task: int) -> tuple[SharedHead, int]:
+        """The head of the scenario and the outputs it needs."""
+        return {
+            "task": (OwnHeads(classes_per_task), self.tasks * classes_per_task),
+            "class": (GrowingHead(classes_per_task), self.tasks * classes_per_task),
+            "domain": (SharedHead(), classes_per_task),
+        }[self.scenario]
+
+
+@dataclass
+class SplitClasses(Sequence):
+    """The classes shared out among the tasks, equally many each, in a fixed order or one shuffled by the seed.
+
+    Labels count within the task (task and domain scenario) or through all tasks (class scenario).
+    """
+
+    class_order: Literal["fixed", "shuffled"]
+
+    def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
+        """One task for each group of classes."""
+        total = len(arrays.classes)
+        if total % self.tasks:
+            divisors = ", ".join(str(n) for n in range(2, total + 1) if total % n == 0)
+            raise SettingError("tasks", self.tasks, f"a divisor of the {total} classes: {divisors}")
+        order = torch.arange(total) if self.class_order == "fixed" else torch.randperm(total, generator=generator)
+        per_task = total // self.tasks
+        heads, outputs = self.heads(per_task)
+        tasks = []
+        for number, group in enumerate(order.split(per_task)):
+            label = torch.full((total,), -1)
+            label[group] = torch.arange(per_task) + (number * per_task if self.scenario == "class" else 0)
+            splits = []
+            for pool, labels, limit in (
+                (train, arrays.y_train, self.train_per_task),
+                (test, arrays.y_test, self.test_per_task),
+            ):
+                rows = torch.isin(labels, group).nonzero().squeeze(1)
+                rows = rows[self.sample(len(rows), limit, generator)]
+                splits.append(Split(pool, rows, label[labels[rows]], number, normalise))
+            tasks.append(Task(" ".join(arrays.classes[c] for c in group.tolist()), *splits))
+        return Stream(tasks, self.scenario, outputs, [arrays.classes[c] for c in order.tolist()], heads)
+
+
+@dataclass
+class Transformed(Sequence):
+    """All classes in every task, the pictures changed in a way of the task's own."""
+
+    def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
+        """One task for each transform."""
+        transform, names = self.transform(arrays.x_train.shape[1:], generator)
+        classes = len(arrays.classes)
+        heads, outputs = self.heads(classes)
+        tasks = []
+        for number, name in enumerate(names):
+            shift = number * classes if self.scenario == "class" else 0
+            splits = []
+            for pool, labels, limit in (
+                (train, arrays.y_train, self.train_per_task),
+                (test, arrays.y_test, self.test_per_task),
+            ):
+                rows = self.sample(len(labels), limit, generator)
+                splits.append(Split(pool, rows, labels[rows] + shift, number, normalise, transform))
+            tasks.append(Task(name, *splits))
+        return Stream(tasks, self.scenario, outputs, arrays.classes, heads)
+
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:
+        """The transform, and a name for each task."""
+        raise NotImplementedError
+
+
+@dataclass
+class Permuted(Transformed):
+    """Pixels in another order in each task, the first task's included (Goodfellow et al. 2013)."""
+
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:
+        """A permutation of the H * W positions for each task, the same for all channels."""
+        pixels = shape[1] * shape[2]
+        orders = torch.stack([torch.randperm(pixels, generator=generator) for _ in range(self.tasks)])
+        return Permutation(orders), [f"permutation {i + 1}" for i in range(self.tasks)]
+
+
+@dataclass
+class Rotated(Transformed):
+    """Pictures turned by an angle of the task's own, drawn between 0 and `max_angle` degrees (Lopez-Paz 2017)."""
+
+    max_angle: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.max_angle <= 360, "max_angle", self.max_angle, "above 0, up to 360 degrees")
+
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:  # noqa: ARG002
+        """One angle for each task: the k-th drawn evenly from the k-th of `tasks` equal parts of the range."""
+        parts = torch.arange(self.tasks) + torch.rand(self.tasks, generator=generator)
+        angles = parts * self.max_angle / self.tasks
+        return Rotation(angles), [f"{angle:.0f} degrees" for angle in angles.tolist()]
+
+
+class Permutation(nn.Module):
+    """Pixel permutations, `orders` [tasks, H * W]: pixel i of task t is pixel orders[t, i] of the picture."""
+
+    def __init__(self, orders: Tensor):
+        super().__init__()
+        self.register_buffer("orders", orders)
+
+    def forward(self, pictures: Tensor, task: int | Tensor) -> Tensor:
+        """uint8 [B, C, H, W] permuted for one task or a task each [B]."""
+        flat = pictures.flatten(2)
+        if isinstance(task, int):
+            return flat.index_select(2, self.orders[task]).view_as(pictures)
+        return flat.gather(2, self.orders[task].unsqueeze(1).expand_as(flat)).view_as(pictures)
+
+
+class Rotation(nn.Module):
+    """Turns by `degrees` [tasks], counter-clockwise about the centre, bilinear, black where nothing was."""
+
+    def __init__(self, degrees: Tensor):
+        super().__init__()
+        self.register_buffer("radians", degrees * (math.pi / 180))
+
+    def forward(self, pictures: Tensor, task: int | Tensor) -> Tensor:
+        """uint8 [B, C, H, W] turned for one task or a task each [B]."""
+        angle = self.radians[task].reshape(-1).expand(len(pictures))
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        aspect = pictures.shape[2] / pictures.shape[3]
+        rows = [cos, -sin * aspect, zero, sin / aspect, cos, zero]
+        matrix = torch.stack(rows, 1).view(-1, 2, 3)
+        grid = F.affine_grid(matrix, list(pictures.shape), align_corners=False)
+        turned = F.grid_sample(pictures.float(), grid, align_corners=False)
+        return turned.round_().to(torch.uint8)

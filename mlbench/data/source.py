@@ -1,0 +1,105 @@
+"""What a set of pictures is: the one `.npz` format, its checks, and the base class of all sources."""
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlbench.data.tasks import Normalise, Pool, SharedHead, Split, Stream, Task
+from mlbench.errors import UserError
+
+
+@dataclass
+class Arrays:
+    """A set of pictures in memory (or mapped into it)."""
+
+    x_train: Tensor  # [N, C, H, W] uint8
+    y_train: Tensor  # [N] int64
+    x_test: Tensor  # [M, C, H, W] uint8
+    y_test: Tensor  # [M] int64
+    classes: list[str]
+
+
+class Data:
+    """What `data=` names: something that becomes a stream of tasks, be it of one."""
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
+        """Read the data and cut it; random choices come from `generator`. Raises UserError for bad files."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Source(Data):
+    """A plain set of pictures: a stream with a single task.
+
+    `normalise`: `standardise` (per channel mean 0 and standard deviation 1, from the training data) or `unit`
+    (0..255 becomes 0..1, as in the protocol of the GEM paper).
+    """
+
+    normalise: Literal["standardise", "unit"] = field(default="standardise")
+
+    def load(self, data_dir: Path) -> Arrays:
+        """Read the pictures. Raises UserError when a file is missing or broken."""
+        raise NotImplementedError
+
+    def normaliser(self, arrays: Arrays) -> Normalise:
+        """The constants that `normalise` asks for."""
+        if self.normalise == "standardise":
+            return Normalise.fitted(arrays.x_train)
+        channels = arrays.x_train.shape[1]
+        return Normalise(torch.zeros(channels), torch.full((channels,), 255.0))
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:  # noqa: ARG002
+        """One task: all classes."""
+        arrays = self.load(data_dir)
+        normalise = self.normaliser(arrays)
+        train, test = (
+            Split(Pool(x), torch.arange(len(y)), y, 0, normalise)
+            for x, y in ((arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test))
+        )
+        return Stream([Task("all classes", train, test)], None, len(arrays.classes), arrays.classes, SharedHead())
+
+
+def read_npz(path: Path) -> Arrays:
+    """Read and check a file in mlbench's format (see the README); never loads a pickle. Raises UserError."""
+    needed = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in needed if name not in file.files]
+            if missing:
+                raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(needed)}")
+            arrays = {name: file[name] for name in file.files if name in (*needed, "classes")}
+    except FileNotFoundError:
+        raise UserError(f"data file {path} does not exist; see `mlbench data`, or set data_dir") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path} is not a readable .npz without pickles ({error})") from error
+    return check_arrays(arrays, path)
+
+
+def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
+    """Hold the arrays of `path` against the format and turn them into tensors. Raises UserError."""
+    classes = [str(name) for name in arrays["classes"]] if "classes" in arrays else None
+    tensors = {}
+    for split in ("train", "test"):
+        x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not len(x):
+            raise UserError(
+                f"{path}: x_{split} is {x.dtype} {list(x.shape)}; needed is uint8 [N, H, W] or [N, H, W, C]"
+            )
+        if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
+            raise UserError(f"{path}: y_{split} is {y.dtype} {list(y.shape)}; needed are {len(x)} whole numbers")
+        limit = len(classes) if classes else int(arrays["y_train"].max()) + 1
+        if int(y.min()) < 0 or int(y.max()) >= limit:
+            raise UserError(f"{path}: y_{split} holds labels {y.min()}..{y.max()}; allowed are 0..{limit - 1}")
+        pictures = torch.from_numpy(x)
+        pictures = pictures.unsqueeze(1) if x.ndim == 3 else pictures.permute(0, 3, 1, 2)
+        tensors[f"x_{split}"] = pictures.contiguous()
+        tensors[f"y_{split}"] = torch.from_numpy(y.astype(np.int64))
+    if tensors["x_train"].shape[1:] != tensors["x_test"].shape[1:]:
+        raise UserError(f"{path}: training and test pictures differ in shape")
+    classes = classes or [str(label) for label in range(int(tensors["y_train"].max()) + 1)]
+    return Arrays(**tensors, classes=classes)

@@ -1,0 +1,231 @@
+"""Pictures as tensors, cut into splits, tasks and streams of tasks.
+
+Pictures stay uint8 [N, C, H, W] in one pool that all tasks share; a split names rows of it. Floats come into being
+a chunk at a time: gathered, transformed (permuted, rotated) and normalised together, then cut into batches.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.errors import UserError
+
+Scenario = Literal["task", "domain", "class"]
+
+
+class Batch(NamedTuple):
+    """Examples ready for the network; the task of each travels along, so that replayed ones keep their head."""
+
+    x: Tensor  # [B, C, H, W] float
+    y: Tensor  # [B] int64
+    task: Tensor  # [B] int64
+
+
+@dataclass
+class Pool:
+    """Pictures that several splits share, so that they lie in memory, and on the device, once."""
+
+    pictures: Tensor  # [N, C, H, W] uint8
+
+    def to(self, device: torch.device) -> None:
+        """Move to `device` when half of its free memory holds them; otherwise chunks are moved as they are used."""
+        if device.type == "cuda" and self.pictures.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+            return
+        self.pictures = self.pictures.to(device)
+
+
+class Normalise(nn.Module):
+    """uint8 or float pictures [B, C, H, W] of 0..255 to floats, per channel (x - mean) / std."""
+
+    def __init__(self, mean: Tensor, std: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
+        self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Fresh floats of the same shape."""
+        return pictures.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
+
+    @staticmethod
+    def fitted(pictures: Tensor) -> "Normalise":
+        """Mean and standard deviation per channel of uint8 [N, C, H, W], exact, from counts of the 256 values."""
+        values = torch.arange(256, dtype=torch.float64)
+        counts = torch.stack(
+            [torch.bincount(channel.flatten(), minlength=256) for channel in pictures.unbind(1)]
+        ).double()
+        mean = (counts @ values) / counts.sum(1)
+        variance = (counts * (values - mean[:, None]).square()).sum(1) / counts.sum(1)
+        return Normalise(mean, variance.sqrt().clamp(min=1e-6))
+
+
+class Transform(Protocol):
+    """What makes a task's pictures out of the pool's: uint8 in, uint8 out."""
+
+    def __call__(self, pictures: Tensor, task: int | Tensor) -> Tensor:
+        """Pictures [B, C, H, W] of one task, or of a task each [B]."""
+
+
+@dataclass
+class Split:
+    """Some examples: rows of a pool, their labels and tasks."""
+
+    pool: Pool
+    rows: Tensor  # [n] int64, into the pool
+    labels: Tensor  # [n] int64
+    task: int | Tensor  # one for all, or [n] int64
+    normalise: Normalise
+    transform: Transform | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def raw(self, index: Tensor) -> Tensor:
+        """The pictures at `index` [b] as the task shows them, uint8 [b, C, H, W]."""
+        rows = self.rows.index_select(0, index)
+        pictures = self.pool.pictures.index_select(0, rows.to(self.pool.pictures.device))
+        pictures = pictures.to(self.labels.device, non_blocking=True)
+        if self.transform is None:
+            return pictures
+        return self.transform(pictures, self.task if isinstance(self.task, int) else self.task.index_select(0, index))
+
+    def batch(self, index: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Batch:
+        """The examples at `index` [b], normalised; `augment` changes the uint8 pictures first."""
+        pictures = self.raw(index)
+        if augment is not None:
+            pictures = augment(pictures)
+        return Batch(self.normalise(pictures), self.labels.index_select(0, index), self.tasks(index))
+
+    def tasks(self, index: Tensor) -> Tensor:
+        """The task [b] of each example at `index`."""
+        if isinstance(self.task, int):
+            return torch.full_like(index, self.task)
+        return self.task.index_select(0, index)
+
+    def take(self, index: Tensor) -> "Split":
+        """The split of the examples at `index`, in that order."""
+        task = self.task if isinstance(self.task, int) else self.task[index]
+        return replace(self, rows=self.rows[index], labels=self.labels[index], task=task)
+
+    def cut(self, fraction: float, generator: torch.Generator) -> tuple["Split", "Split"]:
+        """(the rest, a random `fraction`): training and validation data. Raises UserError if either would be empty."""
+        order = torch.randperm(len(self), generator=generator).to(self.rows.device)
+        held_out = round(fraction * len(self))
+        if not 0 < held_out < len(self):
+            raise UserError(f"a validation share of {fraction} of {len(self)} examples leaves one side empty")
+        return self.take(order[held_out:]), self.take(order[:held_out])
+
+    def to(self, device: torch.device) -> "Split":
+        """Indices, labels and constants on `device`; the pool goes by itself."""
+        task = self.task if isinstance(self.task, int) else self.task.to(device)
+        normalise, transform = self.normalise.to(device), self.transform
+        if isinstance(transform, nn.Module):
+            transform = transform.to(device)
+        return replace(
+            self,
+            rows=self.rows.to(device),
+            labels=self.labels.to(device),
+            task=task,
+            normalise=normalise,
+            transform=transform,
+        )
+
+    def settled(self) -> "Split":
+        """The same split with its transform done once and kept as uint8, for pictures that are read again and again."""
+        if self.transform is None:
+            return self
+        chunks = torch.arange(len(self), device=self.rows.device).split(1000)
+        pictures = torch.cat([self.raw(index) for index in chunks])
+        rows = torch.arange(len(self), device=self.rows.device)
+        return replace(self, pool=Pool(pictures), rows=rows, transform=None)
+
+    @staticmethod
+    def union(splits: list["Split"]) -> "Split":
+        """All examples of splits that share one pool and one transform."""
+        first, index = splits[0], [torch.arange(len(s), device=s.rows.device) for s in splits]
+        return replace(
+            first,
+            rows=torch.cat([s.rows for s in splits]),
+            labels=torch.cat([s.labels for s in splits]),
+            task=torch.cat([s.tasks(i) for s, i in zip(splits, index, strict=True)]),
+        )
+
+
+@dataclass
+class Task:
+    """One thing to learn, with the data to learn it from and to be tested on."""
+
+    name: str
+    train: Split
+    test: Split
+
+
+class SharedHead:
+    """All outputs answer for every task (domain scenario, and a single task)."""
+
+    def __call__(self, logits: Tensor, task: Tensor) -> Tensor:  # noqa: ARG002
+        """Logits [B, outputs] as they are."""
+        return logits
+
+    def meet(self, task: int) -> None:
+        """Nothing changes when `task` begins."""
+
+
+@dataclass
+class OwnHeads(SharedHead):
+    """Each task has `classes` outputs of its own, picked by the task id that is given (task scenario)."""
+
+    classes: int
+
+    def __call__(self, logits: Tensor, task: Tensor) -> Tensor:
+        """From logits [B, tasks * classes] each example's own [B, classes]."""
+        heads = logits.unflatten(1, (-1, self.classes))
+        return heads.gather(1, task.view(-1, 1, 1).expand(-1, 1, self.classes)).squeeze(1)
+
+
+@dataclass
+class GrowingHead(SharedHead):
+    """All classes met so far compete (class scenario); before the first task, all there will be."""
+
+    classes: int
+    met: int | None = None
+
+    def __call__(self, logits: Tensor, task: Tensor) -> Tensor:  # noqa: ARG002
+        """Logits [B, all classes] cut to those of the classes met, [B, met]."""
+        return logits if self.met is None else logits[:, : self.met]
+
+    def meet(self, task: int) -> None:
+        """The classes of `task` (from 0) and of all before it compete from now on."""
+        self.met = max((task + 1) * self.classes, self.met or 0)
+
+
+@dataclass
+class Stream:
+    """Tasks in the order in which they are learned."""
+
+    tasks: list[Task]
+    scenario: Scenario | None  # None: a single task
+    outputs: int  # width of the network's last layer
+    classes: list[str]
+    heads: SharedHead
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a picture."""
+        return tuple(self.tasks[0].train.pool.pictures.shape[1:])
+
+    def to(self, device: torch.device) -> "Stream":
+        """The stream on `device`, each shared pool moved once, test pictures settled where that costs little memory."""
+        tasks = []
+        for pool in {id(s.pool): s.pool for t in self.tasks for s in (t.train, t.test)}.values():
+            pool.to(device)
+        settle = sum(len(t.test) for t in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes <= SETTLED_BYTES
+        for task in self.tasks:
+            test = task.test.to(device)
+            tasks.append(replace(task, train=task.train.to(device), test=test.settled() if settle else test))
+        return replace(self, tasks=tasks)
+
+
+SETTLED_BYTES = 512 * 2**20  # 20 permuted MNIST test sets are 157 MB; permuting costs as much as classifying

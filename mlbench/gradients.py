@@ -1,0 +1,145 @@
+"""Gradients of single examples and of groups of examples, which a plain backward pass adds up.
+
+Networks whose trainable parameters all belong to linear layers have them in closed form: with the input a [B, I] of a
+layer and the gradient d [B, O] at its output, the weight's gradient of example b is the outer product d_b a_b
+(Goodfellow 2015). Squares of single gradients are then (d^2)^T (a^2), gradients of groups a batched product.
+Other networks take vmap for single examples and one backward pass a group. Always in eval mode: a gradient of one
+example is not defined under the batch statistics of batch norm.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from mlbench.data.tasks import Batch
+from mlbench.theta import Theta
+
+Logits = Callable[[nn.Module, Batch], Tensor]
+VMAP_BYTES = 256 * 2**20  # for the gradients [b, P] of a chunk of single examples
+
+
+@contextmanager
+def eval_mode(net: nn.Module) -> Iterator[None]:
+    """Eval mode inside, the mode that was before outside."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def linear_factors(
+    net: nn.Module, theta: Theta, loss: Callable[[], Tensor]
+) -> dict[nn.Linear, tuple[Tensor, Tensor]] | None:
+    """For each linear layer its input [B, I] and the gradient [B, O] of `loss()` at its output.
+
+    None where the closed form does not apply: parameters outside linear layers, a layer used twice or not on [B, I].
+    """
+    layers = [module for module in net.modules() if type(module) is nn.Linear]
+    owned = {id(p) for layer in layers for p in layer.parameters() if p.requires_grad}
+    if owned != {id(p) for p in theta.parameters.values()}:
+        return None
+    seen: list[tuple[nn.Linear, Tensor, Tensor]] = []
+    record = lambda layer, inputs, output: seen.append((layer, inputs[0], output))  # noqa: E731
+    hooks = [layer.register_forward_hook(record) for layer in layers]
+    try:
+        value = loss()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if len(seen) != len(layers) or len({layer for layer, _, _ in seen}) != len(layers):
+        return None
+    if any(inputs.ndim != 2 for _, inputs, _ in seen):
+        return None
+    deltas = torch.autograd.grad(value, [output for _, _, output in seen], materialize_grads=True)
+    return {layer: (inputs.detach(), delta) for (layer, inputs, _), delta in zip(seen, deltas, strict=True)}
+
+
+def squared_gradients(net: nn.Module, theta: Theta, batches: Iterable[Batch], logits: Logits) -> Tensor:
+    """The mean over all examples of their squared log-likelihood gradients, [P]: the diagonal of the Fisher matrix.
+
+    The labels of the batches decide which one: the data's give the empirical, the model's own draws the true Fisher.
+    """
+    total, count = theta.zeros(), 0
+    with eval_mode(net):
+        for batch in batches:
+            factors = linear_factors(
+                net, theta, lambda batch=batch: F.cross_entropy(logits(net, batch), batch.y, reduction="sum")
+            )
+            if factors is None:
+                total += squared_by_vmap(net, theta, batch, logits)
+            else:
+                for layer, weight, bias in layer_views(theta, total, factors):
+                    inputs, deltas = (factor.square() for factor in factors[layer])
+                    if weight is not None:
+                        weight.addmm_(deltas.T, inputs)
+                    if bias is not None:
+                        bias.add_(deltas.sum(0))
+            count += len(batch.y)
+    return total / count
+
+
+def squared_by_vmap(net: nn.Module, theta: Theta, batch: Batch, logits: Logits) -> Tensor:
+    """The sum over a batch of squared single gradients, [P], for any network."""
+    parameters = {name: p.detach() for name, p in theta.parameters.items()}
+    buffers = dict(net.named_buffers())
+
+    def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor, task: Tensor) -> Tensor:
+        single = Batch(x.unsqueeze(0), y.unsqueeze(0), task.unsqueeze(0))
+        call = lambda x: functional_call(net, (parameters, buffers), (x,))  # noqa: E731
+        return F.cross_entropy(logits(call, single), single.y)
+
+    single_gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0))
+    total = theta.zeros()
+    views = theta.named(total)
+    size = max(1, VMAP_BYTES // (4 * total.numel()))
+    for x, y, task in zip(*(part.split(size) for part in batch), strict=True):
+        for name, gradients in single_gradients(parameters, x, y, task).items():
+            views[name] += gradients.square_().sum(0)
+    return total
+
+
+def group_gradients(
+    net: nn.Module, theta: Theta, batch: Batch, sizes: list[int], logits: Logits, out: Tensor
+) -> Tensor:
+    """The gradient of the mean cross-entropy of each group of examples, written to `out` [groups, P].
+
+    `batch` holds the groups one behind the other, `sizes` says how many examples each has (at least one).
+    """
+    weights = torch.cat([torch.full((size,), 1 / size, device=batch.y.device) for size in sizes])
+    with eval_mode(net):
+        factors = linear_factors(
+            net, theta, lambda: F.cross_entropy(logits(net, batch), batch.y, reduction="none") @ weights
+        )
+        if factors is None:
+            for row, *parts in zip(out, *(part.split(sizes) for part in batch), strict=True):
+                group = Batch(*parts)
+                gradients = torch.autograd.grad(
+                    F.cross_entropy(logits(net, group), group.y),
+                    list(theta.parameters.values()),
+                    materialize_grads=True,
+                )
+                for view, gradient in zip(theta.named(row).values(), gradients, strict=True):
+                    view.copy_(gradient)
+            return out
+        for layer, weight, bias in layer_views(theta, out, factors):
+            inputs, deltas = (factor.split(sizes) for factor in factors[layer])
+            for group in range(len(sizes)):
+                if weight is not None:
+                    torch.mm(deltas[group].T, inputs[group], out=weight[group])
+                if bias is not None:
+                    torch.sum(deltas[group], 0, out=bias[group])
+    return out
+
+
+def layer_views(theta: Theta, vector: Tensor, layers: Iterable[nn.Linear]) -> Iterator[tuple]:
+    """(layer, view of its weight, view of its bias) in vector [..., P]; None for what is not trained or not there."""
+    views = {id(theta.parameters[name]): view for name, view in theta.named(vector).items()}
+    for layer in layers:
+        yield layer, views.get(id(layer.weight)), views.get(id(layer.bias))

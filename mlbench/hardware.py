@@ -1,0 +1,47 @@
+"""Which device and how many threads a run takes."""
+
+import os
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mlbench.errors import UserError
+
+THREADING_PAYS = 3e8  # multiply-adds of a batch's forward pass; below, threads cost more than they bring
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA where it is there, else the CPU. Raises UserError for a device this machine has not."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device={name}: allowed is auto|cpu|cuda|cuda:N|mps")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device={name}: this machine has no CUDA that torch can use; take device=cpu or device=auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA device(s), from cuda:0")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"device={name}: this machine has no MPS; take device=cpu or device=auto")
+    return device
+
+
+def choose_threads(wanted: int | str, net: nn.Module, input_shape: tuple[int, ...], batch_size: int) -> int:
+    """`auto`: one thread for small networks, where two are slower than one on a busy machine; else all cores."""
+    if wanted != "auto":
+        return int(wanted)
+    mode = net.training
+    net.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.zeros(1, *input_shape, device=next(net.parameters()).device))
+    net.train(mode)
+    multiply_adds = counter.get_total_flops() / 2 * batch_size
+    return (
+        (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        if (multiply_adds >= THREADING_PAYS)
+        else 1
+    )

@@ -1,0 +1,1 @@
+"""Lifelong learning: base.py runs and measures; every other file is one method."""

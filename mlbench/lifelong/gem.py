@@ -1,0 +1,83 @@
+"""Gradient episodic memory."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from torch import Tensor, nn
+
+from mlbench.data.tasks import Task
+from mlbench.errors import require
+from mlbench.gradients import group_gradients
+from mlbench.lifelong.base import Method
+from mlbench.lifelong.memory import Memory
+from mlbench.theta import Theta
+
+RIDGE = 1e-3  # on the diagonal of G G^T, as in the authors' code: parallel or zero gradients stay solvable
+
+
+@dataclass
+class GEM(Method):
+    """Gradient episodic memory (Lopez-Paz & Ranzato 2017, eq. 8-11).
+
+    The memory holds `memory_total` examples, shared equally among the tasks. Where a step would raise the loss of an
+    earlier task's memory (a negative dot product), the gradient g becomes g + G^T v, the nearest one that raises none:
+    v minimises v^T G G^T v / 2 + (G g)^T v over v >= `margin`. A margin above 0 bounds the dual variables, as in the
+    authors' code, and favours old tasks. Memory gradients are taken in eval mode (the authors: in training mode), so
+    that memories do not move batch norm's statistics.
+    """
+
+    memory_total: int
+    margin: float
+
+    keeps = ("memory",)
+
+    def __post_init__(self):
+        require(self.memory_total >= 1, "memory_total", self.memory_total, "1 or more")
+        require(0 <= self.margin < math.inf, "margin", self.margin, "0 or more")
+
+    def memory_per_task(self) -> int:
+        """An equal share for each task of the stream, at least one example."""
+        return max(1, self.memory_total // self.task_count)
+
+    def start(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
+        """Lay out the memories of earlier tasks and a matrix for their gradients."""
+        self.sizes = []
+        if self.memory is not None:
+            self.past = self.memory.batch(self.normalise)
+            self.sizes = torch.unique_consecutive(self.memory.tasks, return_counts=True)[1].tolist()
+            self.gradients = theta.value.new_zeros(len(self.sizes), theta.value.numel())  # [tasks, P]
+
+    def adjust(self, net: nn.Module, theta: Theta) -> None:
+        """Project the gradient when it points against a memory's."""
+        if not self.sizes:
+            return
+        group_gradients(net, theta, self.past, self.sizes, self.logits, out=self.gradients)
+        self.samples_replayed += len(self.past.y)
+        dots = self.gradients @ theta.grad  # [tasks]
+        if dots.min() < 0:
+            weights = dual_weights(self.gradients @ self.gradients.T, dots, self.margin)
+            theta.grad.addmv_(self.gradients.T, weights)
+
+    def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:  # noqa: ARG002
+        """Store examples of the task."""
+        stored = Memory.of(task.train, self.memory_per_task(), self.generator)
+        self.memory = stored if self.memory is None else self.memory + stored
+
+    def replays(self, task: int) -> float:
+        """A step takes all memories of earlier tasks through the network."""
+        return task * self.memory_per_task() / self.training.batch_size
+
+
+def dual_weights(gram: Tensor, dots: Tensor, margin: float) -> Tensor:
+    """The v [tasks] that minimises v^T A v / 2 + dots^T v over v >= margin, with A = gram + RIDGE * I.
+
+    With v = u + margin and A = L L^T this is non-negative least squares: min |L^T u + L^-1 (dots + A margin)|, u >= 0.
+    """
+    a = gram.double().cpu().numpy() + RIDGE * np.eye(len(dots))
+    factor = np.linalg.cholesky(a)
+    target = -np.linalg.solve(factor, dots.double().cpu().numpy() + a @ np.full(len(a), margin))
+    weights = nnls(factor.T, target)[0] + margin
+    return torch.as_tensor(weights, dtype=gram.dtype, device=gram.device)

@@ -1,0 +1,1 @@
+"""Plain torch modules; nothing of mlbench inside."""

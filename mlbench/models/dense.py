@@ -1,0 +1,28 @@
+"""Networks of fully connected layers."""
+
+import math
+
+from torch import nn
+
+
+class Linear(nn.Sequential):
+    """One affine map: softmax regression. Pictures [B, C, H, W] to logits [B, outputs]."""
+
+    def __init__(self, input_shape: tuple[int, int, int], outputs: int):
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(input_shape), outputs))
+
+
+class MLP(nn.Sequential):
+    """A multi-layer perceptron with ReLUs. Pictures [B, C, H, W] to logits [B, outputs]."""
+
+    def __init__(self, input_shape: tuple[int, int, int], outputs: int, hidden: list[int], dropout: float = 0.0):
+        if any(width < 1 for width in hidden):
+            raise ValueError(f"hidden={list(hidden)}: widths are 1 or more")
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = math.prod(input_shape)
+        for following in hidden:
+            layers += [nn.Linear(width, following), nn.ReLU()]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            width = following
+        super().__init__(*layers, nn.Linear(width, outputs))

@@ -1,0 +1,100 @@
+"""Plain training: one task, no technique."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mlbench import plots
+from mlbench.checkpoint import Trained
+from mlbench.data.tasks import Stream
+from mlbench.errors import UserError
+from mlbench.evaluate import evaluate
+from mlbench.randomness import Draws
+from mlbench.results import Run
+from mlbench.train import Compute, Learner, Progress, Training, fit
+
+
+@dataclass
+class Plain:
+    """One run of plain training."""
+
+    stream: Stream
+    net: nn.Module
+    training: Training
+    compute: Compute
+    run: Run
+    draws: Draws
+    describe: Callable[[nn.Module], Trained]
+
+    def __call__(self) -> None:
+        """Train, measure on the test set, write the results."""
+        self.progress = Progress()
+        if (saved := self.run.saved()) is not None:
+            self.load(saved)
+        task, display = self.stream.tasks[0], self.run.display
+        total = len(task.train) * self.training.epochs
+        display.start("training", total, self.progress)
+        written = len(self.progress.losses)
+
+        def watch(progress: Progress) -> None:
+            nonlocal written
+            display.advance(progress)
+            for epoch, loss in enumerate(progress.losses[written:], start=written + 1):
+                self.run.log(epoch, "train", 1, "train", "loss", loss)
+            if len(progress.losses) > written:
+                self.run.keep_epoch(lambda: self.describe(self.net), f"epoch_{progress.epoch:03d}")
+            written = len(progress.losses)
+            self.run.save_now_and_then(self.state)
+
+        learner = Learner()
+        fit(
+            self.net,
+            task.train,
+            learner,
+            self.training,
+            self.compute,
+            self.draws.batches,
+            self.progress,
+            watch,
+        )
+        self.finish(learner)
+
+    def finish(self, learner: Learner) -> None:
+        """Measure on the test set and write everything."""
+        accuracy, loss = evaluate(self.net, self.stream.tasks[0].test, learner.logits)
+        self.run.display.measured([accuracy])
+        for metric, value in (("accuracy", accuracy), ("loss", loss)):
+            self.run.log(self.progress.epoch, "eval", 1, "test", metric, value)
+        plots.draw_losses(self.progress.losses, self.run.folder / "figures" / "loss.png")
+        costs = {
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "samples_processed": self.progress.samples,
+            "train_seconds": self.progress.seconds,
+            "samples_per_second": self.progress.samples / self.progress.seconds,
+        }
+        self.run.finish(self.describe(self.net), {"accuracy": accuracy, "error": 1 - accuracy, "loss": loss}, costs)
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        return {
+            "network": self.describe(self.net).packed(),
+            "progress": self.progress.state(),
+            "draws": self.draws.state(),
+        }
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.net.load_state_dict(saved["network"]["weights"])
+        self.progress = Progress.from_state(saved["progress"])
+        self.draws.load_state(saved["draws"])
+
+
+def check_plain(stream: Stream) -> None:
+    """Raise UserError for a stream of tasks, which needs a technique."""
+    if stream.scenario is not None:
+        raise UserError(
+            "this data is a stream of tasks and needs a lifelong method, as in lifelong=finetune\n"
+            "plain training takes a plain dataset, as in data=mnist (see `mlbench list data`)"
+        )

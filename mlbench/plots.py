@@ -1,0 +1,118 @@
+"""Figures from tables; no torch, no global state."""
+
+import csv
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+NUMBERS_UP_TO = 20  # columns of a heat map that still have room for numbers
+
+
+def canvas(width: float, height: float) -> Figure:
+    """A figure of so many inches that needs no display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def read_matrix(path: Path) -> tuple[list[str], dict[int, list[float]]]:
+    """Task names and, by the number of tasks learned, the accuracies of accuracy_matrix.csv."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    return header[1:], {int(row[0]): [float(value) for value in row[1:]] for row in rows}
+
+
+def lifelong_figures(table: Path, folder: Path) -> None:
+    """The matrix R as a heat map, and accuracies over time, from accuracy_matrix.csv."""
+    names, rows = read_matrix(table)
+    draw_matrix(names, rows, folder / "accuracy_matrix.png")
+    if len(rows) > 2:
+        draw_accuracy_over_time(names, rows, folder / "accuracy_over_time.png")
+        draw_average_accuracy(rows, folder / "average_accuracy.png")
+
+
+def draw_matrix(names: list[str], rows: dict[int, list[float]], path: Path) -> None:
+    """A heat map: tasks learned downwards, tested tasks to the right, per cent in the cells."""
+    side = 2.0 + 0.42 * len(names)
+    figure = canvas(max(4.5, side + 1), max(2.6, 1.4 + 0.34 * len(rows)))
+    axes = figure.subplots()
+    learned = list(rows)
+    picture = axes.imshow([rows[i] for i in learned], vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    if len(names) <= NUMBERS_UP_TO:
+        for y, i in enumerate(learned):
+            for x, value in enumerate(rows[i]):
+                colour = "black" if value > 0.6 else "white"
+                axes.text(x, y, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(names)), range(1, len(names) + 1))
+    axes.set_yticks(range(len(learned)), learned)
+    axes.set(xlabel="tested on task", ylabel="tasks learned", title="accuracy, %")
+    figure.colorbar(picture, ax=axes, format=lambda value, _: f"{100 * value:.0f}")
+    save(figure, path)
+
+
+def draw_accuracy_over_time(names: list[str], rows: dict[int, list[float]], path: Path) -> None:
+    """One line for each task, from the moment it is learned; the others stay as faint dots before."""
+    figure = canvas(7, 4.2)
+    axes = figure.subplots()
+    colours = [f"C{i}" for i in range(10)]
+    for task, name in enumerate(names):
+        colour = colours[task % 10]
+        after = [i for i in rows if i > task]
+        style = {"color": colour, "linestyle": "-" if task < 10 else "--", "marker": ".", "linewidth": 1.2}
+        label = f"{task + 1}: {name}" if len(name) <= 28 else f"task {task + 1}"
+        axes.plot(after, [rows[i][task] for i in after], label=label, **style)
+    axes.set(
+        xlabel="tasks learned", ylabel="accuracy", title="accuracy on each task since it was learned", ylim=(0, 1.02)
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, ncols=2 if len(names) > 12 else 1, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    save(figure, path)
+
+
+def draw_average_accuracy(rows: dict[int, list[float]], path: Path) -> None:
+    """The mean accuracy over the tasks learned so far."""
+    figure = canvas(5.5, 3.6)
+    axes = figure.subplots()
+    learned = [i for i in rows if i > 0]
+    axes.plot(learned, [sum(rows[i][:i]) / i for i in learned], marker="o")
+    axes.set(
+        xlabel="tasks learned", ylabel="average accuracy", title="average accuracy on the tasks so far", ylim=(0, 1.02)
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    save(figure, path)
+
+
+def draw_comparison(groups: list[tuple[str, float, float | None]], metric: str, path: Path) -> None:
+    """Bars of (name, mean, half width of the interval or None) for one metric."""
+    figure = canvas(1.8 + 1.1 * len(groups), 3.8)
+    axes = figure.subplots()
+    for place, (_, mean, half) in enumerate(groups):
+        axes.bar(place, mean, yerr=half, capsize=5, color=f"C{place % 10}", width=0.65)
+        axes.text(place, mean + (half or 0), f" {mean:.3f}", ha="center", va="bottom", fontsize=9)
+    axes.set_xticks(range(len(groups)), [name for name, _, _ in groups], rotation=0 if len(groups) < 7 else 60)
+    axes.set(ylabel=metric.replace("_", " "), title=f"{metric.replace('_', ' ')}, mean and 95 % interval over seeds")
+    axes.margins(y=0.12)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    save(figure, path)
+
+
+def draw_losses(losses: list[float], path: Path) -> None:
+    """The training loss, epoch by epoch."""
+    figure = canvas(5.5, 3.6)
+    axes = figure.subplots()
+    axes.plot(range(1, len(losses) + 1), losses, marker="o" if len(losses) < 40 else None)
+    axes.set(xlabel="epoch", ylabel="loss", title="training loss", ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    save(figure, path)

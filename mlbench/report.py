@@ -1,0 +1,126 @@
+"""From run folders to tables with error bars and figures; reads only files, no torch."""
+
+import csv
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mlbench.errors import UserError
+
+HEADLINES = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting", "accuracy")
+
+
+@dataclass
+class Spread:
+    """Mean of a metric over runs, and half the width of its 95 % confidence interval (None for a single run)."""
+
+    mean: float
+    half: float | None
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" if self.half is None else f"{self.mean:.3f} ± {self.half:.3f}"
+
+
+def spread(values: list[float]) -> Spread:
+    """Mean and t interval of independent values."""
+    from scipy.stats import t
+
+    count = len(values)
+    if count < 2:
+        return Spread(values[0], None, count)
+    half = float(t.ppf(0.975, count - 1)) * stdev(values) / math.sqrt(count)
+    return Spread(fmean(values), half, count)
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """summary.json of a run folder; None when the run has not finished. Raises UserError when it is broken."""
+    path = folder / "summary.json"
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error})") from error
+
+
+def show_run(folder: Path) -> None:
+    """On stdout: the matrix R, the headline metrics, the costs, and where everything is."""
+    summary = read_summary(folder)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    matrix = folder / "accuracy_matrix.csv"
+    if matrix.exists():
+        console.print(matrix_table(matrix))
+    for title, values in (("metrics", summary["metrics"]), ("costs", summary["costs"])):
+        table = Table("", "", title=title, title_justify="left", show_header=False, box=None)
+        table.columns[1].justify = "right"
+        for name, value in values.items():
+            table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+        console.print(table)
+    console.print(f"results: {folder}", soft_wrap=True, highlight=False)
+
+
+def matrix_table(path: Path) -> Table:
+    """The accuracy matrix in per cent, the tasks learned so far in bold."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    table = Table(title="accuracy in % (rows: tasks learned, columns: tested on)", title_justify="left", padding=(0, 0))
+    for number, _ in enumerate(header):
+        table.add_column(str(number) if number else "", justify="right", no_wrap=True)
+    for learned, *values in rows:
+        cells = [f"{100 * float(value):.0f}" for value in values]
+        table.add_row(learned, *(f"[bold]{c}[/]" if i < int(learned) else f"[dim]{c}[/]" for i, c in enumerate(cells)))
+    return table
+
+
+def grouped(runs: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Spread]]:
+    """Spread of each metric over the runs that share a label, in order of first appearance."""
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for label, summary in runs:
+        for name, value in {**summary["metrics"], "train_seconds": summary["costs"]["train_seconds"]}.items():
+            values[label][name].append(value)
+    return {label: {name: spread(found) for name, found in names.items()} for label, names in values.items()}
+
+
+def sweep_table(groups: dict[str, dict[str, Spread]]) -> Table:
+    """One row a label, one column a headline metric."""
+    metrics = [name for name in HEADLINES if any(name in found for found in groups.values())]
+    table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
+    table.add_column("")
+    for name in (*metrics, "train_seconds", "runs"):
+        table.add_column(name.replace("_", " "), justify="right")
+    for label, found in groups.items():
+        cells = [str(found[name]) if name in found else "" for name in metrics]
+        seconds = f"{found['train_seconds'].mean:.1f}"
+        table.add_row(label, *cells, seconds, str(found["train_seconds"].count))
+    return table
+
+
+def write_sweep(groups: dict[str, dict[str, Spread]], folder: Path) -> list[Path]:
+    """The table as sweep.csv and a picture of the first headline metric, in `folder`."""
+    from mlbench import plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "sweep.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["setting", "metric", "mean", "half_interval", "runs"])
+        for label, found in groups.items():
+            for name, value in found.items():
+                writer.writerow([label, name, value.mean, "" if value.half is None else value.half, value.count])
+    metric = next((name for name in HEADLINES if any(name in found for found in groups.values())), None)
+    if metric is None:
+        return [table]
+    picture = folder / f"{metric}.png"
+    bars = [(label, found[metric].mean, found[metric].half) for label, found in groups.items() if metric in found]
+    plots.draw_comparison(bars, metric, picture)
+    return [table, picture]

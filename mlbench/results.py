@@ -1,0 +1,192 @@
+"""A run's folder: config, environment, metrics, tables, figures, checkpoints, and the done marker, in that order."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+import platform
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mlbench import plots
+from mlbench.checkpoint import Trained, read_tensors, write_tensors
+from mlbench.display import Display
+from mlbench.errors import RunError, UserError
+from mlbench.files import write_json, write_text
+
+Keep = Literal["last", "tasks", "all"]
+SAVE_SECONDS = 30.0
+PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
+
+
+def create_folder(folder: Path, texts: dict[str, str]) -> None:
+    """Make a run's folder, its first files already inside, in one step. Raises UserError when that is impossible."""
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.mkdir(parents=True)
+        for name, text in texts.items():
+            (part / name).parent.mkdir(exist_ok=True)
+            (part / name).write_text(text, encoding="utf-8")
+        part.rename(folder)
+    except OSError as error:
+        raise UserError(f"cannot write results into {folder.parent}: {error.strerror}; choose another out=") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+class Run:
+    """One run's folder, held by one process at a time; used as a context manager."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any], keep: Keep, device: torch.device, display: Display):
+        self.folder, self.identity, self.keep, self.display = folder, identity, keep, display
+        self.device = device
+        self.last = folder / "checkpoints" / "last.pt"
+        self.saved_at = self.began = time.monotonic()
+        self.before = 0.0  # wall seconds of earlier processes
+
+    def __enter__(self) -> "Run":
+        try:
+            self.lock = (self.folder / ".lock").open("w")
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.lock.close()
+            raise UserError(f"{self.folder} is being worked on by another process") from None
+        except OSError as error:
+            raise UserError(f"cannot write into {self.folder}: {error.strerror}") from error
+        self.environment = environment(self.device)
+        write_json(self.folder / "env.json", self.environment)
+        self.metrics = (self.folder / "metrics.jsonl").open("ab")
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self.display.stop()
+        self.metrics.close()
+        self.lock.close()
+        if kind is None:
+            (self.folder / ".lock").unlink(missing_ok=True)
+
+    def log(self, step: int, phase: str, task: int, split: str, metric: str, value: float) -> None:
+        """Append one measurement to metrics.jsonl."""
+        line = {"step": step, "phase": phase, "task": task, "split": split, "metric": metric, "value": value}
+        self.guarded(lambda: self.metrics.write(json.dumps(line, allow_nan=False).encode() + b"\n"))
+
+    def guarded(self, write: Callable[[], object]) -> None:
+        """Write to metrics.jsonl; a full disk becomes a RunError that names it."""
+        try:
+            write()
+        except OSError as error:
+            raise RunError(f"cannot write {self.folder / 'metrics.jsonl'}: {error.strerror}") from error
+
+    def save(self, state: dict[str, Any]) -> None:
+        """A checkpoint to resume from; it replaces the one before."""
+        self.guarded(self.metrics.flush)
+        self.guarded(lambda: os.fsync(self.metrics.fileno()))
+        seconds = self.before + time.monotonic() - self.began
+        write_tensors(self.last, {**state, "metrics_bytes": self.metrics.tell(), "wall_seconds": seconds})
+        self.saved_at = time.monotonic()
+
+    def save_now_and_then(self, state: Callable[[], dict[str, Any]]) -> None:
+        """The same within a task, when the last checkpoint is SAVE_SECONDS old."""
+        if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+            self.save(state())
+
+    def keep_task(self, network: Trained, name: str) -> None:
+        """Keep the network after a task where `keep` says so."""
+        if self.keep != "last":
+            self.save_network(network, name)
+
+    def keep_epoch(self, network: Callable[[], Trained], name: str) -> None:
+        """Keep the network after an epoch where `keep` says so."""
+        if self.keep == "all":
+            self.save_network(network(), name)
+
+    def saved(self) -> dict[str, Any] | None:
+        """The state to go on from, with metrics.jsonl cut back to it; None for a run that starts. Raises UserError."""
+        state = read_tensors(self.last) if self.last.exists() else None
+        kept = state["metrics_bytes"] if state else 0
+        if (self.folder / "metrics.jsonl").stat().st_size < kept:
+            raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")
+        self.metrics.truncate(kept)
+        if state is not None:
+            self.before = state["wall_seconds"]
+            self.display.note(f"going on with {self.folder}")
+        return state
+
+    def save_network(self, network: Trained, name: str) -> None:
+        """Keep a network in the checkpoints folder."""
+        network.save(self.folder / "checkpoints" / f"{name}.pt")
+
+    def write_csv(self, name: str, header: list[str], rows: list[list[object]]) -> Path:
+        """A table in the run's folder."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([header, *rows])
+        write_text(self.folder / name, text.getvalue())
+        return self.folder / name
+
+    def write_matrix(self, matrix: list[list[float] | None], names: list[str]) -> None:
+        """accuracy_matrix.csv (rows that were not measured are left out) and the figures drawn from it."""
+        rows = [[learned, *row] for learned, row in enumerate(matrix) if row is not None]
+        table = self.write_csv("accuracy_matrix.csv", ["tasks_learned", *names], rows)
+        plots.lifelong_figures(table, self.folder / "figures")
+
+    def finish(self, network: Trained, metrics: dict[str, float], costs: dict[str, float]) -> None:
+        """Keep the trained network, drop what only a resumed run needs, and write summary.json, the done marker."""
+        self.save_network(network, "model")
+        self.guarded(self.metrics.flush)
+        costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.began}
+        write_json(self.folder / "env.json", {**self.environment, "ended": now()})
+        summary = {"schema": 1, "status": "done", **self.identity, "metrics": metrics, "costs": costs}
+        rows = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
+        write_text(self.folder / "table.md", f"| metric | value |\n| --- | --- |\n{rows}")
+        write_json(self.folder / "summary.json", summary)
+        self.last.unlink(missing_ok=True)
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a reader needs to judge a number: versions, device, commit, command."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "git_commit": git_commit(),
+        "command": sys.argv,
+        "started": now(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of mlbench's own checkout, `+changes` when it is not clean; None for an installed package."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    try:
+        ask = lambda *words: subprocess.run(  # noqa: E731
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=5
+        ).stdout.strip()
+        return ask("rev-parse", "HEAD") + ("+changes" if ask("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

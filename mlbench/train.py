@@ -1,0 +1,330 @@
+"""The one loop that trains, and the Learner whose hooks tell techniques apart."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlbench.data.augment import AUGMENTATIONS
+from mlbench.data.tasks import Batch, Split
+from mlbench.errors import RunError, require
+from mlbench.theta import Theta
+
+CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}  # floats prepared at once: fits a CPU's cache, fills a GPU
+
+
+@dataclass
+class Training:
+    """The settings of `train.*`."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Literal["sgd", "adam", "adamw"]
+    lr: float
+    momentum: float
+    weight_decay: float
+    schedule: Literal["constant", "linear", "cosine"]
+    augment: Literal["none", "crop_flip"]
+    validation: float
+    patience: int
+
+    def __post_init__(self):
+        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        require(0 < self.lr < math.inf, "lr", self.lr, "above 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "0 to below 1")
+        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "0 or more")
+        require(0 <= self.validation < 1, "validation", self.validation, "0 to below 1, a share of the training data")
+        require(self.patience >= 0, "patience", self.patience, "0 (off) or more epochs")
+        require(not self.patience or self.validation > 0, "patience", self.patience, "0 unless train.validation > 0")
+
+
+@dataclass
+class Compute:
+    """Where and how numbers are computed."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "fp32"
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether convolutions are laid out channels-last."""
+        return self.device.type == "cuda"
+
+    def autocast(self) -> AbstractContextManager:
+        """The context of every forward pass in training."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def wait(self) -> None:
+        """Return when the device has done all it was given, so that clocks tell the truth."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+class Learner:
+    """What `fit` asks at each step. The defaults are plain training with cross-entropy."""
+
+    samples_replayed: int = 0  # old examples passed through the network again, counted by those who do
+
+    def logits(self, net: nn.Module, batch: Batch) -> Tensor:
+        """The outputs [B, classes] that compete for each example."""
+        return net(batch.x)
+
+    def start(self, net: nn.Module, theta: Theta) -> None:
+        """Before the first step of a fit, when theta has been laid out."""
+
+    def batch(self, batch: Batch) -> Batch:
+        """The examples to learn from instead of `batch` (replay adds some)."""
+        return batch
+
+    def loss(self, net: nn.Module, batch: Batch) -> Tensor:
+        """The scalar to make small."""
+        return F.cross_entropy(self.logits(net, batch), batch.y)
+
+    def adjust(self, net: nn.Module, theta: Theta) -> None:
+        """Change `theta.grad` after the backward pass."""
+
+    def after_step(self, net: nn.Module, theta: Theta, step_size: Callable[[], float | Tensor]) -> None:
+        """Change `theta.value` after the optimiser's step.
+
+        `step_size()` is how far a steady gradient of 1 moves a parameter in one step: a number for SGD, [P] for Adam.
+        """
+
+    def undecayed(self, net: nn.Module, theta: Theta, split: Split) -> list[slice]:  # noqa: ARG002
+        """Pieces of the vector that weight decay must leave alone while learning `split`."""
+        return []
+
+
+@dataclass
+class Progress:
+    """Where a fit stands: all that it needs, beside the network, to go on bit for bit."""
+
+    epoch: int = 0
+    order: Tensor | None = None  # [n] this epoch's permutation
+    position: int = 0  # examples of it already seen
+    samples: int = 0  # new examples processed, all epochs together
+    seconds: float = 0.0
+    step: int = 0
+    running: list[Tensor] = field(default_factory=list)  # this epoch's losses, one a step
+    losses: list[float] = field(default_factory=list)  # mean loss of each finished epoch
+    optimizer: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None  # early stopping: loss, epoch and weights of the best epoch
+    stopped: bool = False
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values, for a checkpoint."""
+        return {**vars(self), "running": [loss.item() for loss in self.running]}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> "Progress":
+        """The inverse of `state`."""
+        return Progress(**{**state, "running": [torch.tensor(loss) for loss in state["running"]]})
+
+
+Watch = Callable[[Progress], None]
+
+
+def fit(
+    net: nn.Module,
+    split: Split,
+    learner: Learner,
+    training: Training,
+    compute: Compute,
+    generator: torch.Generator,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> Theta:
+    """Train `net` on `split` as `learner` says, in place, and return its parameter vector.
+
+    `generator` draws validation split, permutations and augmentation. `progress` continues a fit that was cut off (the
+    caller has restored network, learner and generator) and is kept up to date; `watch` sees it after every
+    chunk of batches, when it may be saved. Raises RunError when the loss is not finite any more.
+    """
+    progress = progress or Progress()
+    began = time.perf_counter() - progress.seconds
+    if training.validation:
+        fixed = torch.Generator().manual_seed(generator.initial_seed())  # the same cut when resumed
+        split, held_out = split.cut(training.validation, fixed)
+    net.train()
+    theta = Theta(net, compute.channels_last)
+    optimizer = make_optimizer(theta, training, learner.undecayed(net, theta, split))
+    if progress.optimizer is not None:
+        optimizer.load_state_dict(progress.optimizer)
+    learner.start(net, theta)
+    steps = Steps(net, theta, optimizer, learner, training, compute, total=training.epochs * batches(split, training))
+    while progress.epoch < training.epochs and not progress.stopped:
+        if progress.order is None:
+            progress.order = epoch_order(net, len(split), training.batch_size, generator)
+        for index in progress.order[progress.position :].split(chunk_size(split, training.batch_size)):
+            steps.run(split.batch(index.to(split.labels.device), augmentation(training, generator)), progress)
+            progress.position += len(index)
+            progress.samples += len(index)
+            if progress.position < len(progress.order):
+                began += shown(progress, optimizer, began, watch)
+        end_epoch(progress)
+        if training.validation:
+            judge(net, held_out, learner, training, progress)
+        compute.wait()
+        began += shown(progress, optimizer, began, watch)
+    if progress.best is not None:
+        net.load_state_dict(progress.best["weights"])
+    theta.check()
+    net.eval()
+    return theta
+
+
+def shown(progress: Progress, optimizer: torch.optim.Optimizer, began: float, watch: Watch | None) -> float:
+    """Bring `progress` up to date, show it to `watch`, and return the seconds that took: they are not training."""
+    now = time.perf_counter()
+    progress.seconds = now - began
+    progress.optimizer = optimizer.state_dict()
+    if watch is not None:
+        watch(progress)
+    return time.perf_counter() - now
+
+
+@dataclass
+class Steps:
+    """The inner loop: one optimiser step for each batch of a prepared chunk."""
+
+    net: nn.Module
+    theta: Theta
+    optimizer: torch.optim.Optimizer
+    learner: Learner
+    training: Training
+    compute: Compute
+    total: int  # steps of the whole fit, for the schedule
+
+    def run(self, chunk: Batch, progress: Progress) -> None:
+        """Step through `chunk`; losses stay on the device."""
+        net, theta, learner, optimizer = self.net, self.theta, self.learner, self.optimizer
+        autocast = self.compute.autocast()
+        step_size = lambda: one_step(optimizer)  # noqa: E731
+        constant = self.training.schedule == "constant"
+        for batch in cut_batches(chunk, self.training.batch_size, self.compute):
+            if not constant:
+                set_lr(optimizer, self.training, progress.step / self.total)
+            batch = learner.batch(batch)
+            theta.grad.zero_()
+            with autocast:
+                loss = learner.loss(net, batch)
+            loss.backward()
+            learner.adjust(net, theta)
+            optimizer.step()
+            learner.after_step(net, theta, step_size)
+            progress.running.append(loss.detach())
+            progress.step += 1
+
+
+def cut_batches(chunk: Batch, size: int, compute: Compute) -> Iterator[Batch]:
+    """Views of `chunk`, `size` examples each, the last perhaps fewer."""
+    x = chunk.x.contiguous(memory_format=torch.channels_last) if compute.channels_last else chunk.x
+    for part in zip(x.split(size), chunk.y.split(size), chunk.task.split(size), strict=True):
+        yield Batch(*part)
+
+
+def chunk_size(split: Split, batch_size: int) -> int:
+    """Examples prepared at once: whole batches, of about CHUNK_BYTES as floats."""
+    example = split.pool.pictures[0].numel() * 4
+    budget = CHUNK_BYTES["cuda" if split.labels.is_cuda else "cpu"]
+    return max(1, budget // (example * batch_size)) * batch_size
+
+
+def batches(split: Split, training: Training) -> int:
+    """Batches in an epoch."""
+    return math.ceil(len(split) / training.batch_size)
+
+
+def epoch_order(net: nn.Module, count: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    """A permutation of `count` examples; a last batch of one example is dropped where batch norm cannot take it."""
+    order = torch.randperm(count, generator=generator)
+    normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
+    return order[:-1] if normed and count > 1 and count % batch_size == 1 else order
+
+
+def augmentation(training: Training, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:
+    """The change that `train.augment` makes to a chunk of uint8 pictures, if any."""
+    augment = AUGMENTATIONS[training.augment]
+    return None if augment is None else lambda pictures: augment(pictures, generator)
+
+
+def make_optimizer(theta: Theta, training: Training, undecayed: list[slice]) -> torch.optim.Optimizer:
+    """A fused optimiser of the whole vector; weight decay leaves the pieces `undecayed` alone."""
+    edges = [(piece.start, piece.stop, 0.0) for piece in undecayed] if training.weight_decay else []
+    cursor, pieces = 0, []
+    for start, stop, decay in sorted([*edges, (theta.value.numel(), theta.value.numel(), 0.0)]):
+        pieces += [(cursor, start, training.weight_decay), (start, stop, decay)]
+        cursor = stop
+    groups = []
+    for start, stop, decay in pieces:
+        if stop > start:
+            vector = nn.Parameter(theta.value[start:stop])
+            vector.grad = theta.grad[start:stop]
+            groups.append({"params": [vector], "weight_decay": decay})
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, fused=True)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
+    return kind(groups, lr=training.lr, fused=True)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, training: Training, done: float) -> None:
+    """The learning rate when a share `done` of the steps is over: a straight line or half a cosine down to 0."""
+    factor = 1 - done if training.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = training.lr * factor
+
+
+@torch.no_grad()
+def one_step(optimizer: torch.optim.Optimizer) -> float | Tensor:
+    """How far a steady gradient of 1 moves each parameter in one step, from the optimiser's present state.
+
+    lr / (1 - momentum) for SGD; lr / (sqrt(v) + eps) with the bias-corrected second moment v for Adam.
+    """
+    group = optimizer.param_groups[0]
+    if "betas" not in group:
+        return group["lr"] / (1 - group["momentum"])
+    sizes = []
+    for group in optimizer.param_groups:
+        state = optimizer.state[group["params"][0]]
+        second = state["exp_avg_sq"] / (1 - group["betas"][1] ** state["step"].item())
+        sizes.append(group["lr"] / (second.sqrt_().add_(group["eps"])))
+    return torch.cat(sizes)
+
+
+def end_epoch(progress: Progress) -> None:
+    """Read the epoch's losses and make ready for the next. Raises RunError when one is not finite."""
+    losses = torch.stack(progress.running).float()
+    mean = losses.mean().item()
+    if not math.isfinite(mean):
+        step = int((~losses.isfinite()).nonzero()[0, 0]) + 1
+        raise RunError(
+            f"the loss became {losses[step - 1].item()} in epoch {progress.epoch + 1}, step {step} of {len(losses)}; "
+            "try a smaller train.lr"
+        )
+    progress.losses.append(mean)
+    progress.running.clear()
+    progress.epoch += 1
+    progress.order, progress.position = None, 0
+
+
+def judge(net: nn.Module, held_out: Split, learner: Learner, training: Training, progress: Progress) -> None:
+    """Early stopping: keep the weights with the lowest validation loss, stop after `patience` epochs without."""
+    net.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for index in torch.arange(len(held_out), device=held_out.labels.device).split(1000):
+            total += learner.loss(net, held_out.batch(index)).item() * len(index)
+    net.train()
+    loss = total / len(held_out)
+    if progress.best is None or loss < progress.best["loss"]:
+        weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        progress.best = {"loss": loss, "epoch": progress.epoch, "weights": weights}
+    progress.stopped = bool(training.patience) and progress.epoch - progress.best["epoch"] >= training.patience
