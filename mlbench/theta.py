@@ -17,6 +17,7 @@ class Theta:
     """
 
     def __init__(self, net: nn.Module, channels_last: bool = False):
+        self.net = net
         self.parameters = {name: p for name, p in net.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise ValueError("the network has no trainable parameters")
@@ -59,8 +60,9 @@ class Theta:
 
     def check(self) -> None:
         """Raise RuntimeError if a parameter or its gradient no longer lies in the vector."""
+        present = dict(self.net.named_parameters())
         for vector, member in ((self.value, "data"), (self.grad, "grad")):
             for name, view in self.named(vector).items():
-                held = getattr(self.parameters[name], member)
+                held = getattr(present[name], member)
                 if held is None or held.data_ptr() != view.data_ptr():
                     raise RuntimeError(f"{name}.{member} is no longer a view into theta; was the network moved?")

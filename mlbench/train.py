@@ -121,7 +121,7 @@ class Progress:
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values, for a checkpoint."""
-        return {**vars(self), "running": [loss.item() for loss in self.running]}
+        return {**vars(self), "running": [loss.item() for loss in self.running], "losses": list(self.losses)}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> "Progress":

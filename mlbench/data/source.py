@@ -68,7 +68,10 @@ def read_npz(path: Path) -> Arrays:
     """Read and check a file in mlbench's format (see the README); never loads a pickle. Raises UserError."""
     needed = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise UserError(f"{path} holds a single array; needed is a .npz with {', '.join(needed)}")
             missing = [name for name in needed if name not in file.files]
             if missing:
                 raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(needed)}")

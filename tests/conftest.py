@@ -1,0 +1,74 @@
+"""Fixtures: small streams of random pictures, and the command line called in this process."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mlbench import cli
+from mlbench.data.tasks import Normalise, Pool, SharedHead, Split, Stream, Task
+
+
+@pytest.fixture(autouse=True)
+def quiet_machine(monkeypatch, tmp_path):
+    """One thread, an empty data directory unless a test asks for the real one, and the environment put back."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv("MLBENCH_TEST_DATA", os.environ.get("MLBENCH_DATA", ""))
+    monkeypatch.setenv("MLBENCH_DATA", str(tmp_path / "no-data"))
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+@pytest.fixture
+def real(request):
+    """A function that names the data directory, or skips when it has not the file a test needs."""
+
+    def folder(name: str) -> Path:
+        place = Path(os.environ.get("MLBENCH_TEST_DATA") or "~/.cache/mlbench").expanduser()
+        if not (place / name).exists():
+            pytest.skip(f"{name} is not in {place}; set MLBENCH_DATA")
+        return place
+
+    return folder
+
+
+@pytest.fixture
+def mlbench(monkeypatch, tmp_path, capfd):
+    """`mlbench(*words)` runs the command line here: (exit code, stdout, stderr); results go to tmp_path/out."""
+
+    def call(*words: str, out: bool = True) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mlbench", *words, *([f"out={tmp_path / 'out'}"] if out else [])])
+        capfd.readouterr()
+        code = cli.main()
+        stdout, stderr = capfd.readouterr()
+        return code, stdout, stderr
+
+    return call
+
+
+def random_split(
+    count: int, task: int = 0, shape: tuple[int, ...] = (1, 4, 4), classes: int = 3, seed: int = 0
+) -> Split:
+    """Random pictures with labels that a network can learn: the brightest of `classes` stripes."""
+    draws = np.random.default_rng(seed)
+    pictures = torch.from_numpy(draws.integers(0, 256, (count, *shape), dtype=np.uint8))
+    stripes = torch.stack([part.float().flatten(1).mean(1) for part in pictures.flatten(1).chunk(classes, 1)], 1)
+    labels = stripes.argmax(1)
+    return Split(Pool(pictures), torch.arange(count), labels, task, Normalise.fitted(pictures))
+
+
+@pytest.fixture
+def split():
+    """The function that makes random splits."""
+    return random_split
+
+
+@pytest.fixture
+def stream():
+    """Three tasks of random pictures in the domain scenario."""
+    tasks = [Task(f"task {i}", random_split(60, i, seed=2 * i), random_split(40, i, seed=2 * i + 1)) for i in range(3)]
+    return Stream(tasks, "domain", 3, ["a", "b", "c"], SharedHead())

@@ -1,0 +1,33 @@
+import pytest
+
+from mlbench.lifelong.metrics import scores
+
+# three tasks; columns are tasks, row 0 the untrained network
+R = [
+    [0.10, 0.20, 0.30],
+    [0.90, 0.25, 0.10],
+    [0.50, 0.80, 0.40],
+    [0.60, 0.70, 1.00],
+]
+
+
+def test_every_formula_by_hand():
+    found = scores(R)
+    assert found["average_accuracy"] == pytest.approx((0.6 + 0.7 + 1.0) / 3)
+    assert found["learning_accuracy"] == pytest.approx((0.9 + 0.8 + 1.0) / 3)
+    assert found["backward_transfer"] == pytest.approx(((0.6 - 0.9) + (0.7 - 0.8)) / 2)
+    assert found["forward_transfer"] == pytest.approx(((0.25 - 0.20) + (0.40 - 0.30)) / 2)
+    assert found["forgetting"] == pytest.approx(((0.9 - 0.6) + (0.8 - 0.7)) / 2)
+
+
+def test_forgetting_is_not_minus_backward_transfer():
+    """The best accuracy may come before or after a task's own turn."""
+    found = scores([[0.1, 0.1, 0.1], [0.5, 0.1, 0.1], [0.8, 0.9, 0.1], [0.6, 0.7, 0.9]])
+    assert found["backward_transfer"] == pytest.approx(((0.6 - 0.5) + (0.7 - 0.9)) / 2)
+    assert found["forgetting"] == pytest.approx(((0.8 - 0.6) + (0.9 - 0.7)) / 2)
+
+
+def test_what_is_not_defined_is_left_out():
+    assert scores([None, None, [0.4, 0.6]]) == {"average_accuracy": pytest.approx(0.5)}
+    assert set(scores([[0.1], [0.9]])) == {"average_accuracy", "learning_accuracy"}
+    assert "forward_transfer" not in scores(R, forward=False)

@@ -1,0 +1,172 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mlbench.errors import RunError, SettingError
+from mlbench.models.convolutional import CNN
+from mlbench.models.dense import MLP
+from mlbench.theta import Theta
+from mlbench.train import Compute, Learner, Progress, epoch_order, fit, make_optimizer, one_step
+from tests.test_theta import training
+
+
+def net(seed=0):
+    torch.manual_seed(seed)
+    return MLP((1, 4, 4), 3, [8])
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_fit_equals_a_plain_loop(split):
+    data, mine, plain = split(50), net(), net()
+    fit(mine, data, Learner(), training(epochs=3, momentum=0.9), Compute(), generator())
+    draws, optimizer = generator(), torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9)
+    pictures = data.pool.pictures.float()
+    x = (pictures - pictures.mean()) / pictures.std(correction=0)
+    for _ in range(3):
+        for index in torch.randperm(50, generator=draws).split(8):
+            optimizer.zero_grad()
+            F.cross_entropy(plain(x[index]), data.labels[index]).backward()
+            optimizer.step()
+    for a, b in zip(mine.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("extra", [{}, {"schedule": "cosine"}, {"validation": 0.2, "patience": 5}])
+def test_a_fit_cut_off_at_any_chunk_goes_on_bit_for_bit(split, monkeypatch, optimizer, extra):
+    monkeypatch.setattr("mlbench.train.CHUNK_BYTES", {"cpu": 16 * 4 * 8, "cuda": 0})  # a chunk is one batch
+    data, settings = split(40), training(epochs=3, optimizer=optimizer, lr=0.02, augment="crop_flip", **extra)
+    whole, draws, saved = net(), generator(), []
+
+    def keep(progress):
+        state = {**progress.state(), "optimizer": clone(progress.optimizer)}
+        saved.append((state, clone(whole.state_dict()), draws.get_state()))
+
+    final = Progress()
+    fit(whole, data, Learner(), settings, Compute(), draws, final, keep)
+    assert len(saved) >= 12
+    for state, weights, position in saved[::3]:
+        resumed, again = net(seed=9), generator()
+        resumed.load_state_dict(weights)
+        again.set_state(position)
+        progress = Progress.from_state(clone(state))
+        fit(resumed, data, Learner(), settings, Compute(), again, progress)
+        assert progress.losses == final.losses
+        for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def clone(value):
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: clone(part) for key, part in value.items()}
+    return [clone(part) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"momentum": 0.0}, {"momentum": 0.9}, {"optimizer": "adam", "lr": 1e-2}, {"optimizer": "adamw", "lr": 1e-2}],
+)
+def test_one_step_is_how_far_a_steady_gradient_moves(settings):
+    theta = Theta(net())
+    optimizer = make_optimizer(theta, training(**settings), [])
+    gradient = torch.rand(theta.value.numel()) + 0.5
+    for _ in range(400):
+        before = theta.copy()
+        theta.grad.copy_(gradient)
+        optimizer.step()
+    moved = (before - theta.value) / gradient
+    torch.testing.assert_close(moved, torch.as_tensor(one_step(optimizer)).expand_as(moved), rtol=2e-3, atol=1e-5)
+
+
+def test_weight_decay_leaves_the_named_pieces_alone():
+    theta = Theta(net())
+    before = theta.copy()
+    optimizer = make_optimizer(theta, training(weight_decay=0.5), [slice(3, 7), slice(20, 21)])
+    optimizer.step()
+    kept = torch.zeros(theta.value.numel(), dtype=torch.bool)
+    kept[3:7] = kept[20] = True
+    torch.testing.assert_close(theta.value[kept], before[kept])
+    torch.testing.assert_close(theta.value[~kept], before[~kept] * (1 - 0.1 * 0.5))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factor"), [("linear", lambda t: 1 - t), ("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2)]
+)
+def test_schedules_fall_from_the_full_rate_to_nothing(split, schedule, factor):
+    seen = []
+
+    class Spy(Learner):
+        def after_step(self, net, theta, step_size):
+            seen.append(step_size())
+
+    fit(net(), split(40), Spy(), training(epochs=2, schedule=schedule), Compute(), generator())
+    assert seen == pytest.approx([0.1 * factor(step / 10) for step in range(10)])
+
+
+def test_early_stopping_gives_back_the_best_weights(split):
+    data, seen = split(60), []
+
+    class Worse(Learner):
+        """Learns for two epochs, then walks away from what it learned."""
+
+        def adjust(self, net, theta):
+            if len(seen) >= 2:
+                theta.grad.copy_(torch.ones_like(theta.grad))
+
+    net_, progress = net(), Progress()
+    fit(
+        net_,
+        data,
+        Worse(),
+        training(epochs=50, validation=0.25, patience=3),
+        Compute(),
+        generator(),
+        progress,
+        lambda p: seen.append(clone(net_.state_dict())) if len(p.losses) > len(seen) else None,
+    )
+    assert progress.best["epoch"] <= 3
+    assert progress.epoch == progress.best["epoch"] + 3
+    for name, weights in seen[progress.best["epoch"] - 1].items():
+        assert torch.equal(net_.state_dict()[name], weights)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(split):
+    class Explodes(Learner):
+        def loss(self, net, batch):
+            return super().loss(net, batch) * float("inf")
+
+    with pytest.raises(RunError, match=r"epoch 1, step 1 of 5; try a smaller train\.lr"):
+        fit(net(), split(40), Explodes(), training(), Compute(), generator())
+
+
+def test_a_last_batch_of_one_is_dropped_only_for_batch_norm():
+    assert len(epoch_order(net(), 41, 8, generator())) == 41
+    assert len(epoch_order(CNN((1, 4, 4), 3, [4]), 41, 8, generator())) == 40
+    assert len(epoch_order(CNN((1, 4, 4), 3, [4]), 42, 8, generator())) == 42
+
+
+def test_bf16_trains_close_to_fp32(split):
+    data, half, full = split(200), net(), net()
+    for network, precision in ((half, "bf16"), (full, "fp32")):
+        progress = Progress()
+        fit(network, data, Learner(), training(epochs=5), Compute(precision=precision), generator(), progress)
+        assert progress.losses[-1] < 0.8 * progress.losses[0]
+    assert next(half.parameters()).dtype == torch.float32
+    assert not torch.equal(next(half.parameters()), next(full.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lr", 0.0), ("lr", math.inf), ("epochs", 0), ("batch_size", 0), ("momentum", 1.0), ("weight_decay", -1.0),
+     ("validation", 1.0), ("patience", -1), ("patience", 3)],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(name, value):
+    with pytest.raises(SettingError, match=name):
+        training(**{name: value})
