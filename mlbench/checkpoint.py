@@ -1,5 +1,6 @@
 """Trained networks on disk: how they are written, and how they become modules again."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,9 @@ class Trained:
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """`torch.save`, whole or not at all; tensors are copied out of the vectors they are views of."""
-    write_whole(path, lambda stream: torch.save(each_tensor(content, lambda t: t.detach().clone()), stream))
+    packed = io.BytesIO()  # torch.save would hide why a file could not be written
+    torch.save(each_tensor(content, lambda tensor: tensor.detach().clone()), packed)
+    write_whole(path, lambda stream: stream.write(packed.getbuffer()))
 
 
 def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

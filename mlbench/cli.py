@@ -32,6 +32,7 @@ Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes
 2 a mistake in the command or in an input file, 130 interrupted.
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
+FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn")
 SHOWN = ("data", "model", "lifelong", "compress", "explain", "experiment", "train")
 
 
@@ -95,6 +96,8 @@ def run(words: list[str]) -> int:
         raise UserError(
             f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'help'))}; see mlbench --help"
         )
+    words = flags_first(words)
+    sys.argv[1:] = [as_point(word) for word in words] if {"-m", "--multirun"} & set(words) else words
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
     for folder in own_folders(words):
         sys.path.append(folder)
@@ -103,6 +106,39 @@ def run(words: list[str]) -> int:
 
     compose_and_run()
     return 0
+
+
+def flags_first(words: list[str]) -> list[str]:
+    """The words with Hydra's flags before the settings: its parser takes settings in one piece only."""
+    flags, settings_, left = [], [], list(words)
+    while left:
+        word = left.pop(0)
+        if not word.startswith("-"):
+            settings_.append(word)
+            continue
+        flags.append(word)
+        if word in FLAGS_WITH_VALUE and left:
+            flags.append(left.pop(0))
+    return [*flags, *settings_]
+
+
+def as_point(word: str) -> str:
+    """In a sweep, `data.tasks=3` as a sweep over one value.
+
+    Hydra composes a sweep's first config without the groups that are swept over, and there a setting that only their
+    choices bring does not exist yet; sweeps are applied job by job.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    name, equals, value = word.partition("=")
+    if word.startswith("-") or "." not in name or name.lstrip("+").startswith("hydra.") or not equals or not value:
+        return word
+    try:
+        swept = OverridesParser.create().parse_override(word).is_sweep_override()
+    except OverrideParseException:
+        return word
+    return word if swept else f"{name}=choice({value})"
 
 
 def own_folders(words: list[str]) -> list[str]:

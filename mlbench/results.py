@@ -26,7 +26,7 @@ from mlbench.errors import RunError, UserError
 from mlbench.files import write_json, write_text
 
 Keep = Literal["last", "tasks", "all"]
-SAVE_SECONDS = 30.0
+SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between checkpoints within a task
 PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
 
 

@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from mlbench.build import build, settings
 from mlbench.errors import Interrupted, RunError, SettingError, UserError, require
@@ -154,8 +155,9 @@ def reopened(folder: Path, config: DictConfig, overrides: list[str]) -> tuple[Di
     try:
         old = OmegaConf.load(saved)
         names = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "names.yaml"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{saved} cannot be read ({error})") from error
+    except (OSError, ValueError, YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"resume={folder}: its config.yaml cannot be read ({reason})") from error
     for name in RESUME_MAY_CHANGE:
         old[name] = config[name]
     return old, names

@@ -1,0 +1,235 @@
+"""The command line as a user types it: what is right works, what is wrong gets a short answer and leaves nothing."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.test_sources import arrays
+
+QUICK = ("train.epochs=1", "lifelong=finetune", "data.train_per_task=50")
+
+
+def folder_is_empty(path):
+    return not path.exists() or not any(path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["lifelong=gme"], ["lifelong=gme", "did you mean 'gem'", "finetune"]),
+        (["data=split_mnits"], ["data=split_mnits", "did you mean 'split_mnist'"]),
+        (["experiment=gem_cifar10"], ["experiment=gem_cifar10", "did you mean 'gem_cifar100'"]),
+        (["lifelong=gem", "lifelong.memry_total=3"], ["lifelong.memry_total", "did you mean 'memory_total'", "margin"]),
+        (["train.lrr=3"], ["train.lrr: no such setting", "did you mean 'lr'", "momentum"]),
+        (["sed=3"], ["sed: no such setting", "did you mean 'seed'"]),
+        (["+train.warmup=3"], ["train.warmup: no such setting", "schedule"]),
+        (["+colour=red"], ["colour: no such setting"]),
+        (["compress=prune"], ["compress: this version of mlbench has no compress methods"]),
+        (["train.lr=abc"], ["train.lr=abc: must be a number"]),
+        (["train.epochs=1.5"], ["train.epochs=1.5: must be a whole number"]),
+        (["seed=x"], ["seed=x: must be a whole number"]),
+        (["force=maybe"], ["force=maybe: must be true or false"]),
+        (["model.hidden=[10,x]"], ["model.hidden", "must be a list, each a whole number"]),
+        (["train.lr=-1"], ["train.lr=-1.0: allowed is above 0"]),
+        (["seed=-1"], ["seed=-1: allowed is 0 or more"]),
+        (["threads=0"], ["threads=0: allowed is auto, or 1 or more"]),
+        (["lifelong=ewc", "lifelong.strength=-2"], ["lifelong.strength=-2.0: allowed is 0 or more"]),
+        (["lifelong=ewc", "lifelong.fisher=tru"], ["lifelong.fisher=tru: allowed is empirical|true", "'true'"]),
+        (["train.optimizer=sdg"], ["train.optimizer=sdg: allowed is sgd|adam|adamw", "'sgd'"]),
+        (["precision=fp16"], ["precision=fp16: allowed is fp32|bf16"]),
+        (["lifelong=gem", "data=split_digits", "data.tasks=3"], ["data.tasks=3", "2, 5, 10"]),
+        (["lifelong=gem", "data=split_digits", "data.scenario=tasks"], ["data.scenario=tasks", "task|domain|class"]),
+        (["lifelong=gem", "data=digits"], ["lifelong=gem needs a stream of tasks", "split_"]),
+        (["data=split_digits"], ["stream of tasks", "lifelong=finetune"]),
+        (
+            ["lifelong=independent", "data=split_digits", "data.scenario=class"],
+            ["lifelong=independent is not defined for data.scenario=class", "task|domain"],
+        ),
+        (["model=lenet5"], ["LeNet5", "16x16", "8x8"]),
+        (["model=torchvision", "model.name=alexnet"], ["model=torchvision does not take pictures of 1x8x8"]),
+        (["model=torchvision", "model.name=resnet19"], ["resnet19"]),
+        (["model.hidden=[0]"], ["hidden=[0]"]),
+        (["device=cuda:77"], ["device=cuda:77"]),
+        (["device=gpu"], ["device=gpu: allowed is auto|cpu|cuda"]),
+        (["data=npz"], ["data.path has no value yet"]),
+        (["data=mnist"], ["mnist could not be fetched", "mnist.npz"]),
+        (["checkpoint=nowhere"], ["checkpoint nowhere does not exist"]),
+        (["resume=nowhere"], ["resume=nowhere: there is no config.yaml"]),
+        (["resume=nowhere", "train.lr=1"], ["takes its settings from that folder", "train.lr=1"]),
+        (["data._target_=os.system"], ["data._target_=os.system", "only classes of mlbench"]),
+        (["data._target_=mlbench.data.digits.Digit"], ["no such class", "'Digits'"]),
+        (["data._target_=mlbench.data.digit.Digits"], ["no module mlbench.data.digit"]),
+        (["model._target_=torch.hub.load"], ["not a torch.nn.modules.module.Module"]),
+        (["model._target_=subprocess.Popen"], ["only classes of mlbench"]),
+        (["lifelong=gem", "lifelong._target_=mlbench.models.dense.MLP"], ["not a mlbench.lifelong.base.Method"]),
+        (["train={a"], ["cannot understand 'train={a'"]),
+        (["gem"], ["no command called gem"]),
+        (["lits"], ["no command called lits", "'list'"]),
+        (["list", "models"], ["no group called models", "'model'"]),
+        (["data", "get", "mnits"], ["no download called mnits", "'mnist'"]),
+        (["data", "put"], ["usage"]),
+        (["--config-dir", "nowhere", "data=digits"], ["--config-dir nowhere: no such folder"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and "=" in value[0] else None,
+)
+def test_a_mistake_gets_a_short_answer_and_leaves_nothing(mlbench, tmp_path, monkeypatch, words, parts):
+    if "data=mnist" in words:
+        from torchvision import datasets
+
+        monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    own_command = words[0] in ("list", "data") or words[0].startswith("resume")
+    code, stdout, stderr = mlbench(*words, out=not own_command)
+    assert code == 2, stderr
+    for part in parts:
+        assert part in stderr
+    assert len(stderr.strip().splitlines()) <= 2, stderr
+    assert "Traceback" not in stderr
+    assert not stdout
+    assert folder_is_empty(tmp_path / "out")
+    assert not (tmp_path / "no-data").exists()
+
+
+def test_two_families_at_once(mlbench, tmp_path):
+    own = tmp_path / "conf" / "compress"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: mlbench.lifelong.gem.GEM\n")
+    code, _, stderr = mlbench("--config-dir", str(tmp_path / "conf"), "lifelong=gem", "compress=mine")
+    assert code == 2
+    assert "lifelong and compress are both set" in stderr
+
+
+def test_no_cuda_is_said(mlbench, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, _, stderr = mlbench("device=cuda")
+    assert (code, "no CUDA" in stderr) == (2, True)
+
+
+def test_bad_data_files_are_named(mlbench, tmp_path):
+    np.savez(tmp_path / "good.npz", **arrays())
+    whole = (tmp_path / "good.npz").read_bytes()
+    (tmp_path / "truncated.npz").write_bytes(whole[:-200])
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps([1, 2]))
+    np.savez(tmp_path / "shape.npz", **arrays(x_train=np.zeros((6, 4), np.uint8)))
+    np.savez(tmp_path / "labels.npz", **arrays(y_test=np.array([0, 1, 9])))
+    for name in ("truncated", "pickle", "shape", "labels", "missing"):
+        path = tmp_path / f"{name}.npz"
+        code, _, stderr = mlbench("data=npz", f"data.path={path}")
+        assert (code, str(path) in stderr) == (2, True), stderr
+    assert folder_is_empty(tmp_path / "out")
+    assert mlbench("data=npz", f"data.path={tmp_path / 'good.npz'}", "train.epochs=1")[0] == 0
+
+
+def test_an_out_that_cannot_be_written(mlbench, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, stderr = mlbench("train.epochs=1", f"out={tmp_path / 'file' / 'results'}", out=False)
+    assert (code, "choose another out=" in stderr) == (2, True), stderr
+
+
+def test_a_disk_that_fills_up_ends_the_run_with_a_clear_error(tmp_path):
+    """A limit on the size of files stands in for a full disk: the write fails in the same place."""
+    code = (
+        "import resource,sys; resource.setrlimit(resource.RLIMIT_FSIZE,(40000,40000)); from mlbench.cli import main; "
+    )
+    words = ["train.epochs=1", f"out={tmp_path / 'out'}"]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code} sys.argv=['mlbench',*sys.argv[1:]]; sys.exit(main())", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("summary.json"))
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+NO_TORCH = (
+    "--help",
+    "list",
+    "list lifelong",
+    "data",
+    "--version",
+    "lifelong=gme",
+    "train.lrr=1",
+    "train={",
+    "--cfg job",
+)
+
+
+@pytest.mark.parametrize("words", [line.split() for line in NO_TORCH], ids=NO_TORCH)
+def test_answers_that_need_no_torch_import_none(words, tmp_path):
+    code = "import sys; from mlbench.cli import main; main(); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, cwd=tmp_path)
+
+
+def test_help_and_list_name_what_there_is(mlbench):
+    _, text, _ = mlbench("--help", out=False)
+    assert all(word in text for word in ("mlbench list", "resume=", "Exit codes", "shell-completion"))
+    _, text, _ = mlbench("list", "lifelong", out=False)
+    assert "Gradient episodic memory" in text
+    _, text, _ = mlbench("list", out=False)
+    assert all(name in text for name in ("split_cifar", "resnet18", "gem_permuted_mnist", "image_folder"))
+
+
+def test_every_yaml_says_in_its_first_line_what_it_is():
+    from mlbench.cli import SHOWN, entries
+
+    for group in SHOWN:
+        for name, text in entries(group).items():
+            assert len(text) > 10, f"{group}/{name}.yaml"
+
+
+def test_data_lists_what_is_there_and_what_is_missing(mlbench, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLBENCH_DATA", str(tmp_path))
+    np.savez(tmp_path / "mnist.npz", **arrays())
+    np.savez(tmp_path / "mine.npz", **arrays())
+    _, text, _ = mlbench("data", out=False)
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert "there" in lines["mnist"]
+    assert "missing" in lines["cifar10"]
+    assert "170 MB to download" in lines["cifar10"]
+    assert "data.path=mine.npz" in text
+    assert mlbench("data", "get", "mnist", out=False)[1].strip().endswith("is there already")
+
+
+def test_cfg_job_shows_the_config_and_runs_nothing(mlbench, tmp_path):
+    code, text, _ = mlbench("lifelong=ewc", "seed=3", "--cfg", "job")
+    assert code == 0
+    assert "_target_: mlbench.lifelong.ewc.EWC" in text
+    assert "seed: 3" in text
+    assert folder_is_empty(tmp_path / "out")
+
+
+def test_precedence_command_line_over_experiment_over_family(mlbench):
+    def config(*words):
+        import yaml
+
+        return yaml.safe_load(mlbench(*words, "--cfg", "job")[1])
+
+    family = config("lifelong=gem")
+    assert family["data"]["source"]["_target_"].endswith("Digits")
+    preset = config("lifelong=gem", "experiment=gem_permuted_mnist")
+    assert (preset["data"]["tasks"], preset["train"]["lr"]) == (20, 0.1)
+    own = ("data=split_cifar100", "train.lr=0.5", "model=cnn")
+    mine = config("lifelong=gem", "experiment=gem_permuted_mnist", *own)
+    assert mine["data"]["source"]["name"] == "cifar100"
+    assert mine["train"]["lr"] == 0.5
+    assert mine["model"]["_target_"].endswith("CNN")
+
+
+def test_shell_completion_is_offered():
+    done = subprocess.run(
+        [sys.executable, "-m", "mlbench", "--shell-completion", "install=bash"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SHELL": "/bin/bash"},
+    )
+    assert "complete" in done.stdout
