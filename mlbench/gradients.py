@@ -3,12 +3,14 @@
 Networks whose trainable parameters all belong to linear layers have them in closed form: with the input a [B, I] of a
 layer and the gradient d [B, O] at its output, the weight's gradient of example b is the outer product d_b a_b
 (Goodfellow 2015). Squares of single gradients are then (d^2)^T (a^2), gradients of groups a batched product.
-Other networks take vmap for single examples and one backward pass a group. Always in eval mode: a gradient of one
-example is not defined under the batch statistics of batch norm.
+Other networks take vmap for single examples, in eval mode, since a single example has no batch statistics, and one
+backward pass a group, where batch norm uses the statistics of the group, as it does in training: under its running
+averages, which lag behind small batches, the gradients of a residual network can be larger by orders of magnitude, and
+GEM diverged on CIFAR-100. Neither moves the running averages.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,23 @@ def eval_mode(net: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def group_statistics(net: nn.Module) -> Iterator[None]:
+    """Inside, batch norm normalises by the batch at hand and remembers nothing; everything else is in eval mode."""
+    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    with eval_mode(net):
+        for norm in norms:
+            norm.train()
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, (momentum, count) in zip(norms, before, strict=True):
+                norm.momentum = momentum
+                norm.num_batches_tracked.copy_(count)
 
 
 def linear_factors(
@@ -120,11 +139,9 @@ def group_gradients(
         if factors is None:
             for row, *parts in zip(out, *(part.split(sizes) for part in batch), strict=True):
                 group = Batch(*parts)
-                gradients = torch.autograd.grad(
-                    F.cross_entropy(logits(net, group), group.y),
-                    list(theta.parameters.values()),
-                    materialize_grads=True,
-                )
+                with group_statistics(net) if len(group.y) > 1 else nullcontext():
+                    loss = F.cross_entropy(logits(net, group), group.y)
+                gradients = torch.autograd.grad(loss, list(theta.parameters.values()), materialize_grads=True)
                 for view, gradient in zip(theta.named(row).values(), gradients, strict=True):
                     view.copy_(gradient)
             return out

@@ -88,7 +88,8 @@ class SplitClasses(Sequence):
                 rows = torch.isin(labels, group).nonzero().squeeze(1)
                 rows = rows[self.sample(len(rows), limit, generator)]
                 splits.append(Split(pool, rows, label[labels[rows]], number, normalise))
-            tasks.append(Task(" ".join(arrays.classes[c] for c in group.tolist()), *splits))
+            names = [arrays.classes[c] for c in group.tolist()]
+            tasks.append(Task(" ".join(names) if per_task <= 3 else f"{names[0]} to {names[-1]}", *splits))
         return Stream(tasks, self.scenario, outputs, [arrays.classes[c] for c in order.tolist()], heads)
 
 

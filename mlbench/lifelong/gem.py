@@ -25,8 +25,8 @@ class GEM(Method):
     The memory holds `memory_total` examples, shared equally among the tasks. Where a step would raise the loss of an
     earlier task's memory (a negative dot product), the gradient g becomes g + G^T v, the nearest one that raises none:
     v minimises v^T G G^T v / 2 + (G g)^T v over v >= `margin`. A margin above 0 bounds the dual variables, as in the
-    authors' code, and favours old tasks. Memory gradients are taken in eval mode (the authors: in training mode), so
-    that memories do not move batch norm's statistics.
+    authors' code, and favours old tasks. Batch norm normalises a memory by its own statistics, as there, but memories
+    do not move its running averages (there they do).
     """
 
     memory_total: int

@@ -1,0 +1,70 @@
+"""The commands behind the README's tables, one after another; each ends in its table with error bars.
+
+    python scripts/reproduce.py [--tune]
+
+Needs mnist.npz and cifar100.npz in the data directory ($MLBENCH_DATA); about 25 minutes on two cores. What is finished
+is not run again. `--tune` repeats the choice of learning rates and of EWC's strength instead: other seeds, and only
+training pictures of MNIST (the last 10,000 of them take the place of the test set).
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+PERMUTED = "experiment=gem_permuted_mnist seed=0,1,2,3,4"
+ROTATED = "experiment=gem_rotated_mnist seed=0,1,2"
+CIFAR = (
+    "data=split_cifar100 data.tasks=5 data.train_per_task=300 model=resnet18 model.width=20 train.epochs=1 seed=0,1,2"
+)
+RESULTS = (
+    f"{PERMUTED} lifelong=finetune train.lr=0.03",
+    f"{PERMUTED} lifelong=ewc,joint,gem",
+    f"{ROTATED} lifelong=finetune train.lr=0.01",
+    f"{ROTATED} lifelong=ewc,gem",
+    f"{CIFAR} lifelong=finetune",
+    f"{CIFAR} lifelong=gem lifelong.memory_total=250",
+)
+DEVELOPMENT = (
+    "experiment=gem_permuted_mnist data=permuted_npz data.source.path={path} data.test_per_task=1000 "
+    "seed=100,101,102,103,104"
+)
+TUNING = (
+    f"{DEVELOPMENT} lifelong=finetune train.lr=0.01,0.02,0.03,0.05,0.1",
+    f"{DEVELOPMENT} lifelong=ewc lifelong.strength=0.1,0.3,1,3 train.lr=0.03,0.05,0.1",
+)
+
+
+def sweep(words: str) -> int:
+    """Show and run one command."""
+    print(f"\n$ mlbench -m {words}", flush=True)
+    return subprocess.run([sys.executable, "-m", "mlbench", "-m", *words.split()], check=False).returncode
+
+
+def development_set(folder: Path) -> Path:
+    """An npz file made of MNIST's training pictures alone."""
+    data = Path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench").expanduser()
+    path = folder / "mnist_development.npz"
+    with np.load(data / "mnist.npz", allow_pickle=False) as mnist:
+        x, y = mnist["x_train"], mnist["y_train"]
+    np.savez(path, x_train=x[:50_000], y_train=y[:50_000], x_test=x[50_000:], y_test=y[50_000:])
+    return path
+
+
+def main(tune: bool) -> int:
+    """Run all commands; the first exit code that is not 0."""
+    if not tune:
+        return next((code for words in RESULTS if (code := sweep(words))), 0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = development_set(Path(folder))
+        return next((code for words in TUNING if (code := sweep(words.format(path=path)))), 0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tune", action="store_true")
+    sys.exit(main(parser.parse_args().tune))
