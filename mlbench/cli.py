@@ -253,7 +253,8 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
     if key in SHOWN and not entries(key):
         return f"{key}: this version of mlbench has no {key} methods"
     parent, _, name = key.rpartition(".")
-    groups = [word for word in words if word.partition("=")[0] in (*SHOWN,) and "," not in word]
+    groups = [word for word in words if word.partition("=")[0] in SHOWN and "," not in word]
+    groups += [f"hydra.searchpath=[file://{folder}]" for folder in own_folders(words)]
     try:
         with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
             node = (
