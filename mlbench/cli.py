@@ -7,7 +7,9 @@ import traceback
 from pathlib import Path
 
 from mlbench import __version__
+from mlbench.catalogue import GROUPS, entries
 from mlbench.errors import RunError, UserError, nearest
+from mlbench.mistakes import composition_error, own_folders
 
 HELP = """\
 mlbench: lifelong learning, network compression and interpretability, one command each
@@ -33,7 +35,6 @@ Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
 FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn")
-SHOWN = ("data", "model", "lifelong", "compress", "explain", "experiment", "train")
 
 
 def main() -> int:
@@ -69,15 +70,15 @@ def dispatch(words: list[str]) -> int:
     """Answer a word of our own, or run."""
     match words:
         case ["-h" | "--help" | "help", *_]:
-            print(HELP.format(groups=", ".join(group for group in SHOWN if entries(group))), end="")
+            print(HELP.format(groups=", ".join(group for group in GROUPS if entries(group))), end="")
         case ["--version"]:
             print(__version__)
         case ["list"]:
-            for group in SHOWN:
+            for group in GROUPS:
                 show_group(group)
         case ["list", group]:
-            if group not in SHOWN:
-                raise UserError(f"no group called {group}{nearest(group, SHOWN)}\nthere are: {', '.join(SHOWN)}")
+            if group not in GROUPS:
+                raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
             show_group(group)
         case ["data"]:
             show_data()
@@ -141,34 +142,6 @@ def as_point(word: str) -> str:
     return word if swept else f"{name}=choice({value})"
 
 
-def own_folders(words: list[str]) -> list[str]:
-    """The absolute folder given by --config-dir or -cd, if any. Raises UserError when it does not exist."""
-    found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        name, equals, value = word.partition("=")
-        if name in ("--config-dir", "-cd"):
-            folder = Path(value if equals else following)
-            if not folder.is_dir():
-                raise UserError(f"--config-dir {folder}: no such folder")
-            found.append(str(folder.resolve()))
-    return found
-
-
-def entries(group: str) -> dict[str, str]:
-    """Name -> first comment line of each YAML of a group."""
-    package = Path(__file__).resolve().parent
-    folder = next(p for p in (package / "conf", package.parent / "conf") if (p / "config.yaml").is_file()) / group
-    return {path.stem: first_comment(path) for path in sorted(folder.glob("*.yaml"))}
-
-
-def first_comment(path: Path) -> str:
-    """The first comment of a YAML file that is not a directive."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") and not line.startswith("# @package"):
-            return line.lstrip("# ")
-    return ""
-
-
 def show_group(group: str) -> None:
     """A table of what a group offers; nothing for an empty one."""
     from rich.console import Console
@@ -221,47 +194,3 @@ def get_data(name: str) -> None:
     from mlbench.data.vision import fetch
 
     print(f"wrote {fetch(name, data_dir())}")
-
-
-def composition_error(error: Exception, words: list[str]) -> str | None:
-    """A short message for a mistake in the command line that Hydra found; None for any other exception."""
-    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-    from omegaconf.errors import OmegaConfBaseException
-
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        own = [option for option in error.options if not option.startswith("_")]
-        return f"{group}={name}: there is no such {group}{nearest(name, own)}\nthere are: {', '.join(own)}"
-    if isinstance(error, OverrideParseException):
-        return f"cannot understand '{error.override}'; settings are written name=value"
-    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
-        return unknown_setting(error, words)
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        return re.sub(r"\s*\n\s*", "; ", str(error).strip())
-    return None
-
-
-def unknown_setting(error: Exception, words: list[str]) -> str:
-    """The message for a setting that the composed config does not have (or not of that type)."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import DictConfig, OmegaConf
-
-    from mlbench.run import conf_folder
-
-    wrong = re.search(r"[Cc]ould not override '([^']*)'", str(error))
-    key = wrong.group(1) if wrong else (error.__cause__.full_key or "")
-    if key in SHOWN and not entries(key):
-        return f"{key}: this version of mlbench has no {key} methods"
-    parent, _, name = key.rpartition(".")
-    groups = [word for word in words if word.partition("=")[0] in SHOWN and "," not in word]
-    groups += [f"hydra.searchpath=[file://{folder}]" for folder in own_folders(words)]
-    try:
-        with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
-            node = (
-                OmegaConf.select(compose("config", overrides=groups), parent) if parent else compose("config", groups)
-            )
-        options = sorted(str(option) for option in node) if isinstance(node, DictConfig) else []
-    except Exception:  # the message is worth having without the list, whatever else is wrong with the command
-        options = []
-    allowed = f"\nallowed here: {', '.join(options)}" if options else ""
-    return f"{key}: no such setting{nearest(name, options)}{allowed}"

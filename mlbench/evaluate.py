@@ -24,14 +24,14 @@ def evaluate(net: nn.Module, split: Split, logits: Callable[[nn.Module, Batch], 
     example = split.pool.pictures[0].numel() * 4
     size = max(1, EVALUATION_BYTES["cuda" if device.type == "cuda" else "cpu"] // example)
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    losses = []
     for index in torch.arange(len(split), device=device).split(size):
         batch = split.batch(index)
         outputs = logits(net, batch).float()
         correct += (outputs.argmax(1) == batch.y).sum()
-        loss += missing_as_infinite(outputs, batch.y)
+        losses.append(missing_as_infinite(outputs, batch.y))
     net.train(mode)
-    return correct.item() / len(split), loss.item() / len(split)
+    return correct.item() / len(split), torch.stack(losses).cpu().double().sum().item() / len(split)
 
 
 def missing_as_infinite(outputs: Tensor, labels: Tensor) -> Tensor:

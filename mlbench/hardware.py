@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mlbench.errors import UserError
+from mlbench.gradients import eval_mode
 
 THREADING_PAYS = 3e8  # multiply-adds of a batch's forward pass; below, threads cost more than they bring
 
@@ -30,18 +31,20 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def make_deterministic(wanted: bool) -> None:
+    """Let torch use only algorithms that give the same result every time, where it has a choice (CUDA)."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it before its first call
+    torch.use_deterministic_algorithms(wanted)
+
+
 def choose_threads(wanted: int | str, net: nn.Module, input_shape: tuple[int, ...], batch_size: int) -> int:
     """`auto`: one thread for small networks, where two are slower than one on a busy machine; else all cores."""
     if wanted != "auto":
         return int(wanted)
-    mode = net.training
-    net.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.zeros(1, *input_shape, device=next(net.parameters()).device))
-    net.train(mode)
+    with eval_mode(net), FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.zeros(1, *input_shape))
     multiply_adds = counter.get_total_flops() / 2 * batch_size
-    return (
-        (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        if (multiply_adds >= THREADING_PAYS)
-        else 1
-    )
+    if multiply_adds < THREADING_PAYS:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -91,10 +91,11 @@ class Plain:
         self.draws.load_state(saved["draws"])
 
 
-def check_plain(stream: Stream) -> None:
-    """Raise UserError for a stream of tasks, which needs a technique."""
+def prepare(technique: None, stream: Stream, name: None) -> type[Plain]:  # noqa: ARG001
+    """What makes the runner. Raises UserError for a stream of tasks, which needs a technique."""
     if stream.scenario is not None:
         raise UserError(
             "this data is a stream of tasks and needs a lifelong method, as in lifelong=finetune\n"
             "plain training takes a plain dataset, as in data=mnist (see `mlbench list data`)"
         )
+    return Plain

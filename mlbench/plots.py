@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -59,19 +60,16 @@ def draw_matrix(names: list[str], rows: dict[int, list[float]], path: Path) -> N
 
 
 def draw_accuracy_over_time(names: list[str], rows: dict[int, list[float]], path: Path) -> None:
-    """One line for each task, from the moment it is learned; the others stay as faint dots before."""
+    """One line for each task, from the moment it was learned; the later the task, the lighter its line."""
     figure = canvas(7, 4.2)
     axes = figure.subplots()
-    colours = [f"C{i}" for i in range(10)]
     for task, name in enumerate(names):
-        colour = colours[task % 10]
         after = [i for i in rows if i > task]
-        style = {"color": colour, "linestyle": "-" if task < 10 else "--", "marker": ".", "linewidth": 1.2}
+        colour = colormaps["viridis"](0.92 * task / max(1, len(names) - 1))
         label = f"{task + 1}: {name}" if len(name) <= 28 else f"task {task + 1}"
-        axes.plot(after, [rows[i][task] for i in after], label=label, **style)
-    axes.set(
-        xlabel="tasks learned", ylabel="accuracy", title="accuracy on each task since it was learned", ylim=(0, 1.02)
-    )
+        axes.plot(after, [rows[i][task] for i in after], label=label, color=colour, marker=".", linewidth=1.2)
+    axes.set(xlabel="tasks learned", ylabel="accuracy", ylim=(0, 1.02))
+    axes.set_title("accuracy on each task since it was learned")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, ncols=2 if len(names) > 12 else 1, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,36 +13,11 @@ from torch import Tensor, nn
 
 from mlbench.data.augment import AUGMENTATIONS
 from mlbench.data.tasks import Batch, Split
-from mlbench.errors import RunError, require
+from mlbench.errors import RunError
+from mlbench.optimizer import Training, make_optimizer, one_step, set_lr
 from mlbench.theta import Theta
 
 CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}  # floats prepared at once: fits a CPU's cache, fills a GPU
-
-
-@dataclass
-class Training:
-    """The settings of `train.*`."""
-
-    epochs: int
-    batch_size: int
-    optimizer: Literal["sgd", "adam", "adamw"]
-    lr: float
-    momentum: float
-    weight_decay: float
-    schedule: Literal["constant", "linear", "cosine"]
-    augment: Literal["none", "crop_flip"]
-    validation: float
-    patience: int
-
-    def __post_init__(self):
-        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
-        require(0 < self.lr < math.inf, "lr", self.lr, "above 0")
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "0 to below 1")
-        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "0 or more")
-        require(0 <= self.validation < 1, "validation", self.validation, "0 to below 1, a share of the training data")
-        require(self.patience >= 0, "patience", self.patience, "0 (off) or more epochs")
-        require(not self.patience or self.validation > 0, "patience", self.patience, "0 unless train.validation > 0")
 
 
 @dataclass
@@ -156,6 +131,7 @@ def fit(
     net.train()
     theta = Theta(net, compute.channels_last)
     optimizer = make_optimizer(theta, training, learner.undecayed(net, theta, split))
+    progress.running = [loss.to(theta.value.device) for loss in progress.running]
     if progress.optimizer is not None:
         optimizer.load_state_dict(progress.optimizer)
     learner.start(net, theta)
@@ -254,49 +230,6 @@ def augmentation(training: Training, generator: torch.Generator) -> Callable[[Te
     """The change that `train.augment` makes to a chunk of uint8 pictures, if any."""
     augment = AUGMENTATIONS[training.augment]
     return None if augment is None else lambda pictures: augment(pictures, generator)
-
-
-def make_optimizer(theta: Theta, training: Training, undecayed: list[slice]) -> torch.optim.Optimizer:
-    """A fused optimiser of the whole vector; weight decay leaves the pieces `undecayed` alone."""
-    edges = [(piece.start, piece.stop, 0.0) for piece in undecayed] if training.weight_decay else []
-    cursor, pieces = 0, []
-    for start, stop, decay in sorted([*edges, (theta.value.numel(), theta.value.numel(), 0.0)]):
-        pieces += [(cursor, start, training.weight_decay), (start, stop, decay)]
-        cursor = stop
-    groups = []
-    for start, stop, decay in pieces:
-        if stop > start:
-            vector = nn.Parameter(theta.value[start:stop])
-            vector.grad = theta.grad[start:stop]
-            groups.append({"params": [vector], "weight_decay": decay})
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, fused=True)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
-    return kind(groups, lr=training.lr, fused=True)
-
-
-def set_lr(optimizer: torch.optim.Optimizer, training: Training, done: float) -> None:
-    """The learning rate when a share `done` of the steps is over: a straight line or half a cosine down to 0."""
-    factor = 1 - done if training.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
-    for group in optimizer.param_groups:
-        group["lr"] = training.lr * factor
-
-
-@torch.no_grad()
-def one_step(optimizer: torch.optim.Optimizer) -> float | Tensor:
-    """How far a steady gradient of 1 moves each parameter in one step, from the optimiser's present state.
-
-    lr / (1 - momentum) for SGD; lr / (sqrt(v) + eps) with the bias-corrected second moment v for Adam.
-    """
-    group = optimizer.param_groups[0]
-    if "betas" not in group:
-        return group["lr"] / (1 - group["momentum"])
-    sizes = []
-    for group in optimizer.param_groups:
-        state = optimizer.state[group["params"][0]]
-        second = state["exp_avg_sq"] / (1 - group["betas"][1] ** state["step"].item())
-        sizes.append(group["lr"] / (second.sqrt_().add_(group["eps"])))
-    return torch.cat(sizes)
 
 
 def end_epoch(progress: Progress) -> None:

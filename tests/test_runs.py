@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 import mlbench as package
-from mlbench.cli import entries
+from mlbench.catalogue import entries
 from mlbench.errors import UserError
 
 METHODS = sorted(entries("lifelong"))
@@ -253,9 +253,9 @@ def test_divergence_ends_the_run_and_keeps_what_was_measured(mlbench, tmp_path):
 
 
 def test_a_measurement_that_fails_does_not_lose_what_was_learned(mlbench, tmp_path, monkeypatch):
-    from mlbench.lifelong import base
+    from mlbench.lifelong import runner
 
-    calls, evaluate = [], base.evaluate
+    calls, evaluate = [], runner.evaluate
 
     def fails_once(*arguments):
         calls.append(1)
@@ -266,9 +266,8 @@ def test_a_measurement_that_fails_does_not_lose_what_was_learned(mlbench, tmp_pa
     assert mlbench("lifelong=ewc", *SMALL)[0] == 0
     whole = only_run(tmp_path / "out")
     expected = (whole / "metrics.jsonl").read_bytes()
-    monkeypatch.setattr(base, "evaluate", fails_once)
+    monkeypatch.setattr(runner, "evaluate", fails_once)
     assert mlbench("lifelong=ewc", *SMALL)[0] == 1
-    monkeypatch.setattr("mlbench.lifelong.base.fit", lambda *a, fit=base.fit: fit(*a))
     (cut_off,) = set(folders(tmp_path / "out")) - {whole}
     assert mlbench(f"resume={cut_off}", out=False)[0] == 0
     assert (cut_off / "metrics.jsonl").read_bytes() == expected

@@ -1,0 +1,27 @@
+"""What there is to choose from, read from the YAML files alone."""
+
+from pathlib import Path
+
+FAMILIES = ("lifelong", "compress", "explain")
+CHOICES = ("data", "model", "train", *FAMILIES)  # the nodes of a composed config
+GROUPS = ("data", "model", *FAMILIES, "experiment", "train")
+
+
+def conf_folder() -> Path:
+    """The folder with config.yaml: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return next(place for place in (package / "conf", package.parent / "conf") if (place / "config.yaml").is_file())
+
+
+def entries(group: str) -> dict[str, str]:
+    """Name -> first comment line of each YAML of a group."""
+    folder = conf_folder() / group
+    return {path.stem: first_comment(path) for path in sorted(folder.glob("*.yaml"))}
+
+
+def first_comment(path: Path) -> str:
+    """The first comment of a YAML file that is not a directive."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and not line.startswith("# @package"):
+            return line.lstrip("# ")
+    return ""

@@ -1,0 +1,218 @@
+"""The runner of the lifelong family: it trains and measures every method alike."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from mlbench.checkpoint import Trained, each_tensor
+from mlbench.data.tasks import Stream, Task
+from mlbench.errors import RunError, UserError
+from mlbench.evaluate import evaluate
+from mlbench.lifelong import metrics
+from mlbench.lifelong.base import Method
+from mlbench.randomness import Draws
+from mlbench.results import Run
+from mlbench.train import Compute, Progress, Training, fit
+
+BACKWARD = 3  # forward and backward pass together cost about three forward passes
+
+
+def tensor_bytes(value: object) -> int:
+    """Bytes of all tensors inside nested dicts, lists and tuples."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sum(tensor_bytes(part) for part in parts)
+
+
+@dataclass
+class Costs:
+    """What learning cost so far."""
+
+    train_seconds: float = 0.0
+    consolidate_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    samples_processed: int = 0
+    samples_replayed: int = 0
+    task_seconds: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Lifelong:
+    """One run of one method over one stream."""
+
+    method: Method
+    stream: Stream
+    net: nn.Module
+    training: Training
+    compute: Compute
+    run: Run
+    draws: Draws
+    describe: Callable[[nn.Module], Trained]  # what `mlbench.load` needs to know about a network
+    matrix: list[list[float] | None] = field(default_factory=list)  # R, row i after learning i tasks
+    costs: Costs = field(default_factory=Costs)
+    learned: int = 0
+    measured: int = -1  # tasks learned when R was last measured
+    progress: Progress | None = None  # of the task being learned
+
+    def __post_init__(self):
+        self.tests = [task.test for task in self.stream.tasks]
+        self.names = [task.name for task in self.stream.tasks]
+        self.matrix = [None] * (len(self.tests) + 1)
+        self.stream = self.method.stream(self.stream)
+        self.method.begin(self.stream, self.training, self.compute, self.draws.method)
+
+    def __call__(self) -> None:
+        """Learn and measure task after task, from wherever the run's checkpoint stands, and write the results."""
+        if (saved := self.run.saved()) is not None:
+            self.load(saved)
+        while True:
+            if self.measured < self.learned:  # also after a measurement that failed: what was learned is saved
+                self.measure()
+            if self.learned == len(self.stream.tasks):
+                break
+            self.learn(self.learned, self.stream.tasks[self.learned])
+        self.finish()
+
+    def learn(self, number: int, task: Task) -> None:
+        """One task: train, consolidate, save."""
+        self.stream.heads.meet(self.last_task(task))
+        if self.progress is None:
+            self.net = self.method.start_task(self.net, task)
+            self.progress = Progress()
+        progress, written = self.progress, len(self.progress.losses)
+        total = len(task.train) * self.training.epochs
+        self.run.display.start(f"task {number + 1}/{len(self.stream.tasks)} ({task.name})", total, progress)
+
+        def watch(progress: Progress) -> None:
+            nonlocal written
+            self.run.display.advance(progress)
+            for loss in progress.losses[written:]:
+                self.run.log(number + 1, "train", number + 1, "train", "loss", loss)
+            if len(progress.losses) > written:
+                self.run.keep_epoch(
+                    lambda: self.describe(self.net), f"task_{number + 1:02d}_epoch_{progress.epoch:03d}"
+                )
+            written = len(progress.losses)
+            self.run.save_now_and_then(self.state)
+
+        try:
+            theta = fit(
+                self.net,
+                task.train,
+                self.method,
+                self.training,
+                self.compute,
+                self.draws.batches,
+                progress,
+                watch,
+            )
+        except RunError as error:
+            raise RunError(f"task {number + 1} ({task.name}): {error}") from error
+        began = time.perf_counter()
+        self.method.end_task(self.net, theta, task)
+        self.compute.wait()
+        self.costs.consolidate_seconds += time.perf_counter() - began
+        self.costs.train_seconds += progress.seconds
+        self.costs.task_seconds.append(progress.seconds)
+        self.costs.samples_processed += progress.samples
+        self.learned, self.progress = number + 1, None
+        self.run.keep_task(self.describe(self.net), f"task_{number + 1:02d}")
+        self.run.save(self.state())
+
+    def last_task(self, task: Task) -> int:
+        """The highest task number (from 0) whose examples `task` holds."""
+        return task.train.task if isinstance(task.train.task, int) else int(task.train.task.max())
+
+    def measure(self) -> None:
+        """A row of R: the accuracy on every task now. A run that learns all tasks at once has only the last row."""
+        at_once = len(self.stream.tasks) != len(self.tests)
+        self.measured = self.learned
+        if at_once and not self.learned:
+            return
+        row = len(self.tests) if at_once else self.learned
+        began = time.perf_counter()
+        accuracies = []
+        for number, test in enumerate(self.tests):
+            accuracy, _ = evaluate(self.method.predictor(self.net, number), test, self.method.logits)
+            accuracies.append(accuracy)
+            self.run.log(row, "eval", number + 1, "test", "accuracy", accuracy)
+        self.matrix[row] = accuracies
+        seconds = time.perf_counter() - began
+        self.costs.eval_seconds += seconds
+        if row:
+            self.run.display.measured(accuracies[:row])
+        if self.learned == 1 and not at_once:
+            self.estimate(seconds)
+
+    def estimate(self, row_seconds: float) -> None:
+        """After the first task, say how long all will take."""
+        tasks, sizes = self.stream.tasks, [len(task.train) * self.training.epochs for task in self.stream.tasks]
+        forward = row_seconds / sum(len(test) for test in self.tests)
+        replayed = sum(size * self.method.replays(number) for number, size in enumerate(sizes))
+        training = self.costs.task_seconds[0] * sum(sizes) / sizes[0] + BACKWARD * forward * replayed
+        self.run.display.estimate(training + row_seconds * (len(tasks) + 1))
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        return {
+            "network": self.describe(self.net).packed(),
+            "method": self.method.state(),
+            "samples_replayed": self.method.samples_replayed,
+            "heads": vars(self.stream.heads),
+            "matrix": self.matrix,
+            "costs": vars(self.costs),
+            "learned": self.learned,
+            "measured": self.measured,
+            "progress": self.progress.state() if self.progress is not None else None,
+            "draws": self.draws.state(),
+        }
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.net.load_state_dict(saved["network"]["weights"])
+        there = self.compute.device
+        self.method.load_state(each_tensor(saved["method"], lambda tensor: tensor.to(there)), self.net)
+        self.method.samples_replayed = saved["samples_replayed"]
+        vars(self.stream.heads).update(saved["heads"])
+        self.matrix, self.learned, self.measured = saved["matrix"], saved["learned"], saved["measured"]
+        self.costs = Costs(**saved["costs"])
+        self.progress = Progress.from_state(saved["progress"]) if saved["progress"] is not None else None
+        self.draws.load_state(saved["draws"])
+
+    def finish(self) -> None:
+        """Metrics, costs, tables, figures and the trained networks; the done marker last."""
+        self.costs.samples_replayed = self.method.samples_replayed
+        networks = {id(net): net for net in (self.method.predictor(self.net, t) for t in range(len(self.tests)))}
+        state = self.method.state()
+        costs = {
+            "parameters": sum(p.numel() for net in networks.values() for p in net.parameters()),
+            "state_bytes": tensor_bytes({k: v for k, v in state.items() if k not in ("memory", "networks")}),
+            "memory_bytes": tensor_bytes(state.get("memory", {})),
+            **{name: value for name, value in vars(self.costs).items() if name != "task_seconds"},
+            "samples_per_second": self.costs.samples_processed / self.costs.train_seconds,
+        }
+        scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class")
+        self.run.write_matrix(self.matrix, self.names)
+        for number in range(len(self.tests)):
+            predictor = self.method.predictor(self.net, number)
+            if predictor is not self.net:
+                self.run.save_network(self.describe(predictor), f"task_{number + 1:02d}")
+        self.run.finish(self.describe(self.net), scores, costs)
+
+
+def prepare(method: Method, stream: Stream, name: str) -> Callable[..., Lifelong]:
+    """What makes the runner of `method`. Raises UserError when `method` is not defined for the stream's scenario."""
+    if stream.scenario is None:
+        raise UserError(
+            f"lifelong={name} needs a stream of tasks, and this data is a single task\n"
+            "take split_*, permuted_* or rotated_* data, as in data=split_mnist (see `mlbench list data`)"
+        )
+    if stream.scenario not in method.scenarios:
+        allowed = "|".join(method.scenarios)
+        raise UserError(f"lifelong={name} is not defined for data.scenario={stream.scenario}: allowed is {allowed}")
+    return partial(Lifelong, method)

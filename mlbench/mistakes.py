@@ -1,0 +1,62 @@
+"""Short messages for mistakes in a command line; Hydra is imported only when there is one."""
+
+import re
+from pathlib import Path
+
+from mlbench.catalogue import GROUPS, conf_folder, entries
+from mlbench.errors import UserError, nearest
+
+
+def own_folders(words: list[str]) -> list[str]:
+    """The absolute folder given by --config-dir or -cd, if any. Raises UserError when it does not exist."""
+    found = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in ("--config-dir", "-cd"):
+            folder = Path(value if equals else following)
+            if not folder.is_dir():
+                raise UserError(f"--config-dir {folder}: no such folder")
+            found.append(str(folder.resolve()))
+    return found
+
+
+def composition_error(error: Exception, words: list[str]) -> str | None:
+    """A short message for a mistake in the command line that Hydra found; None for any other exception."""
+    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        own = [option for option in error.options if not option.startswith("_")]
+        return f"{group}={name}: there is no such {group}{nearest(name, own)}\nthere are: {', '.join(own)}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot understand '{error.override}'; settings are written name=value"
+    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return unknown_setting(error, words)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return re.sub(r"\s*\n\s*", "; ", str(error).strip())
+    return None
+
+
+def unknown_setting(error: Exception, words: list[str]) -> str:
+    """The message for a setting that the composed config does not have (or not of that type)."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import DictConfig, OmegaConf
+
+    wrong = re.search(r"[Cc]ould not override '([^']*)'", str(error))
+    key = wrong.group(1) if wrong else (error.__cause__.full_key or "")
+    if key in GROUPS and not entries(key):
+        return f"{key}: this version of mlbench has no {key} methods"
+    parent, _, name = key.rpartition(".")
+    groups = [word for word in words if word.partition("=")[0] in GROUPS and "," not in word]
+    groups += [f"hydra.searchpath=[file://{folder}]" for folder in own_folders(words)]
+    try:
+        with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
+            node = (
+                OmegaConf.select(compose("config", overrides=groups), parent) if parent else compose("config", groups)
+            )
+        options = sorted(str(option) for option in node) if isinstance(node, DictConfig) else []
+    except Exception:  # the message is worth having without the list, whatever else is wrong with the command
+        options = []
+    allowed = f"\nallowed here: {', '.join(options)}" if options else ""
+    return f"{key}: no such setting{nearest(name, options)}{allowed}"

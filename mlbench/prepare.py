@@ -1,0 +1,181 @@
+"""A composed config becomes a run: everything is checked and built before anything is written."""
+
+import hashlib
+import importlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from mlbench.build import build, settings
+from mlbench.catalogue import CHOICES, FAMILIES
+from mlbench.checkpoint import Trained, read_network
+from mlbench.data.source import Data
+from mlbench.data.tasks import Stream
+from mlbench.display import Display
+from mlbench.errors import Interrupted, RunError, SettingError, UserError, require
+from mlbench.hardware import choose_device, choose_threads, make_deterministic
+from mlbench.optimizer import Training
+from mlbench.randomness import Draws
+from mlbench.results import Run, create_folder
+from mlbench.train import Compute
+
+UNHASHED = ("out", "force", "device", "threads", "resume")  # they change where and how fast, not what comes out
+
+
+@dataclass
+class Settings:
+    """The top level of config.yaml."""
+
+    seed: int
+    device: str
+    threads: int | str
+    precision: Literal["fp32", "bf16"]
+    deterministic: bool
+    out: str
+    data_dir: str
+    checkpoint: str | None
+    resume: str | None
+    force: bool
+    keep: Literal["last", "tasks", "all"]
+
+    def __post_init__(self):
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        ok = self.threads == "auto" or (str(self.threads).isdigit() and int(self.threads) >= 1)
+        require(ok, "threads", self.threads, "auto, or 1 or more")
+
+
+class Prepared:
+    """A config whose every part has been checked and built; nothing has been written yet."""
+
+    def __init__(self, config: DictConfig, names: dict[str, str | None], dirs: tuple[Path, ...]):
+        self.config, self.names = config, names
+        top = OmegaConf.masked_copy(config, [key for key in config if key not in CHOICES])
+        self.settings = settings(top, Settings, "")
+        chosen = [family for family in FAMILIES if config.get(family) is not None]
+        if len(chosen) > 1:
+            raise UserError(f"{' and '.join(chosen)} are both set; a run takes one technique of one family")
+        self.family = chosen[0] if chosen else None
+        self.training = settings(config.train, Training, "train")
+        self.technique = None
+        if self.family:
+            base = importlib.import_module(f"mlbench.{self.family}.base")
+            self.technique = build(config[self.family], base.Method, self.family, dirs)
+        self.data = build(config.data, Data, "data", dirs)
+        self.dirs = dirs
+
+    def folder(self, by_hash: bool) -> Path:
+        """Where the run writes: by a hash of its settings in a sweep, a name nobody else has otherwise."""
+        kind = "-".join(self.names[group] for group in (self.family, "data", "model") if group)
+        if by_hash:
+            resolved = OmegaConf.to_container(self.config, resolve=True)
+            hashed = {name: value for name, value in resolved.items() if name not in UNHASHED}
+            name = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:16]
+        else:
+            name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"[:-3] + f"-{secrets.token_hex(2)}"
+        return Path(self.settings.out).expanduser() / (self.family or "plain") / kind / name
+
+    def run(self, folder: Path, hydra_files: dict[str, str]) -> None:
+        """Build data, network and runner, then the folder, then train. Raises UserError before the folder is made."""
+        chosen = self.settings
+        device = choose_device(chosen.device)
+        compute = Compute(device, chosen.precision)
+        make_deterministic(chosen.deterministic)
+        draws = Draws(chosen.seed, device)
+        try:
+            stream = self.data.stream(Path(chosen.data_dir).expanduser(), draws.stream)
+        except SettingError as error:
+            raise UserError(f"data.{error}") from error
+        module = importlib.import_module(f"mlbench.{self.family}.runner" if self.family else "mlbench.plain")
+        runner = module.prepare(self.technique, stream, self.names.get(self.family))
+        net = self.network(stream)
+        torch.set_num_threads(choose_threads(chosen.threads, net, stream.input_shape, self.training.batch_size))
+        if not folder.exists() or chosen.force:
+            self.create(folder, hydra_files)
+        layout = torch.channels_last if compute.channels_last else torch.preserve_format
+        net.to(device, memory_format=layout)
+        identity = {
+            "family": self.family or "plain",
+            "technique": self.names[self.family] if self.family else None,
+            "data": self.names["data"],
+            "model": self.names["model"],
+            "seed": chosen.seed,
+        }
+        with Run(folder, identity, chosen.keep, device, Display()) as run:
+            try:
+                runner(stream.to(device), net, self.training, compute, run, draws, self.describe(stream))()
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if out_of_memory(error):
+                    raise RunError(
+                        f"out of memory on {device}; try a smaller train.batch_size, model or memory_total\n"
+                        f"what was measured is in {folder}"
+                    ) from error
+                raise
+            except KeyboardInterrupt:
+                raise Interrupted(folder) from None
+            except RunError as error:
+                raise RunError(f"{error}\nwhat was measured is in {folder}") from error
+
+    def network(self, stream: Stream) -> nn.Module:
+        """The model, its weights from `checkpoint` if one is given. Raises UserError when it does not fit."""
+        shape = stream.input_shape
+        given = {"input_shape": shape, "outputs": stream.outputs}
+        net = build(self.config.model, nn.Module, "model", self.dirs, **given)
+        described = "x".join(str(side) for side in shape)
+        try:
+            with torch.no_grad():
+                made = net.eval()(torch.zeros(2, *shape)).shape
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"model={self.names['model']} does not take pictures of {described} ({reason})") from error
+        if made != (2, stream.outputs):
+            raise UserError(f"model={self.names['model']} gives {list(made[1:])} outputs; needed are {stream.outputs}")
+        if self.settings.checkpoint:
+            load_weights(net, Path(self.settings.checkpoint), self.names["model"])
+        return net
+
+    def describe(self, stream: Stream) -> Callable[[nn.Module], Trained]:
+        """A function that packs a network with what `mlbench.load` needs."""
+        model = OmegaConf.to_container(self.config.model, resolve=True)
+        normalise = stream.tasks[0].train.normalise
+        about = (model, stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise)
+        return lambda net: Trained(net, *about)
+
+    def create(self, folder: Path, hydra_files: dict[str, str]) -> None:
+        """Make the run's folder with its config inside; with `force` an older one goes first."""
+        if folder.exists():
+            shutil.rmtree(folder)
+        files = {
+            "config.yaml": OmegaConf.to_yaml(self.config, resolve=True),
+            ".hydra/names.yaml": OmegaConf.to_yaml(OmegaConf.create(self.names)),
+            **hydra_files,
+        }
+        create_folder(folder, files)
+
+
+def load_weights(net: nn.Module, path: Path, name: str) -> None:
+    """Put the weights of a checkpoint into `net`. Raises UserError when they are of another model."""
+    packed = read_network(path)
+    try:
+        net.load_state_dict(packed["weights"])
+    except RuntimeError as error:
+        made = {key: value for key, value in packed["model"].items() if key != "_target_"}
+        kind = packed["model"]["_target_"].rpartition(".")[2]
+        shape = "x".join(str(side) for side in packed["input_shape"])
+        raise UserError(
+            f"checkpoint={path} is of another model: {kind} {made or ''} for {shape} pictures and "
+            f"{packed['outputs']} outputs\nit does not fit model={name} with this data"
+        ) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out, on the CPU or an accelerator."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
