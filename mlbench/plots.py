@@ -1,6 +1,7 @@
 """Figures from tables; no torch, no global state."""
 
 import csv
+import textwrap
 from pathlib import Path
 
 from matplotlib import colormaps
@@ -92,13 +93,15 @@ def draw_average_accuracy(rows: dict[int, list[float]], path: Path) -> None:
 
 def draw_comparison(groups: list[tuple[str, float, float | None]], metric: str, path: Path) -> None:
     """Bars of (name, mean, half width of the interval or None) for one metric."""
-    figure = canvas(1.8 + 1.1 * len(groups), 3.8)
+    crowded = any(len(name) > 10 for name, _, _ in groups)
+    figure = canvas(max(4.5, 1.8 + 1.1 * len(groups)), 5.6 if crowded else 3.8)
     axes = figure.subplots()
     for place, (_, mean, half) in enumerate(groups):
         axes.bar(place, mean, yerr=half, capsize=5, color=f"C{place % 10}", width=0.65)
         axes.text(place, mean + (half or 0), f" {mean:.3f}", ha="center", va="bottom", fontsize=9)
-    axes.set_xticks(range(len(groups)), [name for name, _, _ in groups], rotation=0 if len(groups) < 7 else 60)
-    axes.set(ylabel=metric.replace("_", " "), title=f"{metric.replace('_', ' ')}, mean and 95 % interval over seeds")
+    names = [textwrap.shorten(name, 40, placeholder="...") for name, _, _ in groups]
+    axes.set_xticks(range(len(groups)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
+    axes.set(ylabel=metric.replace("_", " "), title="mean and 95 % interval over seeds")
     axes.margins(y=0.12)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)

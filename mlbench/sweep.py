@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mlbench import report
+from mlbench.catalogue import FAMILIES
 from mlbench.errors import RunError, UserError
 from mlbench.files import write_text
 
@@ -48,9 +49,16 @@ def conclude(sweep: Path) -> None:
 
 
 def shortened(runs: list[tuple[str, dict | None]]) -> list[tuple[str, dict | None]]:
-    """Labels without the settings that all jobs share."""
+    """Labels without the settings that all jobs share; the technique's name always stays."""
     shared = set.intersection(*(set(label.split(" ")) for label, _ in runs)) if runs else set()
-    return [
-        (" ".join(item for item in label.split(" ") if item not in shared).removeprefix("lifelong=") or label, summary)
-        for label, summary in runs
-    ]
+    named = []
+    for label, summary in runs:
+        own = [told(item) for item in label.split(" ") if item not in shared or told(item) != item]
+        named.append((" ".join(own) or label, summary))
+    return named
+
+
+def told(item: str) -> str:
+    """`lifelong=gem` as `gem`; other settings as they are."""
+    group, _, name = item.partition("=")
+    return name if group in FAMILIES else item
