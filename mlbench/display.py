@@ -26,7 +26,7 @@ class Display:
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=8),
                 TextColumn("{task.fields[facts]}"),
                 TimeRemainingColumn(),
             )

@@ -1,0 +1,66 @@
+"""What all lifelong methods share: heads of other tasks at rest, the display's estimate, threads."""
+
+import pytest
+import torch
+
+from mlbench.data.digits import Digits
+from mlbench.data.scenarios import SplitClasses
+from mlbench.data.tasks import Split
+from mlbench.hardware import choose_threads
+from mlbench.lifelong.finetune import Finetune
+from mlbench.lifelong.gem import GEM
+from mlbench.models.dense import MLP
+from mlbench.models.resnet import ResNet18
+from mlbench.train import Compute, fit
+from tests.test_theta import training
+
+
+def split_digits():
+    data = SplitClasses(
+        source=Digits(), tasks=5, scenario="task", train_per_task=60, test_per_task=None, class_order="fixed"
+    )
+    return data.stream(None, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"momentum": 0.9, "weight_decay": 0.1},
+        {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.1},
+        {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1},
+    ],
+)
+def test_heads_of_other_tasks_do_not_drift(settings):
+    stream, method, settings = split_digits(), Finetune(), training(epochs=2, **settings)
+    torch.manual_seed(0)
+    net = MLP((1, 8, 8), 10, [16])
+    method.begin(stream, settings, Compute(), torch.Generator())
+    head = net[-1]
+    for task in (0, 1):
+        before = torch.cat([head.weight.detach(), head.bias.detach()[:, None]], 1).clone()
+        fit(net, stream.tasks[task].train, method, settings, Compute(), torch.Generator().manual_seed(1))
+        moved = (torch.cat([head.weight.detach(), head.bias.detach()[:, None]], 1) != before).any(1)
+        assert moved.tolist() == [row // 2 == task for row in range(10)]
+
+
+def test_all_heads_in_a_union_learn():
+    stream, method = split_digits(), Finetune()
+    method.begin(stream, training(weight_decay=0.1), Compute(), torch.Generator())
+    union = Split.union([task.train for task in stream.tasks[:2]])
+    net = MLP((1, 8, 8), 10, [16])
+    before = net[-1].weight.detach().clone()
+    fit(net, union, method, training(weight_decay=0.1), Compute(), torch.Generator())
+    assert (net[-1].weight != before).any(1).tolist() == [True] * 4 + [False] * 6
+
+
+def test_gem_says_how_much_it_will_replay():
+    stream, method = split_digits(), GEM(memory_total=100, margin=0.5)
+    method.begin(stream, training(batch_size=10), Compute(), torch.Generator())
+    assert [method.replays(task) for task in range(3)] == [0, 2, 4]
+
+
+def test_threads_follow_the_work_of_a_batch():
+    small, large = MLP((1, 8, 8), 10, [16]), ResNet18((3, 32, 32), 10, 64)
+    assert choose_threads("auto", small, (1, 8, 8), 32) == 1
+    assert choose_threads("auto", large, (3, 32, 32), 32) == choose_threads("auto", large, (3, 32, 32), 64) >= 1
+    assert choose_threads(3, small, (1, 8, 8), 32) == 3
