@@ -34,12 +34,14 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
     cls = locate(target, expected, path, config_dirs)
     fields = {name: node._get_node(name) for name in node if name != "_target_"}
     hints = field_types(cls, exclude=set(given))
+    check_names(fields, hints, path)
     parts = {}
     for name, child in list(fields.items()):
         if isinstance(child, DictConfig) and not child._is_none() and "_target_" in child:
-            hint = hints.pop(name, object)
-            kind = hint if inspect.isclass(hint) else object
-            parts[name] = build(child, kind, f"{path}.{name}", config_dirs)
+            hint = hints.pop(name)
+            if not inspect.isclass(hint) or hint.__module__ == "builtins":
+                raise UserError(f"{path}.{name}: takes {words(hint)}, not something to build")
+            parts[name] = build(child, hint, f"{path}.{name}", config_dirs)
             del fields[name]
     values = checked(fields, hints, path)
     try:
@@ -98,10 +100,7 @@ def field_types(cls: type, exclude: set[str]) -> dict[str, Any]:
 def checked(fields: dict[str, Any], hints: dict[str, Any], path: str) -> dict[str, Any]:
     """The plain values of `fields`, converted to the types in `hints`; UserError for a name or type that is wrong."""
     prefix = f"{path}." if path else ""
-    for name in fields:
-        if name not in hints:
-            allowed = ", ".join(sorted(hints)) or "none"
-            raise UserError(f"{prefix}{name}: no such setting{nearest(name, hints)}\nallowed here: {allowed}")
+    check_names(fields, hints, path)
     schema = dataclasses.make_dataclass(
         "Schema", [(name, plain_type(hints[name]), dataclasses.field(default="???")) for name in fields]
     )
@@ -123,6 +122,15 @@ def checked(fields: dict[str, Any], hints: dict[str, Any], path: str) -> dict[st
         name: OmegaConf.to_object(merged[name]) if OmegaConf.is_config(merged[name]) else merged[name]
         for name in fields
     }
+
+
+def check_names(fields: dict[str, Any], hints: dict[str, Any], path: str) -> None:
+    """Raise UserError for a field that the class does not take."""
+    for name in fields:
+        if name not in hints:
+            place = f"{path}.{name}" if path else name
+            allowed = ", ".join(sorted(hints)) or "none"
+            raise UserError(f"{place}: no such setting{nearest(name, hints)}\nallowed here: {allowed}")
 
 
 def choices(hint: object) -> tuple:

@@ -1,5 +1,6 @@
 """What there is to choose from, read from the YAML files alone."""
 
+import os
 from pathlib import Path
 
 FAMILIES = ("lifelong", "compress", "explain")
@@ -11,6 +12,11 @@ def conf_folder() -> Path:
     """The folder with config.yaml: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     return next(place for place in (package / "conf", package.parent / "conf") if (place / "config.yaml").is_file())
+
+
+def data_dir() -> Path:
+    """The default data directory."""
+    return Path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench").expanduser()
 
 
 def entries(group: str) -> dict[str, str]:

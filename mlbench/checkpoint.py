@@ -1,6 +1,7 @@
 """Trained networks on disk: how they are written, and how they become modules again."""
 
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Trained:
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """`torch.save`, whole or not at all; tensors are copied out of the vectors they are views of."""
     packed = io.BytesIO()  # torch.save would hide why a file could not be written
-    torch.save(each_tensor(content, lambda tensor: tensor.detach().clone()), packed)
+    torch.save(each_tensor(content, lambda tensor: tensor.detach().to("cpu", copy=True)), packed)
     write_whole(path, lambda stream: stream.write(packed.getbuffer()))
 
 
@@ -97,8 +98,10 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
     the folder of the user's own modules, where the model came from one. Raises UserError for what cannot be read.
     """
     packed = read_network(Path(path))
+    folders = (Path(config_dir).resolve(),) if config_dir else ()
+    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     node = OmegaConf.create(packed["model"])
     given = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
-    net = build(node, nn.Module, "model", (Path(config_dir),) if config_dir else (), **given)
+    net = build(node, nn.Module, "model", folders, **given)
     net.load_state_dict(packed["weights"])
     return nn.Sequential(Normalise(packed["mean"], packed["std"]), net).eval()

@@ -4,10 +4,9 @@ import os
 import re
 import sys
 import traceback
-from pathlib import Path
 
 from mlbench import __version__
-from mlbench.catalogue import GROUPS, entries
+from mlbench.catalogue import GROUPS, data_dir, entries
 from mlbench.errors import RunError, UserError, nearest
 from mlbench.mistakes import composition_error, own_folders
 
@@ -152,11 +151,6 @@ def show_group(group: str) -> None:
         for name, text in found.items():
             table.add_row(name, text)
         Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def data_dir() -> Path:
-    """The default data directory, as in config.yaml."""
-    return Path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench").expanduser()
 
 
 def show_data() -> None:

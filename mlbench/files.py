@@ -1,5 +1,7 @@
 """Files that appear whole or not at all."""
 
+import csv
+import io
 import json
 import os
 import secrets
@@ -33,6 +35,13 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     write_whole(path, lambda stream: stream.write(text.encode()))
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
+    """Write a table, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, content: object) -> None:

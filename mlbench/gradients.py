@@ -2,7 +2,7 @@
 
 Networks whose trainable parameters all belong to linear layers have them in closed form: with the input a [B, I] of a
 layer and the gradient d [B, O] at its output, the weight's gradient of example b is the outer product d_b a_b
-(Goodfellow 2015). Squares of single gradients are then (d^2)^T (a^2), gradients of groups a batched product.
+(Goodfellow 2015). Squares of single gradients are then (d^2)^T (a^2), the gradient of a group is its part of d^T a.
 Other networks take vmap for single examples, in eval mode, since a single example has no batch statistics, and one
 backward pass a group, where batch norm uses the statistics of the group, as it does in training: under its running
 averages, which lag behind small batches, the gradients of a residual network can be larger by orders of magnitude, and
@@ -58,14 +58,20 @@ def linear_factors(
 ) -> dict[nn.Linear, tuple[Tensor, Tensor]] | None:
     """For each linear layer its input [B, I] and the gradient [B, O] of `loss()` at its output.
 
-    None where the closed form does not apply: parameters outside linear layers, a layer used twice or not on [B, I].
+    None where the closed form does not apply: parameters outside linear layers, a layer used twice or not on [B, I], an
+    input or output that is changed in place afterwards.
     """
     layers = [module for module in net.modules() if type(module) is nn.Linear]
     owned = {id(p) for layer in layers for p in layer.parameters() if p.requires_grad}
     if owned != {id(p) for p in theta.parameters.values()}:
         return None
     seen: list[tuple[nn.Linear, Tensor, Tensor]] = []
-    record = lambda layer, inputs, output: seen.append((layer, inputs[0], output))  # noqa: E731
+    versions: list[tuple[Tensor, int]] = []
+
+    def record(layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((layer, inputs[0], output))
+        versions.extend((tensor, tensor._version) for tensor in (inputs[0], output))
+
     hooks = [layer.register_forward_hook(record) for layer in layers]
     try:
         value = loss()
@@ -75,6 +81,8 @@ def linear_factors(
     if len(seen) != len(layers) or len({layer for layer, _, _ in seen}) != len(layers):
         return None
     if any(inputs.ndim != 2 for _, inputs, _ in seen):
+        return None
+    if any(tensor._version != version for tensor, version in versions):
         return None
     deltas = torch.autograd.grad(value, [output for _, _, output in seen], materialize_grads=True)
     return {layer: (inputs.detach(), delta) for (layer, inputs, _), delta in zip(seen, deltas, strict=True)}

@@ -58,5 +58,7 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
         options = sorted(str(option) for option in node) if isinstance(node, DictConfig) else []
     except Exception:  # the message is worth having without the list, whatever else is wrong with the command
         options = []
+    if name in options:
+        return f"{key}: a value of another kind is needed"
     allowed = f"\nallowed here: {', '.join(options)}" if options else ""
     return f"{key}: no such setting{nearest(name, options)}{allowed}"

@@ -1,5 +1,6 @@
 """Plain training: one task, no technique."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from mlbench import plots
 from mlbench.checkpoint import Trained
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError
-from mlbench.evaluate import evaluate
+from mlbench.evaluate import accuracy, mean_loss
 from mlbench.randomness import Draws
 from mlbench.results import Run
 from mlbench.train import Compute, Learner, Progress, Training, fit
@@ -63,9 +64,12 @@ class Plain:
 
     def finish(self, learner: Learner) -> None:
         """Measure on the test set and write everything."""
-        accuracy, loss = evaluate(self.net, self.stream.tasks[0].test, learner.logits)
-        self.run.display.measured([accuracy])
-        for metric, value in (("accuracy", accuracy), ("loss", loss)):
+        test = self.stream.tasks[0].test
+        share = accuracy(self.net, test, learner.logits)
+        metrics = {"accuracy": share, "error": 1 - share, "loss": mean_loss(self.net, test, learner.logits)}
+        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self.run.display.measured([share])
+        for metric, value in metrics.items():
             self.run.log(self.progress.epoch, "eval", 1, "test", metric, value)
         plots.draw_losses(self.progress.losses, self.run.folder / "figures" / "loss.png")
         costs = {
@@ -74,7 +78,7 @@ class Plain:
             "train_seconds": self.progress.seconds,
             "samples_per_second": self.progress.samples / self.progress.seconds,
         }
-        self.run.finish(self.describe(self.net), {"accuracy": accuracy, "error": 1 - accuracy, "loss": loss}, costs)
+        self.run.finish(self.describe(self.net), metrics, costs)
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""

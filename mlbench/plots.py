@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mlbench.files import write_whole
+
 NUMBERS_UP_TO = 20  # columns of a heat map that still have room for numbers
 
 
@@ -21,8 +23,7 @@ def canvas(width: float, height: float) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    write_whole(path, lambda stream: figure.savefig(stream, format="png", dpi=130))
 
 
 def read_matrix(path: Path) -> tuple[list[str], dict[int, list[float]]]:

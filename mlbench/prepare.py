@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mlbench.build import build, settings
-from mlbench.catalogue import CHOICES, FAMILIES
+from mlbench.catalogue import CHOICES, FAMILIES, data_dir
 from mlbench.checkpoint import Trained, read_network
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
@@ -25,8 +25,8 @@ from mlbench.errors import Interrupted, RunError, SettingError, UserError, requi
 from mlbench.hardware import choose_device, choose_threads, make_deterministic
 from mlbench.optimizer import Training
 from mlbench.randomness import Draws
-from mlbench.results import Run, create_folder
-from mlbench.train import Compute
+from mlbench.results import Keep, Run, create_folder
+from mlbench.train import Compute, check_trainable
 
 UNHASHED = ("out", "force", "device", "threads", "resume")  # they change where and how fast, not what comes out
 
@@ -45,7 +45,7 @@ class Settings:
     checkpoint: str | None
     resume: str | None
     force: bool
-    keep: Literal["last", "tasks", "all"]
+    keep: Keep
 
     def __post_init__(self):
         require(self.seed >= 0, "seed", self.seed, "0 or more")
@@ -85,18 +85,31 @@ class Prepared:
 
     def run(self, folder: Path, hydra_files: dict[str, str]) -> None:
         """Build data, network and runner, then the folder, then train. Raises UserError before the folder is made."""
+        try:
+            self.checked_run(folder, hydra_files)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            advice = "try a smaller train.batch_size, model or memory_total"
+            raise RunError(f"out of memory on device={self.settings.device}; {advice}") from error
+
+    def checked_run(self, folder: Path, hydra_files: dict[str, str]) -> None:
+        """The same, with running out of memory left as it is."""
         chosen = self.settings
         device = choose_device(chosen.device)
         compute = Compute(device, chosen.precision)
         make_deterministic(chosen.deterministic)
         draws = Draws(chosen.seed, device)
         try:
-            stream = self.data.stream(Path(chosen.data_dir).expanduser(), draws.stream)
+            folder_of_data = Path(chosen.data_dir).expanduser() if chosen.data_dir else data_dir()
+            stream = self.data.stream(folder_of_data, draws.stream)
         except SettingError as error:
             raise UserError(f"data.{error}") from error
         module = importlib.import_module(f"mlbench.{self.family}.runner" if self.family else "mlbench.plain")
         runner = module.prepare(self.technique, stream, self.names.get(self.family))
         net = self.network(stream)
+        for task in stream.tasks:
+            check_trainable(net, task, self.training)
         torch.set_num_threads(choose_threads(chosen.threads, net, stream.input_shape, self.training.batch_size))
         if not folder.exists() or chosen.force:
             self.create(folder, hydra_files)
@@ -112,13 +125,6 @@ class Prepared:
         with Run(folder, identity, chosen.keep, device, Display()) as run:
             try:
                 runner(stream.to(device), net, self.training, compute, run, draws, self.describe(stream))()
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if out_of_memory(error):
-                    raise RunError(
-                        f"out of memory on {device}; try a smaller train.batch_size, model or memory_total\n"
-                        f"what was measured is in {folder}"
-                    ) from error
-                raise
             except KeyboardInterrupt:
                 raise Interrupted(folder) from None
             except RunError as error:

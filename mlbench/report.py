@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlbench.errors import UserError
+from mlbench.files import write_csv
 
 HEADLINES = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting", "accuracy")
 
@@ -109,14 +110,13 @@ def write_sweep(groups: dict[str, dict[str, Spread]], folder: Path) -> list[Path
     """The table as sweep.csv and a picture of the first headline metric, in `folder`."""
     from mlbench import plots
 
-    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        [label, name, value.mean, "" if value.half is None else value.half, value.count]
+        for label, found in groups.items()
+        for name, value in found.items()
+    ]
     table = folder / "sweep.csv"
-    with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["setting", "metric", "mean", "half_interval", "runs"])
-        for label, found in groups.items():
-            for name, value in found.items():
-                writer.writerow([label, name, value.mean, "" if value.half is None else value.half, value.count])
+    write_csv(table, ["setting", "metric", "mean", "half_interval", "runs"], rows)
     metric = next((name for name in HEADLINES if any(name in found for found in groups.values())), None)
     if metric is None:
         return [table]

@@ -1,8 +1,6 @@
 """A run's folder: config, environment, metrics, tables, figures, checkpoints, and the done marker, in that order."""
 
-import csv
 import fcntl
-import io
 import json
 import os
 import platform
@@ -23,7 +21,7 @@ from mlbench import plots
 from mlbench.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.display import Display
 from mlbench.errors import RunError, UserError
-from mlbench.files import write_json, write_text
+from mlbench.files import write_csv, write_json, write_text
 
 Keep = Literal["last", "tasks", "all"]
 SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between checkpoints within a task
@@ -64,15 +62,26 @@ class Run:
             raise UserError(f"{self.folder} is being worked on by another process") from None
         except OSError as error:
             raise UserError(f"cannot write into {self.folder}: {error.strerror}") from error
-        self.environment = environment(self.device)
-        write_json(self.folder / "env.json", self.environment)
-        self.metrics = (self.folder / "metrics.jsonl").open("ab")
+        try:
+            for part in self.folder.rglob("*.part"):  # of a process that was killed while it wrote
+                part.unlink()
+            self.environment = environment(self.device, self.folder)
+            write_json(self.folder / "env.json", self.environment)
+            self.metrics = (self.folder / "metrics.jsonl").open("ab")
+        except (OSError, RunError) as error:
+            self.lock.close()
+            raise UserError(f"cannot write into {self.folder}: {error}") from error
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self.display.stop()
-        self.metrics.close()
-        self.lock.close()
+        try:
+            self.guarded(self.metrics.close)
+        except RunError:
+            if kind is None:
+                raise
+        finally:
+            self.lock.close()
         if kind is None:
             (self.folder / ".lock").unlink(missing_ok=True)
 
@@ -93,7 +102,8 @@ class Run:
         self.guarded(self.metrics.flush)
         self.guarded(lambda: os.fsync(self.metrics.fileno()))
         seconds = self.before + time.monotonic() - self.began
-        write_tensors(self.last, {**state, "metrics_bytes": self.metrics.tell(), "wall_seconds": seconds})
+        own = {"metrics_bytes": self.metrics.tell(), "wall_seconds": seconds, "device": self.device.type}
+        write_tensors(self.last, {**state, **own})
         self.saved_at = time.monotonic()
 
     def save_now_and_then(self, state: Callable[[], dict[str, Any]]) -> None:
@@ -118,7 +128,12 @@ class Run:
         if (self.folder / "metrics.jsonl").stat().st_size < kept:
             raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")
         self.metrics.truncate(kept)
+        self.metrics.seek(0, os.SEEK_END)  # or tell() would go on from the old end
         if state is not None:
+            if state["device"] != self.device.type:  # vectors lie in another order there
+                raise UserError(
+                    f"{self.folder} was begun on {state['device']}; resume it with device={state['device']}"
+                )
             self.before = state["wall_seconds"]
             self.display.note(f"going on with {self.folder}")
         return state
@@ -127,17 +142,11 @@ class Run:
         """Keep a network in the checkpoints folder."""
         network.save(self.folder / "checkpoints" / f"{name}.pt")
 
-    def write_csv(self, name: str, header: list[str], rows: list[list[object]]) -> Path:
-        """A table in the run's folder."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([header, *rows])
-        write_text(self.folder / name, text.getvalue())
-        return self.folder / name
-
     def write_matrix(self, matrix: list[list[float] | None], names: list[str]) -> None:
         """accuracy_matrix.csv (rows that were not measured are left out) and the figures drawn from it."""
         rows = [[learned, *row] for learned, row in enumerate(matrix) if row is not None]
-        table = self.write_csv("accuracy_matrix.csv", ["tasks_learned", *names], rows)
+        table = self.folder / "accuracy_matrix.csv"
+        write_csv(table, ["tasks_learned", *names], rows)
         plots.lifelong_figures(table, self.folder / "figures")
 
     def finish(self, network: Trained, metrics: dict[str, float], costs: dict[str, float]) -> None:
@@ -158,8 +167,21 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a reader needs to judge a number: versions, device, commit, command."""
+def same_code(folder: Path) -> bool:
+    """Whether a run was made by the commit that runs now; true where that is not known."""
+    try:
+        made_by = json.loads((folder / "env.json").read_text(encoding="utf-8")).get("git_commit")
+    except (OSError, ValueError):
+        return True
+    return made_by is None or (now_by := git_commit()) is None or made_by == now_by
+
+
+def environment(device: torch.device, folder: Path) -> dict[str, Any]:
+    """What a reader needs to judge a number: versions, device, commit, command, and when a run was resumed."""
+    before = {}
+    if (folder / "env.json").exists():
+        before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    resumed = [*before.get("resumed", []), now()] if before else []
     versions = {}
     for package in PACKAGES:
         try:
@@ -173,8 +195,9 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device_name": name,
         "threads": torch.get_num_threads(),
         "git_commit": git_commit(),
-        "command": sys.argv,
-        "started": now(),
+        "command": before.get("command", sys.argv),
+        "started": before.get("started", now()),
+        **({"resumed": resumed} if resumed else {}),
     }
 
 

@@ -3,10 +3,12 @@
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -37,12 +39,28 @@ def main() -> None:
 
     try:
         hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(job)()
-    finally:
-        sweep = os.environ.pop(SWEEP, None)
-        if sweep is not None:
-            conclude(Path(sweep))
+    except KeyboardInterrupt:
+        with suppress(UserError, RunError):  # jobs that failed earlier are in the list; the interruption is the news
+            end_sweep()
+        raise
+    except OSError as error:  # Hydra makes the sweep's folder; its MissingConfigException is an OSError, too
+        if isinstance(error, HydraException) or SWEEP not in os.environ:
+            end_sweep()
+            raise
+        folder = os.environ.pop(SWEEP)
+        raise UserError(f"cannot write results into {folder}: {error.strerror}; choose another out=") from error
+    except Exception:
+        end_sweep()
+        raise
+    end_sweep()
     for failure in failures:
         raise failure
+
+
+def end_sweep() -> None:
+    """The table of the sweep under way, if there is one. Raises UserError or RunError for jobs that failed."""
+    if sweep := os.environ.pop(SWEEP, None):
+        conclude(Path(sweep))
 
 
 class Sweep(Callback):
@@ -70,6 +88,7 @@ def sweep_job(config: DictConfig, context: DictConfig) -> None:
 def run(config: DictConfig, context: DictConfig) -> Path:
     """Compose, check, build, run, write; the folder with the results."""
     from mlbench.prepare import Prepared  # imports torch, which mistakes of spelling need not wait for
+    from mlbench.results import same_code
 
     names = {group: context.runtime.choices.get(group) for group in CHOICES}
     folder = None
@@ -80,7 +99,8 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     in_sweep = context.mode == RunMode.MULTIRUN
     folder = folder or prepared.folder(by_hash=in_sweep)
     if (folder / "summary.json").exists() and not prepared.settings.force:
-        print(f"finished before: {folder}", file=sys.stderr)
+        other = "" if same_code(folder) else " (by another commit of mlbench; force=true runs it again)"
+        print(f"finished before: {folder}{other}", file=sys.stderr)
     else:
         prepared.run(folder, hydra_files(config, context))
     if not in_sweep:
@@ -119,6 +139,7 @@ def reopened(folder: Path, config: DictConfig, overrides: list[str]) -> tuple[Di
     except (OSError, ValueError, YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"resume={folder}: its config.yaml cannot be read ({reason})") from error
-    for name in RESUME_MAY_CHANGE:
+    for name in (override.partition("=")[0] for override in overrides):
         old[name] = config[name]
+    old.force = False  # it was meant for the run's beginning; now it would throw away what is to be resumed
     return old, names

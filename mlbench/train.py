@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.data.augment import AUGMENTATIONS
-from mlbench.data.tasks import Batch, Split
-from mlbench.errors import RunError
+from mlbench.data.tasks import Batch, Split, Task
+from mlbench.errors import RunError, UserError
 from mlbench.optimizer import Training, make_optimizer, one_step, set_lr
 from mlbench.theta import Theta
 
@@ -135,21 +135,26 @@ def fit(
     if progress.optimizer is not None:
         optimizer.load_state_dict(progress.optimizer)
     learner.start(net, theta)
-    steps = Steps(net, theta, optimizer, learner, training, compute, total=training.epochs * batches(split, training))
+    used = examples_in_epoch(net, len(split), training.batch_size)
+    total = training.epochs * math.ceil(used / training.batch_size)
+    steps = Steps(net, theta, optimizer, learner, training, compute, total)
     while progress.epoch < training.epochs and not progress.stopped:
         if progress.order is None:
-            progress.order = epoch_order(net, len(split), training.batch_size, generator)
+            progress.order = torch.randperm(len(split), generator=generator)[:used]
         for index in progress.order[progress.position :].split(chunk_size(split, training.batch_size)):
             steps.run(split.batch(index.to(split.labels.device), augmentation(training, generator)), progress)
             progress.position += len(index)
             progress.samples += len(index)
             if progress.position < len(progress.order):
+                compute.wait()
                 began += shown(progress, optimizer, began, watch)
         end_epoch(progress)
         if training.validation:
             judge(net, held_out, learner, training, progress)
         compute.wait()
         began += shown(progress, optimizer, began, watch)
+    if not theta.value.isfinite().all():
+        raise RunError("the last step left weights that are not finite; try a smaller train.lr")
     if progress.best is not None:
         net.load_state_dict(progress.best["weights"])
     theta.check()
@@ -214,16 +219,23 @@ def chunk_size(split: Split, batch_size: int) -> int:
     return max(1, budget // (example * batch_size)) * batch_size
 
 
-def batches(split: Split, training: Training) -> int:
-    """Batches in an epoch."""
-    return math.ceil(len(split) / training.batch_size)
+def examples_in_epoch(net: nn.Module, count: int, batch_size: int) -> int:
+    """`count`, less one where that would be a last batch by itself and the network has batch norm."""
+    return count - 1 if has_batch_norm(net) and count % batch_size == 1 else count
 
 
-def epoch_order(net: nn.Module, count: int, batch_size: int, generator: torch.Generator) -> Tensor:
-    """A permutation of `count` examples; a last batch of one example is dropped where batch norm cannot take it."""
-    order = torch.randperm(count, generator=generator)
-    normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
-    return order[:-1] if normed and count > 1 and count % batch_size == 1 else order
+def has_batch_norm(net: nn.Module) -> bool:
+    """Whether any layer normalises by batch statistics, which a single example does not have."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
+
+
+def check_trainable(net: nn.Module, task: Task, training: Training) -> None:
+    """Raise UserError where `fit` on the task could not take a step: nothing to learn from, nothing to normalise by."""
+    if not len(task.train) or not len(task.test):
+        raise UserError(f"task {task.name}: there are {len(task.train)} training and {len(task.test)} test examples")
+    count = len(task.train) - task.train.held_out(training.validation)
+    if has_batch_norm(net) and (training.batch_size == 1 or count == 1):
+        raise UserError("a network with batch norm cannot learn from one example at a time; train.batch_size=2 or more")
 
 
 def augmentation(training: Training, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:

@@ -7,19 +7,18 @@ what was measured, the bar, and whether it was met; exit code 1 when one was mis
 """
 
 import argparse
-import os
 import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 import torch.nn.functional as F
 
+from mlbench.catalogue import data_dir
 from mlbench.data.scenarios import Permuted
 from mlbench.data.tasks import Stream
 from mlbench.data.vision import Vision
-from mlbench.evaluate import evaluate
+from mlbench.evaluate import accuracy
 from mlbench.lifelong.base import Method
 from mlbench.lifelong.ewc import EWC
 from mlbench.lifelong.finetune import Finetune
@@ -33,7 +32,6 @@ SHAPE = (1, 28, 28)
 
 def stream(train_per_task: int | None) -> Stream:
     """The 20 tasks of the GEM protocol."""
-    folder = Path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench").expanduser()
     data = Permuted(
         source=Vision(name="mnist", normalise="unit"),
         tasks=20,
@@ -41,7 +39,7 @@ def stream(train_per_task: int | None) -> Stream:
         train_per_task=train_per_task,
         test_per_task=None,
     )
-    return data.stream(folder, torch.Generator().manual_seed(0)).to(CPU)
+    return data.stream(data_dir(), torch.Generator().manual_seed(0)).to(CPU)
 
 
 def training(batch_size: int, lr: float) -> Training:
@@ -110,7 +108,7 @@ def row_seconds(tasks: Stream, net: MLP) -> float:
     method = begun(Finetune(), tasks, training(10, 0.1))
     began = time.perf_counter()
     for task in tasks.tasks:
-        evaluate(net, task.test, method.logits)
+        accuracy(net, task.test, method.logits)
     return time.perf_counter() - began
 
 

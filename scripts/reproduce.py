@@ -8,13 +8,14 @@ training pictures of MNIST (the last 10,000 of them take the place of the test s
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from mlbench.catalogue import data_dir
 
 PERMUTED = "experiment=gem_permuted_mnist seed=0,1,2,3,4"
 ROTATED = "experiment=gem_rotated_mnist seed=0,1,2"
@@ -45,9 +46,8 @@ def sweep(words: str) -> int:
 
 def development_set(folder: Path) -> Path:
     """An npz file made of MNIST's training pictures alone."""
-    data = Path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench").expanduser()
     path = folder / "mnist_development.npz"
-    with np.load(data / "mnist.npz", allow_pickle=False) as mnist:
+    with np.load(data_dir() / "mnist.npz", allow_pickle=False) as mnist:
         x, y = mnist["x_train"], mnist["y_train"]
     np.savez(path, x_train=x[:50_000], y_train=y[:50_000], x_test=x[50_000:], y_test=y[50_000:])
     return path

@@ -53,6 +53,11 @@ def folder_is_empty(path):
         (["model=torchvision", "model.name=alexnet"], ["model=torchvision does not take pictures of 1x8x8"]),
         (["model=torchvision", "model.name=resnet19"], ["resnet19"]),
         (["model.hidden=[0]"], ["hidden=[0]"]),
+        (["model.hidden={_target_:torch.nn.Linear}"], ["model.hidden: a value of another kind is needed"]),
+        (["+model.foo={_target_:torch.nn.Bilinear}"], ["model.foo: no such setting"]),
+        (["train.validation=0.0001"], ["train.validation=0.0001 of 1437 examples leaves one side empty"]),
+        (["model=cnn", "train.batch_size=1"], ["batch norm", "train.batch_size=2"]),
+        (["model=torchvision", "model.name=resnet18", "model.weights=FOO"], ["weights=FOO of resnet18 cannot be had"]),
         (["device=cuda:77"], ["device=cuda:77"]),
         (["device=gpu"], ["device=gpu: allowed is auto|cpu|cuda"]),
         (["data=npz"], ["data.path has no value yet"]),
@@ -125,10 +130,20 @@ def test_bad_data_files_are_named(mlbench, tmp_path):
     assert mlbench("data=npz", f"data.path={tmp_path / 'good.npz'}", "train.epochs=1")[0] == 0
 
 
+def test_a_task_without_examples_is_refused(mlbench, tmp_path):
+    labels = np.array([0, 2, 4, 0, 2, 4])
+    np.savez(tmp_path / "gaps.npz", **arrays(y_train=labels, y_test=labels[:3], classes=np.array(list("abcdef"))))
+    words = ("lifelong=finetune", "data=split_npz", "data.tasks=6", f"data.source.path={tmp_path / 'gaps.npz'}")
+    code, _, stderr = mlbench(*words)
+    assert (code, "task b: there are 0 training and 0 test examples" in stderr) == (2, True), stderr
+    assert folder_is_empty(tmp_path / "out")
+
+
 def test_an_out_that_cannot_be_written(mlbench, tmp_path):
     (tmp_path / "file").write_text("")
-    code, _, stderr = mlbench("train.epochs=1", f"out={tmp_path / 'file' / 'results'}", out=False)
-    assert (code, "choose another out=" in stderr) == (2, True), stderr
+    for sweep in ([], ["-m", "seed=0,1"]):
+        code, _, stderr = mlbench(*sweep, "train.epochs=1", f"out={tmp_path / 'file' / 'results'}", out=False)
+        assert (code, "choose another out=" in stderr) == (2, True), stderr
 
 
 def test_a_disk_that_fills_up_ends_the_run_with_a_clear_error(tmp_path):

@@ -70,6 +70,22 @@ def test_degenerate_gradients_leave_a_finite_projection(gradients):
     assert (gradients @ z >= -allowed).all()
 
 
+@pytest.mark.parametrize("norm", [1e-3, 1.0, 30.0, 1e3, 1e5])
+def test_dense_parallel_gradients_of_any_size_are_projected(norm):
+    """Their Gram matrix is singular up to the rounding of single precision, which no fixed ridge covers."""
+    for seed in range(5):
+        draws = torch.Generator().manual_seed(seed)
+        row = torch.randn(20_000, generator=draws)
+        row *= norm / row.norm()
+        gradients = torch.stack([row * (1 + 0.1 * i) for i in range(6)])
+        g = torch.randn(20_000, generator=draws) - 3 * row / norm
+        z = project(gradients, g, 0.0)
+        assert z.isfinite().all()
+        exact = g - min(0.0, float(g @ row / norm)) * row / norm
+        if norm >= 1:
+            assert (z - exact).norm() < 0.01 * g.norm()
+
+
 def learner(net, total=12, margin=0.0, tasks=3):
     method = GEM(memory_total=total, margin=margin)
     method.heads, method.generator, method.task_count = SharedHead(), torch.Generator().manual_seed(0), tasks

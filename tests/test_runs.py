@@ -1,5 +1,6 @@
 """Whole runs: what they leave, that they can be cut off and go on, and that every method plays by the same rules."""
 
+import importlib
 import json
 import os
 import random
@@ -15,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 import mlbench as package
-from mlbench.catalogue import entries
+from mlbench.catalogue import conf_folder, entries
 from mlbench.errors import UserError
 
 METHODS = sorted(entries("lifelong"))
@@ -42,7 +43,10 @@ def test_every_method_conforms(mlbench, tmp_path, method, scenario):
     small = [word for word in SMALL if not word.startswith("data.tasks")]
     words = (f"lifelong={method}", "data=split_digits", f"data.scenario={scenario}", *small)
     code, text, error = mlbench(*words)
-    if code == 2:
+    target = OmegaConf.load(conf_folder() / "lifelong" / f"{method}.yaml")._target_
+    module, _, name = target.rpartition(".")
+    if scenario not in getattr(importlib.import_module(module), name).scenarios:
+        assert code == 2
         assert f"not defined for data.scenario={scenario}" in error
         return
     assert code == 0, error
@@ -255,18 +259,18 @@ def test_divergence_ends_the_run_and_keeps_what_was_measured(mlbench, tmp_path):
 def test_a_measurement_that_fails_does_not_lose_what_was_learned(mlbench, tmp_path, monkeypatch):
     from mlbench.lifelong import runner
 
-    calls, evaluate = [], runner.evaluate
+    calls, accuracy = [], runner.accuracy
 
     def fails_once(*arguments):
         calls.append(1)
         if len(calls) == 8:
             raise RuntimeError("metric broke")
-        return evaluate(*arguments)
+        return accuracy(*arguments)
 
     assert mlbench("lifelong=ewc", *SMALL)[0] == 0
     whole = only_run(tmp_path / "out")
     expected = (whole / "metrics.jsonl").read_bytes()
-    monkeypatch.setattr(runner, "evaluate", fails_once)
+    monkeypatch.setattr(runner, "accuracy", fails_once)
     assert mlbench("lifelong=ewc", *SMALL)[0] == 1
     (cut_off,) = set(folders(tmp_path / "out")) - {whole}
     assert mlbench(f"resume={cut_off}", out=False)[0] == 0
@@ -289,40 +293,51 @@ def test_the_readmes_own_method_takes_one_file_and_one_yaml(mlbench, tmp_path):
     sys.modules.pop("shrink", None)
 
 
-def start(words, out, seconds=None):
-    """The command in a process of its own; killed with SIGKILL after `seconds`."""
-    process = subprocess.Popen(
+def start(words, out):
+    """The command in a process of its own."""
+    return subprocess.Popen(
         [sys.executable, "-m", "mlbench", *words, *([f"out={out}"] if out else [])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    if seconds is not None:
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-    return process
+
+
+def newer(place, than):
+    """Whether there is a checkpoint below `place`, written after `than` (ns)."""
+    return any(path.stat().st_mtime_ns > than for path in place.rglob("last.pt"))
+
+
+def kill(process, place, delay):
+    """SIGKILL, `delay` seconds after the next checkpoint appeared; the run must not have finished by then."""
+    began = time.time_ns()
+    while not newer(place, began):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    time.sleep(delay)
+    assert process.poll() is None, "the run was over before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
 
 
 LONGER = ("data.tasks=4", "data.train_per_task=400", "data.test_per_task=50", "train.epochs=10", "train.momentum=0.5")
 
 
-def kill_and_resume(tmp_path, words, times, seconds_of_work):
+def kill_and_resume(tmp_path, words, times, longest):
     """Run once in peace, then again with kills at random moments; both runs' folders."""
     process = start(words, tmp_path / "whole")
     _, error = process.communicate()
     assert process.returncode == 0, error
-    whole = only_run(tmp_path / "whole")
     draws = random.Random(0)
-    start(words, tmp_path / "cut", draws.uniform(3.0, 3.0 + seconds_of_work)).communicate()
-    while not folders(tmp_path / "cut"):
-        start(words, tmp_path / "cut", draws.uniform(3.0, 3.0 + seconds_of_work)).communicate()
+    kill(start(words, tmp_path / "cut"), tmp_path / "cut", draws.uniform(0, longest))
     cut = only_run(tmp_path / "cut")
     for _ in range(times - 1):
-        start([f"resume={cut}"], None, draws.uniform(2.5, 3.0 + seconds_of_work / 2)).communicate()
+        kill(start([f"resume={cut}"], None), cut, draws.uniform(0, longest))
     process = start([f"resume={cut}"], None)
     _, error = process.communicate()
     assert process.returncode == 0, error
-    return whole, cut
+    assert "going on with" in error
+    return only_run(tmp_path / "whole"), cut
 
 
 def check_equal(whole, cut):
@@ -338,7 +353,7 @@ def check_equal(whole, cut):
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.setenv("MLBENCH_SAVE_SECONDS", "0.05")
     words = ["lifelong=gem", *LONGER, "lifelong.memory_total=200"]
-    check_equal(*kill_and_resume(tmp_path, words, times=2, seconds_of_work=4))
+    check_equal(*kill_and_resume(tmp_path, words, times=3, longest=0.5))
 
 
 @pytest.mark.slow
@@ -347,7 +362,7 @@ def test_every_method_survives_kills_at_random_moments(tmp_path, monkeypatch, me
     monkeypatch.setenv("MLBENCH_SAVE_SECONDS", "0.05")
     plain = ["train.epochs=300", "train.augment=crop_flip", "model=cnn", "train.validation=0.1"]
     words = [f"lifelong={method}", *LONGER, "data.scenario=domain"] if method else plain
-    check_equal(*kill_and_resume(tmp_path, words, times=4, seconds_of_work=4))
+    check_equal(*kill_and_resume(tmp_path, words, times=4, longest=0.5))
 
 
 def test_ctrl_c_leaves_a_folder_that_can_be_resumed(tmp_path):
@@ -378,6 +393,63 @@ def test_resume_refuses_what_it_cannot_go_on_with(mlbench, tmp_path):
     (folder / "config.yaml").write_text("{: broken")
     code, _, error = mlbench(f"resume={folder}", out=False)
     assert (code, "config.yaml" in error) == (2, True)
+
+
+def test_resume_keeps_threads_and_never_begins_anew(mlbench, tmp_path):
+    assert mlbench("train.epochs=1", "threads=2", "force=true")[0] == 0
+    folder = only_run(tmp_path / "out")
+    before = (folder / "summary.json").read_bytes()
+    assert mlbench(f"resume={folder}", out=False)[0] == 0
+    assert (folder / "summary.json").read_bytes() == before
+    (folder / "summary.json").unlink()
+    started = json.loads((folder / "env.json").read_text())["started"]
+    assert mlbench(f"resume={folder}", out=False)[0] == 0
+    environment = json.loads((folder / "env.json").read_text())
+    assert (environment["threads"], environment["started"], len(environment["resumed"])) == (2, started, 1)
+    assert json.loads((folder / "summary.json").read_text())["status"] == "done"
+
+
+def test_metrics_stay_whole_over_two_interruptions(tmp_path):
+    """The second process cuts metrics.jsonl back and saves before it writes the next line."""
+    from mlbench.display import Display
+    from mlbench.results import Run
+
+    (tmp_path / "run").mkdir()
+
+    def opened():
+        return Run(tmp_path / "run", {}, "last", torch.device("cpu"), Display())
+
+    with opened() as run:
+        assert run.saved() is None
+        run.log(1, "train", 1, "train", "loss", 0.5)
+        run.save({"network": {}})
+        run.log(2, "train", 1, "train", "loss", 0.25)
+    with opened() as run:
+        run.saved()
+        run.save({"network": {}})
+    with opened() as run:
+        run.saved()
+        run.log(2, "train", 1, "train", "loss", 0.25)
+    lines = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [1, 2]
+
+
+def test_load_of_a_model_of_the_users_own(mlbench, tmp_path):
+    conf = tmp_path / "mine"
+    (conf / "model").mkdir(parents=True)
+    (conf / "own_net.py").write_text(
+        "from torch import nn\n\nclass Net(nn.Sequential):\n    def __init__(self, input_shape, outputs):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(64, outputs))\n"
+    )
+    (conf / "model" / "own.yaml").write_text("# mine\n_target_: own_net.Net\n")
+    assert mlbench("--config-dir", str(conf), "model=own", "train.epochs=1")[0] == 0
+    folder = only_run(tmp_path / "out")
+    code = "import sys, mlbench; print(len(mlbench.load(sys.argv[1], config_dir=sys.argv[2])))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(conf)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "2"
+    sys.modules.pop("own_net", None)
 
 
 def test_two_processes_do_not_work_on_one_folder(mlbench, tmp_path):

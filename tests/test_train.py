@@ -4,11 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mlbench.data.scenarios import Permutation
+from mlbench.data.tasks import Normalise, Pool, Split
 from mlbench.errors import RunError, SettingError
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.theta import Theta
-from mlbench.train import Compute, Learner, Progress, epoch_order, fit, make_optimizer, one_step
+from mlbench.train import Compute, Learner, Progress, examples_in_epoch, fit, make_optimizer, one_step
 from tests.test_theta import training
 
 
@@ -147,9 +149,27 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(split):
 
 
 def test_a_last_batch_of_one_is_dropped_only_for_batch_norm():
-    assert len(epoch_order(net(), 41, 8, generator())) == 41
-    assert len(epoch_order(CNN((1, 4, 4), 3, [4]), 41, 8, generator())) == 40
-    assert len(epoch_order(CNN((1, 4, 4), 3, [4]), 42, 8, generator())) == 42
+    assert examples_in_epoch(net(), 41, 8) == 41
+    assert examples_in_epoch(CNN((1, 4, 4), 3, [4]), 41, 8) == 40
+    assert examples_in_epoch(CNN((1, 4, 4), 3, [4]), 42, 8) == 42
+
+
+def test_weights_that_are_not_finite_after_the_last_step_end_the_run(split):
+    class Overflows(Learner):
+        def adjust(self, net, theta):
+            theta.grad.fill_(float("inf"))
+
+    with pytest.raises(RunError, match="not finite"):
+        fit(net(), split(8), Overflows(), training(), Compute(), generator())
+
+
+def test_augmentation_comes_before_the_task_scrambles_the_pixels():
+    order = torch.tensor([[15, 3, 7, 11, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14]])
+    pictures = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4)
+    labels = torch.zeros(1, dtype=torch.long)
+    data = Split(Pool(pictures), labels, labels, 0, Normalise.fitted(pictures), Permutation(order))
+    shown = data.raw(torch.tensor([0]), lambda pictures: pictures.flip(3))
+    assert torch.equal(shown.flatten(), pictures.flip(3).flatten()[order[0]])
 
 
 def test_bf16_trains_close_to_fp32(split):

@@ -1,6 +1,7 @@
 """What a set of pictures is: the one `.npz` format, its checks, and the base class of all sources."""
 
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -78,7 +79,7 @@ def read_npz(path: Path) -> Arrays:
             arrays = {name: file[name] for name in file.files if name in (*needed, "classes")}
     except FileNotFoundError:
         raise UserError(f"data file {path} does not exist; see `mlbench data`, or set data_dir") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise UserError(f"{path} is not a readable .npz without pickles ({error})") from error
     return check_arrays(arrays, path)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mlbench.errors import UserError
 
+Augment = Callable[[Tensor], Tensor]  # uint8 [B, C, H, W] in and out
 Scenario = Literal["task", "domain", "class"]
 
 
@@ -53,9 +54,10 @@ class Normalise(nn.Module):
     def fitted(pictures: Tensor) -> "Normalise":
         """Mean and standard deviation per channel of uint8 [N, C, H, W], exact, from counts of the 256 values."""
         values = torch.arange(256, dtype=torch.float64)
-        counts = torch.stack(
-            [torch.bincount(channel.flatten(), minlength=256) for channel in pictures.unbind(1)]
-        ).double()
+        counts = torch.zeros(pictures.shape[1], 256, dtype=torch.float64)
+        for chunk in pictures.split(4096):  # a set that is mapped from the disk is never in memory whole
+            for channel, count in zip(chunk.unbind(1), counts, strict=True):
+                count += torch.bincount(channel.flatten(), minlength=256)
         mean = (counts @ values) / counts.sum(1)
         variance = (counts * (values - mean[:, None]).square()).sum(1) / counts.sum(1)
         return Normalise(mean, variance.sqrt().clamp(min=1e-6))
@@ -82,21 +84,20 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def raw(self, index: Tensor) -> Tensor:
-        """The pictures at `index` [b] as the task shows them, uint8 [b, C, H, W]."""
+    def raw(self, index: Tensor, augment: Augment | None = None) -> Tensor:
+        """The pictures at `index` [b] as the task shows them, uint8 [b, C, H, W]; `augment` changes them before."""
         rows = self.rows.index_select(0, index)
         pictures = self.pool.pictures.index_select(0, rows.to(self.pool.pictures.device))
         pictures = pictures.to(self.labels.device, non_blocking=True)
+        if augment is not None:
+            pictures = augment(pictures)
         if self.transform is None:
             return pictures
         return self.transform(pictures, self.task if isinstance(self.task, int) else self.task.index_select(0, index))
 
-    def batch(self, index: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Batch:
-        """The examples at `index` [b], normalised; `augment` changes the uint8 pictures first."""
-        pictures = self.raw(index)
-        if augment is not None:
-            pictures = augment(pictures)
-        return Batch(self.normalise(pictures), self.labels.index_select(0, index), self.tasks(index))
+    def batch(self, index: Tensor, augment: Augment | None = None) -> Batch:
+        """The examples at `index` [b], normalised."""
+        return Batch(self.normalise(self.raw(index, augment)), self.labels.index_select(0, index), self.tasks(index))
 
     def tasks(self, index: Tensor) -> Tensor:
         """The task [b] of each example at `index`."""
@@ -112,10 +113,15 @@ class Split:
     def cut(self, fraction: float, generator: torch.Generator) -> tuple["Split", "Split"]:
         """(the rest, a random `fraction`): training and validation data. Raises UserError if either would be empty."""
         order = torch.randperm(len(self), generator=generator).to(self.rows.device)
-        held_out = round(fraction * len(self))
-        if not 0 < held_out < len(self):
-            raise UserError(f"a validation share of {fraction} of {len(self)} examples leaves one side empty")
+        held_out = self.held_out(fraction)
         return self.take(order[held_out:]), self.take(order[:held_out])
+
+    def held_out(self, fraction: float) -> int:
+        """How many examples `cut` takes away; 0 for 0. Raises UserError if either side would be empty."""
+        count = round(fraction * len(self))
+        if fraction and not 0 < count < len(self):
+            raise UserError(f"train.validation={fraction} of {len(self)} examples leaves one side empty")
+        return count
 
     def to(self, device: torch.device) -> "Split":
         """Indices, labels and constants on `device`; the pool goes by itself."""

@@ -16,7 +16,7 @@ class Method(Learner):
 
     Hooks of the loop come from `Learner`, those of the stream stand here; all defaults do nothing, which is
     fine-tuning. `keeps` names the attributes that a checkpoint must hold: tensors, numbers, lists or dicts of them,
-    modules, or a Memory.
+    or a Memory; a method that keeps modules has a `state` of its own.
     """
 
     scenarios: ClassVar[tuple[str, ...]] = ("task", "domain", "class")
@@ -26,7 +26,7 @@ class Method(Learner):
     def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
         """Meet the stream before the first task; called again when a run is resumed, before `load_state`."""
         self.heads: SharedHead = stream.heads
-        self.task_count = len(stream.tasks)
+        self.task_count, self.outputs = len(stream.tasks), stream.outputs
         self.normalise = stream.tasks[0].train.normalise
         self.training, self.compute, self.generator = training, compute, generator
 
@@ -41,7 +41,7 @@ class Method(Learner):
     def undecayed(self, net: nn.Module, theta: Theta, split: Split) -> list[slice]:
         """The outputs of tasks that `split` does not hold: weight decay must not wear them away."""
         head = last_linear(net)
-        if head is None or not isinstance(self.heads, OwnHeads):
+        if not isinstance(self.heads, OwnHeads) or head is None or head.out_features != self.outputs:
             return []
         present = {split.task} if isinstance(split.task, int) else set(split.task.tolist())
         pieces = []
@@ -80,11 +80,9 @@ class Method(Learner):
 
 
 def packed(value: object) -> object:
-    """A Memory as the dict of its tensors, modules as their state; everything else as it is."""
+    """A Memory as the dict of its tensors; everything else as it is."""
     if isinstance(value, Memory):
         return vars(value)
-    if isinstance(value, nn.Module):
-        return dict(value.state_dict())
     return value
 
 

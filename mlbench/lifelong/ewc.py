@@ -64,7 +64,7 @@ class EWC(Method):
             size = step_size()
             if isinstance(size, Tensor) or size != self.size:
                 pull = self.importance * size * (2 * self.strength)
-                self.size, self.pull = size, pull / (1 + pull)  # [P]
+                self.size, self.pull = size, 1 - 1 / (1 + pull)  # [P]
             theta.value.lerp_(self.anchor, self.pull)
 
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:

@@ -15,6 +15,7 @@ from mlbench.lifelong.base import Method
 from mlbench.lifelong.memory import Memory
 from mlbench.theta import Theta
 
+ROUNDING = 1e-6  # relative error of a Gram matrix in single precision
 RIDGE = 1e-3  # on the diagonal of G G^T, as in the authors' code: parallel or zero gradients stay solvable
 
 
@@ -74,10 +75,13 @@ class GEM(Method):
 def dual_weights(gram: Tensor, dots: Tensor, margin: float) -> Tensor:
     """The v [tasks] that minimises v^T A v / 2 + dots^T v over v >= margin, with A = gram + RIDGE * I.
 
-    With v = u + margin and A = L L^T this is non-negative least squares: min |L^T u + L^-1 (dots + A margin)|, u >= 0.
+    With v = u + margin and A = F F^T this is non-negative least squares: min |F^T u + F^-1 (dots + A margin)|, u >= 0.
+    F comes from the eigenvalues of the Gram matrix, since in single precision a near-singular one may have no Cholesky
+    factor however the ridge is chosen; eigenvalues below its rounding error count as that.
     """
-    a = gram.double().cpu().numpy() + RIDGE * np.eye(len(dots))
-    factor = np.linalg.cholesky(a)
-    target = -np.linalg.solve(factor, dots.double().cpu().numpy() + a @ np.full(len(a), margin))
-    weights = nnls(factor.T, target)[0] + margin
+    values, vectors = np.linalg.eigh(gram.cpu().double().numpy())
+    values = np.maximum(values, ROUNDING * values[-1]) + RIDGE
+    root = np.sqrt(values)
+    target = vectors.T @ (dots.cpu().double().numpy()) / root + root * (vectors.T @ np.full(len(root), margin))
+    weights = nnls((vectors * root).T, -target)[0] + margin
     return torch.as_tensor(weights, dtype=gram.dtype, device=gram.device)

@@ -18,7 +18,6 @@ class Independent(Method):
     """
 
     scenarios = ("task", "domain")
-    keeps = ("initial", "networks")
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:  # noqa: ARG002
         """A copy of the network as it was before the first task."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mlbench.checkpoint import Trained, each_tensor
 from mlbench.data.tasks import Stream, Task
 from mlbench.errors import RunError, UserError
-from mlbench.evaluate import evaluate
+from mlbench.evaluate import accuracy
 from mlbench.lifelong import metrics
 from mlbench.lifelong.base import Method
 from mlbench.randomness import Draws
@@ -37,7 +37,6 @@ class Costs:
     consolidate_seconds: float = 0.0
     eval_seconds: float = 0.0
     samples_processed: int = 0
-    samples_replayed: int = 0
     task_seconds: list[float] = field(default_factory=list)
 
 
@@ -91,8 +90,8 @@ class Lifelong:
         def watch(progress: Progress) -> None:
             nonlocal written
             self.run.display.advance(progress)
-            for loss in progress.losses[written:]:
-                self.run.log(number + 1, "train", number + 1, "train", "loss", loss)
+            for epoch, loss in enumerate(progress.losses[written:], start=written + 1):
+                self.run.log(epoch, "train", number + 1, "train", "loss", loss)
             if len(progress.losses) > written:
                 self.run.keep_epoch(
                     lambda: self.describe(self.net), f"task_{number + 1:02d}_epoch_{progress.epoch:03d}"
@@ -138,9 +137,9 @@ class Lifelong:
         began = time.perf_counter()
         accuracies = []
         for number, test in enumerate(self.tests):
-            accuracy, _ = evaluate(self.method.predictor(self.net, number), test, self.method.logits)
-            accuracies.append(accuracy)
-            self.run.log(row, "eval", number + 1, "test", "accuracy", accuracy)
+            value = accuracy(self.method.predictor(self.net, number), test, self.method.logits)
+            accuracies.append(value)
+            self.run.log(row, "eval", number + 1, "test", "accuracy", value)
         self.matrix[row] = accuracies
         seconds = time.perf_counter() - began
         self.costs.eval_seconds += seconds
@@ -155,7 +154,8 @@ class Lifelong:
         forward = row_seconds / sum(len(test) for test in self.tests)
         replayed = sum(size * self.method.replays(number) for number, size in enumerate(sizes))
         training = self.costs.task_seconds[0] * sum(sizes) / sizes[0] + BACKWARD * forward * replayed
-        self.run.display.estimate(training + row_seconds * (len(tasks) + 1))
+        between = row_seconds + self.costs.consolidate_seconds
+        self.run.display.estimate(training + between * (len(tasks) + 1))
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
@@ -186,7 +186,6 @@ class Lifelong:
 
     def finish(self) -> None:
         """Metrics, costs, tables, figures and the trained networks; the done marker last."""
-        self.costs.samples_replayed = self.method.samples_replayed
         networks = {id(net): net for net in (self.method.predictor(self.net, t) for t in range(len(self.tests)))}
         state = self.method.state()
         costs = {
@@ -194,6 +193,7 @@ class Lifelong:
             "state_bytes": tensor_bytes({k: v for k, v in state.items() if k not in ("memory", "networks")}),
             "memory_bytes": tensor_bytes(state.get("memory", {})),
             **{name: value for name, value in vars(self.costs).items() if name != "task_seconds"},
+            "samples_replayed": self.method.samples_replayed,
             "samples_per_second": self.costs.samples_processed / self.costs.train_seconds,
         }
         scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class")

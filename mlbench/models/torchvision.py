@@ -1,5 +1,7 @@
 """Any classification network of torchvision."""
 
+import difflib
+
 from torch import Tensor, nn
 
 
@@ -10,16 +12,21 @@ class Torchvision(nn.Module):
     """
 
     def __init__(self, input_shape: tuple[int, int, int], outputs: int, name: str, weights: str | None = None):
-        from torchvision.models import __name__ as classification
-        from torchvision.models import get_model, list_models
+
+        from torchvision import models
 
         super().__init__()
-        available = [model for model in list_models(module=None) if "/" not in model]
+        available = models.list_models(module=models)
         if name not in available:
-            raise ValueError(f"name={name}: torchvision's {classification} knows {', '.join(available[:8])}, ...")
+            close = difflib.get_close_matches(name, available, n=1)
+            nearest = f" did you mean '{close[0]}'?" if close else ""
+            raise ValueError(f"name={name}: torchvision knows {', '.join(available[:8])}, ...{nearest}")
         if input_shape[0] not in (1, 3):
             raise ValueError(f"needs 1 or 3 channels, these pictures have {input_shape[0]}")
-        self.net = get_model(name, weights=weights)
+        try:
+            self.net = models.get_model(name, weights=weights)
+        except (KeyError, OSError) as error:
+            raise ValueError(f"weights={weights} of {name} cannot be had ({error})") from error
         last = [(path, module) for path, module in self.net.named_modules() if isinstance(module, nn.Linear)]
         if not last:
             raise ValueError(f"name={name} does not end in a linear layer that could be made to fit")
