@@ -99,7 +99,8 @@ def draw_comparison(groups: list[tuple[str, float, float | None]], metric: str, 
     axes = figure.subplots()
     for place, (_, mean, half) in enumerate(groups):
         axes.bar(place, mean, yerr=half, capsize=5, color=f"C{place % 10}", width=0.65)
-        axes.text(place, mean + (half or 0), f" {mean:.3f}", ha="center", va="bottom", fontsize=9)
+        top = (place, mean + (half or 0))
+        axes.annotate(f"{mean:.3f}", top, xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9)
     names = [textwrap.shorten(name, 40, placeholder="...") for name, _, _ in groups]
     axes.set_xticks(range(len(groups)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
     axes.set(ylabel=metric.replace("_", " "), title="mean and 95 % interval over seeds")
