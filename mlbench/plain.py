@@ -37,29 +37,9 @@ class Plain:
         task, display = self.stream.tasks[0], self.run.display
         total = len(task.train) * self.training.epochs
         display.start("training", total, self.progress)
-        written = len(self.progress.losses)
-
-        def watch(progress: Progress) -> None:
-            nonlocal written
-            display.advance(progress)
-            for epoch, loss in enumerate(progress.losses[written:], start=written + 1):
-                self.run.log(epoch, "train", 1, "train", "loss", loss)
-            if len(progress.losses) > written:
-                self.run.keep_epoch(lambda: self.describe(self.net), f"epoch_{progress.epoch:03d}")
-            written = len(progress.losses)
-            self.run.save_now_and_then(self.state)
-
-        learner = Learner()
-        fit(
-            self.net,
-            task.train,
-            learner,
-            self.training,
-            self.compute,
-            self.draws.batches,
-            self.progress,
-            watch,
-        )
+        watch = self.run.follow(1, self.progress, self.state, lambda: self.describe(self.net))
+        learner, where = Learner(), (self.training, self.compute, self.draws.batches)
+        fit(self.net, task.train, learner, *where, self.progress, watch)
         self.finish(learner)
 
     def finish(self, learner: Learner) -> None:

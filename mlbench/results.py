@@ -22,6 +22,7 @@ from mlbench.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.display import Display
 from mlbench.errors import RunError, UserError
 from mlbench.files import write_csv, write_json, write_text
+from mlbench.train import Progress, Watch
 
 Keep = Literal["last", "tasks", "all"]
 SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between checkpoints within a task
@@ -111,15 +112,33 @@ class Run:
         if time.monotonic() - self.saved_at >= SAVE_SECONDS:
             self.save(state())
 
+    def follow(
+        self,
+        task: int,
+        progress: Progress,
+        state: Callable[[], dict[str, Any]],
+        network: Callable[[], Trained],
+        prefix: str = "",
+    ) -> Watch:
+        """What `fit` calls while it learns `task` (from 1): it shows, logs each epoch's loss and saves now and then."""
+        written = len(progress.losses)
+
+        def watch(progress: Progress) -> None:
+            nonlocal written
+            self.display.advance(progress)
+            for epoch, loss in enumerate(progress.losses[written:], start=written + 1):
+                self.log(epoch, "train", task, "train", "loss", loss)
+                if self.keep == "all":
+                    self.save_network(network(), f"{prefix}epoch_{epoch:03d}")
+            written = len(progress.losses)
+            self.save_now_and_then(state)
+
+        return watch
+
     def keep_task(self, network: Trained, name: str) -> None:
         """Keep the network after a task where `keep` says so."""
         if self.keep != "last":
             self.save_network(network, name)
-
-    def keep_epoch(self, network: Callable[[], Trained], name: str) -> None:
-        """Keep the network after an epoch where `keep` says so."""
-        if self.keep == "all":
-            self.save_network(network(), name)
 
     def saved(self) -> dict[str, Any] | None:
         """The state to go on from, with metrics.jsonl cut back to it; None for a run that starts. Raises UserError."""

@@ -1,4 +1,4 @@
-"""Lifelong learning: what a method may do, and the runner that trains and measures every one of them alike."""
+"""What a lifelong method may do: the hooks, and what they do by default. The runner stands in runner.py."""
 
 from typing import Any, ClassVar
 

@@ -83,33 +83,13 @@ class Lifelong:
         if self.progress is None:
             self.net = self.method.start_task(self.net, task)
             self.progress = Progress()
-        progress, written = self.progress, len(self.progress.losses)
+        progress, label = self.progress, f"task_{number + 1:02d}"
         total = len(task.train) * self.training.epochs
         self.run.display.start(f"task {number + 1}/{len(self.stream.tasks)} ({task.name})", total, progress)
-
-        def watch(progress: Progress) -> None:
-            nonlocal written
-            self.run.display.advance(progress)
-            for epoch, loss in enumerate(progress.losses[written:], start=written + 1):
-                self.run.log(epoch, "train", number + 1, "train", "loss", loss)
-            if len(progress.losses) > written:
-                self.run.keep_epoch(
-                    lambda: self.describe(self.net), f"task_{number + 1:02d}_epoch_{progress.epoch:03d}"
-                )
-            written = len(progress.losses)
-            self.run.save_now_and_then(self.state)
-
+        watch = self.run.follow(number + 1, progress, self.state, lambda: self.describe(self.net), f"{label}_")
         try:
-            theta = fit(
-                self.net,
-                task.train,
-                self.method,
-                self.training,
-                self.compute,
-                self.draws.batches,
-                progress,
-                watch,
-            )
+            where = (self.training, self.compute, self.draws.batches)
+            theta = fit(self.net, task.train, self.method, *where, progress, watch)
         except RunError as error:
             raise RunError(f"task {number + 1} ({task.name}): {error}") from error
         began = time.perf_counter()
@@ -120,7 +100,7 @@ class Lifelong:
         self.costs.task_seconds.append(progress.seconds)
         self.costs.samples_processed += progress.samples
         self.learned, self.progress = number + 1, None
-        self.run.keep_task(self.describe(self.net), f"task_{number + 1:02d}")
+        self.run.keep_task(self.describe(self.net), label)
         self.run.save(self.state())
 
     def last_task(self, task: Task) -> int:
