@@ -5,7 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mlbench.train import Progress as FitProgress
+from mlbench.progress import Progress as FitProgress
 
 LINE_SECONDS = 10.0  # at most one plain line in this time within an epoch
 

@@ -12,9 +12,10 @@ from mlbench.checkpoint import Trained
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy, mean_loss
+from mlbench.progress import Progress
 from mlbench.randomness import Draws
 from mlbench.results import Run
-from mlbench.train import Compute, Learner, Progress, Training, fit
+from mlbench.train import Compute, Learner, Training, fit
 
 
 @dataclass

@@ -22,7 +22,7 @@ from mlbench.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.display import Display
 from mlbench.errors import RunError, UserError
 from mlbench.files import write_csv, write_json, write_text
-from mlbench.train import Progress, Watch
+from mlbench.progress import Progress, Watch
 
 Keep = Literal["last", "tasks", "all"]
 SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between checkpoints within a task

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from mlbench.data.augment import AUGMENTATIONS
 from mlbench.data.tasks import Batch, Split, Task
 from mlbench.errors import RunError, UserError
 from mlbench.optimizer import Training, make_optimizer, one_step, set_lr
+from mlbench.progress import Progress, Watch, end_epoch
 from mlbench.theta import Theta
 
 CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}  # floats prepared at once: fits a CPU's cache, fills a GPU
@@ -78,35 +78,6 @@ class Learner:
         return []
 
 
-@dataclass
-class Progress:
-    """Where a fit stands: all that it needs, beside the network, to go on bit for bit."""
-
-    epoch: int = 0
-    order: Tensor | None = None  # [n] this epoch's permutation
-    position: int = 0  # examples of it already seen
-    samples: int = 0  # new examples processed, all epochs together
-    seconds: float = 0.0
-    step: int = 0
-    running: list[Tensor] = field(default_factory=list)  # this epoch's losses, one a step
-    losses: list[float] = field(default_factory=list)  # mean loss of each finished epoch
-    optimizer: dict[str, Any] | None = None
-    best: dict[str, Any] | None = None  # early stopping: loss, epoch and weights of the best epoch
-    stopped: bool = False
-
-    def state(self) -> dict[str, Any]:
-        """Tensors and plain values, for a checkpoint."""
-        return {**vars(self), "running": [loss.item() for loss in self.running], "losses": list(self.losses)}
-
-    @staticmethod
-    def from_state(state: dict[str, Any]) -> "Progress":
-        """The inverse of `state`."""
-        return Progress(**{**state, "running": [torch.tensor(loss) for loss in state["running"]]})
-
-
-Watch = Callable[[Progress], None]
-
-
 def fit(
     net: nn.Module,
     split: Split,
@@ -142,17 +113,15 @@ def fit(
         if progress.order is None:
             progress.order = torch.randperm(len(split), generator=generator)[:used]
         for index in progress.order[progress.position :].split(chunk_size(split, training.batch_size)):
+            if progress.position:
+                began += shown(progress, optimizer, compute, began, watch)
             steps.run(split.batch(index.to(split.labels.device), augmentation(training, generator)), progress)
             progress.position += len(index)
             progress.samples += len(index)
-            if progress.position < len(progress.order):
-                compute.wait()
-                began += shown(progress, optimizer, began, watch)
         end_epoch(progress)
         if training.validation:
             judge(net, held_out, learner, training, progress)
-        compute.wait()
-        began += shown(progress, optimizer, began, watch)
+        began += shown(progress, optimizer, compute, began, watch)
     if not theta.value.isfinite().all():
         raise RunError("the last step left weights that are not finite; try a smaller train.lr")
     if progress.best is not None:
@@ -162,8 +131,11 @@ def fit(
     return theta
 
 
-def shown(progress: Progress, optimizer: torch.optim.Optimizer, began: float, watch: Watch | None) -> float:
+def shown(
+    progress: Progress, optimizer: torch.optim.Optimizer, compute: Compute, began: float, watch: Watch | None
+) -> float:
     """Bring `progress` up to date, show it to `watch`, and return the seconds that took: they are not training."""
+    compute.wait()
     now = time.perf_counter()
     progress.seconds = now - began
     progress.optimizer = optimizer.state_dict()
@@ -242,22 +214,6 @@ def augmentation(training: Training, generator: torch.Generator) -> Callable[[Te
     """The change that `train.augment` makes to a chunk of uint8 pictures, if any."""
     augment = AUGMENTATIONS[training.augment]
     return None if augment is None else lambda pictures: augment(pictures, generator)
-
-
-def end_epoch(progress: Progress) -> None:
-    """Read the epoch's losses and make ready for the next. Raises RunError when one is not finite."""
-    losses = torch.stack(progress.running).float()
-    mean = losses.mean().item()
-    if not math.isfinite(mean):
-        step = int((~losses.isfinite()).nonzero()[0, 0]) + 1
-        raise RunError(
-            f"the loss became {losses[step - 1].item()} in epoch {progress.epoch + 1}, step {step} of {len(losses)}; "
-            "try a smaller train.lr"
-        )
-    progress.losses.append(mean)
-    progress.running.clear()
-    progress.epoch += 1
-    progress.order, progress.position = None, 0
 
 
 def judge(net: nn.Module, held_out: Split, learner: Learner, training: Training, progress: Progress) -> None:

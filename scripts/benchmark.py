@@ -24,7 +24,8 @@ from mlbench.lifelong.ewc import EWC
 from mlbench.lifelong.finetune import Finetune
 from mlbench.lifelong.gem import GEM
 from mlbench.models.dense import MLP
-from mlbench.train import Compute, Progress, Training, fit
+from mlbench.progress import Progress
+from mlbench.train import Compute, Training, fit
 
 CPU = torch.device("cpu")
 SHAPE = (1, 28, 28)

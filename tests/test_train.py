@@ -9,8 +9,9 @@ from mlbench.data.tasks import Normalise, Pool, Split
 from mlbench.errors import RunError, SettingError
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
+from mlbench.progress import Progress
 from mlbench.theta import Theta
-from mlbench.train import Compute, Learner, Progress, examples_in_epoch, fit, make_optimizer, one_step
+from mlbench.train import Compute, Learner, examples_in_epoch, fit, make_optimizer, one_step
 from tests.test_theta import training
 
 

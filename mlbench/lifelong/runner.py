@@ -14,9 +14,10 @@ from mlbench.errors import RunError, UserError
 from mlbench.evaluate import accuracy
 from mlbench.lifelong import metrics
 from mlbench.lifelong.base import Method
+from mlbench.progress import Progress
 from mlbench.randomness import Draws
 from mlbench.results import Run
-from mlbench.train import Compute, Progress, Training, fit
+from mlbench.train import Compute, Training, fit
 
 BACKWARD = 3  # forward and backward pass together cost about three forward passes
 
