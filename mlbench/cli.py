@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import traceback
+from pathlib import Path
 
 from mlbench import __version__
 from mlbench.catalogue import GROUPS, data_dir, entries
@@ -79,12 +80,10 @@ def dispatch(words: list[str]) -> int:
             if group not in GROUPS:
                 raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
             show_group(group)
-        case ["data"]:
-            show_data()
-        case ["data", "get", name]:
-            get_data(name)
-        case ["list" | "data", *_]:
-            raise UserError("usage: mlbench list [GROUP] | mlbench data | mlbench data get NAME")
+        case ["data", *rest]:
+            answer_data(rest)
+        case ["list", *_]:
+            raise UserError("usage: mlbench list [GROUP]")
         case _:
             return run(words)
     return 0
@@ -153,14 +152,26 @@ def show_group(group: str) -> None:
         Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def show_data() -> None:
+def answer_data(words: list[str]) -> None:
+    """`mlbench data` and `mlbench data get NAME`, each with `data_dir=FOLDER` where another one is meant."""
+    named = [word.partition("=")[2] for word in words if word.startswith("data_dir=")]
+    folder = Path(named[-1]).expanduser() if named and named[-1] else data_dir()
+    match [word for word in words if not word.startswith("data_dir=")]:
+        case []:
+            show_data(folder)
+        case ["get", name]:
+            get_data(name, folder)
+        case _:
+            raise UserError("usage: mlbench data [get NAME] [data_dir=FOLDER]")
+
+
+def show_data(folder: Path) -> None:
     """Which of the sets are in the data directory, and how large they are."""
     from rich.console import Console
     from rich.table import Table
 
     from mlbench.data.downloads import DOWNLOADS
 
-    folder = data_dir()
     table = Table("name", "file", "state", "size", title=f"data_dir={folder}", title_justify="left", box=None)
     table.add_row("digits", "(inside scikit-learn)", "there", "")
     for name, (_, megabytes) in DOWNLOADS.items():
@@ -175,16 +186,16 @@ def show_data() -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def get_data(name: str) -> None:
+def get_data(name: str, folder: Path) -> None:
     """Fetch one set into the data directory."""
     from mlbench.data.downloads import DOWNLOADS
 
     if name not in DOWNLOADS:
         raise UserError(f"no download called {name}{nearest(name, DOWNLOADS)}\nthere are: {', '.join(DOWNLOADS)}")
-    path = data_dir() / f"{name}.npz"
+    path = folder / f"{name}.npz"
     if path.exists():
         print(f"{path} is there already")
         return
     from mlbench.data.vision import fetch
 
-    print(f"wrote {fetch(name, data_dir())}")
+    print(f"wrote {fetch(name, folder)}")

@@ -212,6 +212,9 @@ def test_data_lists_what_is_there_and_what_is_missing(mlbench, tmp_path, monkeyp
     assert "170 MB to download" in lines["cifar10"]
     assert "data.path=mine.npz" in text
     assert mlbench("data", "get", "mnist", out=False)[1].strip().endswith("is there already")
+    elsewhere = f"data_dir={tmp_path / 'elsewhere'}"
+    assert "12 MB to download" in mlbench("data", elsewhere, out=False)[1]
+    assert f"data_dir={tmp_path}" in mlbench("data", f"data_dir={tmp_path}", out=False)[1]
 
 
 def test_cfg_job_shows_the_config_and_runs_nothing(mlbench, tmp_path):
