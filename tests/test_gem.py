@@ -95,7 +95,7 @@ def learner(net, total=12, margin=0.0, tasks=3):
 def test_a_step_against_a_memory_is_projected_and_one_along_it_is_left_alone(split):
     torch.manual_seed(0)
     net = MLP((1, 4, 4), 3, [6])
-    method, data = learner(net), split(50)
+    method, data = learner(net, margin=0.5), split(50)
     method.normalise = data.normalise
     theta = Theta(net)
     method.end_task(net, theta, SimpleNamespace(train=data))
@@ -106,6 +106,7 @@ def test_a_step_against_a_memory_is_projected_and_one_along_it_is_left_alone(spl
     theta.grad.copy_(2 * gradient)
     method.adjust(net, theta)
     assert torch.equal(theta.grad, 2 * gradient)
+    method.margin = 0.0
     against = -gradient + torch.randn_like(gradient) * gradient.norm() / 30
     theta.grad.copy_(against)
     method.adjust(net, theta)

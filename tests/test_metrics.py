@@ -27,6 +27,10 @@ def test_forgetting_is_not_minus_backward_transfer():
     assert found["forgetting"] == pytest.approx(((0.8 - 0.6) + (0.9 - 0.7)) / 2)
 
 
+def test_forgetting_leaves_the_untrained_network_out():
+    assert scores([[0.9, 0.1], [0.5, 0.1], [0.4, 0.6]])["forgetting"] == pytest.approx(0.5 - 0.4)
+
+
 def test_what_is_not_defined_is_left_out():
     assert scores([None, None, [0.4, 0.6]]) == {"average_accuracy": pytest.approx(0.5)}
     assert set(scores([[0.1], [0.9]])) == {"average_accuracy", "learning_accuracy"}
