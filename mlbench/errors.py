@@ -25,7 +25,6 @@ class SettingError(ValueError):
 
     def __init__(self, name: str, value: object, allowed: str):
         super().__init__(f"{name}={value}: allowed is {allowed}")
-        self.name, self.value, self.allowed = name, value, allowed
 
 
 def require(ok: bool, name: str, value: object, allowed: str) -> None:

@@ -1,4 +1,4 @@
-"""The entry point of a run: compose, check, build, run, write. Only this file and cli.py know Hydra."""
+"""The entry point of a run: compose, check, build, run, write. Only this file, cli.py and mistakes.py know Hydra."""
 
 import os
 import sys

@@ -19,7 +19,7 @@ from mlbench.catalogue import data_dir
 
 PERMUTED = "experiment=gem_permuted_mnist seed=0,1,2,3,4"
 ROTATED = "experiment=gem_rotated_mnist seed=0,1,2"
-CIFAR = "data=split_cifar100 data.tasks=5 data.train_per_task=300 model=resnet18 model.width=20 seed=0,1,2"
+CIFAR = "data=split_cifar100 data.tasks=5 data.train_per_task=300 model=resnet18 model.width=20 seed=0,1,2 threads=1"
 RESULTS = (
     f"{PERMUTED} lifelong=finetune train.lr=0.03",
     f"{PERMUTED} lifelong=ewc,joint,gem",
