@@ -28,7 +28,7 @@ RESULTS = (
     f"{ROTATED} lifelong=ewc,gem",
     f"{CIFAR} lifelong=finetune",
     f"{CIFAR} lifelong=er,gem lifelong.memory_total=250",
-    f"{CLASSES} lifelong=finetune,ewc,si,mas,rwalk,scp,l2,er,der,derpp,gdumb,icarl",
+    f"{CLASSES} lifelong=finetune,ewc,si,mas,rwalk,scp,l2,er,der,derpp,gdumb,icarl,generative_replay",
     "data=feedback_mnist seed=0,1,2 lifelong=frozen,finetune,ewc,gem,cumulative",
     "data=feedback_digits seed=0,1,2 lifelong=frozen,finetune,ewc,gem,cumulative",
     "experiment=curriculum",
