@@ -21,11 +21,25 @@ PACKAGES = ("mlbench", "torch", "torchvision", "captum")
 T = TypeVar("T")
 
 
+@dataclasses.dataclass
+class Blueprint:
+    """A config node that its owner builds later, as often as needed: a teacher, a student."""
+
+    node: DictConfig
+    path: str
+    config_dirs: tuple[Path, ...]
+
+    def build(self, expected: type[T], **given: object) -> T:
+        """A fresh object, as `build` makes it."""
+        return build(self.node, expected, self.path, self.config_dirs, **given)
+
+
 def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Path, ...] = (), **given: object) -> T:
     """Make the object that `node` describes.
 
     `expected` is the class it must descend from; `path` the node's place in the config, for messages; `given`
-    are arguments the config does not hold (a model's input shape). Fields that are nodes themselves are built first.
+    are arguments the config does not hold (a model's input shape). Fields that are nodes themselves are built first,
+    unless the class takes a Blueprint there.
     Raises UserError for a target that is not allowed or not of the expected kind, and for unknown or bad fields.
     """
     target = node.get("_target_")
@@ -41,7 +55,10 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
             hint = hints.pop(name)
             if not inspect.isclass(hint) or hint.__module__ == "builtins":
                 raise UserError(f"{path}.{name}: takes {words(hint)}, not something to build")
-            parts[name] = build(child, hint, f"{path}.{name}", config_dirs)
+            if hint is Blueprint:
+                parts[name] = Blueprint(child, f"{path}.{name}", config_dirs)
+            else:
+                parts[name] = build(child, hint, f"{path}.{name}", config_dirs)
             del fields[name]
     values = checked(fields, hints, path)
     try:

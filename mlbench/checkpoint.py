@@ -11,10 +11,12 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from mlbench import artefact
 from mlbench.build import build
 from mlbench.data.tasks import Normalise
 from mlbench.errors import UserError
 from mlbench.files import write_whole
+from mlbench.structure import restore
 
 SCHEMA = 1
 
@@ -24,7 +26,7 @@ class Trained:
     """A network and all that is needed to build and use it again.
 
     A module that a technique put around the model has an attribute `wrapping`: a config node whose `_target_` takes the
-    model as its argument `net`.
+    model as its argument `net`. One whose layers were changed has an attribute `replaced` (structure.py).
     """
 
     net: nn.Module
@@ -47,6 +49,7 @@ class Trained:
             "mean": self.normalise.mean,
             "std": self.normalise.std,
             "wrapping": getattr(self.net, "wrapping", None),
+            "replaced": getattr(self.net, "replaced", None),
             "weights": dict(self.net.state_dict()),
         }
 
@@ -76,7 +79,10 @@ def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def read_tensors(path: Path) -> dict[str, Any]:
     """The content of a checkpoint on the CPU; nothing in it can run code. Raises UserError naming the file."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        raw = path.read_bytes()
+        if artefact.is_artefact(raw):
+            return artefact.decode(raw)
+        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"checkpoint {path} does not exist") from None
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
@@ -107,8 +113,20 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     node = OmegaConf.create(packed["model"])
     given = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
-    net = build(node, nn.Module, "model", folders, **given)
-    if packed.get("wrapping") is not None:
-        net = build(OmegaConf.create(packed["wrapping"]), nn.Module, "wrapping", folders, net=net)
-    net.load_state_dict(packed["weights"])
+    net = restored(build(node, nn.Module, "model", folders, **given), packed, folders)
     return nn.Sequential(Normalise(packed["mean"], packed["std"]), net).eval()
+
+
+def restored(net: nn.Module, packed: dict[str, Any], config_dirs: tuple[Path, ...] = ()) -> nn.Module:
+    """The network of a checkpoint, given what its model node builds: wrapped, with its layers, with its weights.
+
+    Raises RuntimeError when the checkpoint is of another model.
+    """
+    if packed.get("wrapping") is not None:
+        net = build(OmegaConf.create(packed["wrapping"]), nn.Module, "wrapping", config_dirs, net=net)
+    try:
+        restore(net, packed.get("replaced") or {})
+    except (AttributeError, ValueError) as error:
+        raise RuntimeError(str(error)) from error
+    net.load_state_dict(packed["weights"])
+    return net

@@ -1,34 +1,24 @@
 """Plain training: one task, no technique."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from mlbench import plots
-from mlbench.checkpoint import Trained
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy, mean_loss
+from mlbench.job import Job
 from mlbench.progress import Progress
-from mlbench.randomness import Draws
-from mlbench.results import Run
-from mlbench.train import Compute, Learner, Training, fit
+from mlbench.train import Learner, fit
+
+if TYPE_CHECKING:
+    from mlbench.prepare import Prepared
 
 
 @dataclass
-class Plain:
+class Plain(Job):
     """One run of plain training."""
-
-    stream: Stream
-    net: nn.Module
-    training: Training
-    compute: Compute
-    run: Run
-    draws: Draws
-    describe: Callable[[nn.Module], Trained]
 
     def __call__(self) -> None:
         """Train, measure on the test set, write the results."""
@@ -76,9 +66,9 @@ class Plain:
         self.draws.load_state(saved["draws"])
 
 
-def prepare(technique: None, stream: Stream, name: None, reference: str | None) -> type[Plain]:  # noqa: ARG001
+def prepare(prepared: "Prepared", stream: Stream) -> type[Plain]:
     """What makes the runner. Raises UserError for a stream of tasks, or a reference: both need a technique."""
-    if reference is not None:
+    if (reference := prepared.settings.reference) is not None:
         raise UserError(
             f"reference={reference} is what a lifelong method is compared with, and this is plain training\n"
             "leave it out, or take a method, as in lifelong=ewc"

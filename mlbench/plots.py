@@ -164,3 +164,40 @@ def draw_losses(losses: list[float], path: Path) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     save(figure, path)
+
+
+def draw_points(table: Path, folder: Path) -> None:
+    """Accuracy against bytes, multiply-adds and latency, each with its Pareto front, from points.csv."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    accuracy = np.array([float(row["accuracy"]) for row in rows])
+    costs = {"bytes": "bytes of the file", "macs": "multiply-adds an example", "latency_ms": "latency, ms"}
+    for name, label in costs.items():
+        cost = np.array([float(row[name]) for row in rows])
+        figure = canvas(6, 4)
+        axes = figure.subplots()
+        front = pareto_front(cost, accuracy)
+        axes.step(cost[front], accuracy[front], where="post", color="0.7", label="Pareto front", zorder=1)
+        axes.scatter(cost[1:], accuracy[1:], color="C0", label="compressed", zorder=2)
+        axes.scatter(cost[:1], accuracy[:1], color="C3", marker="D", label="dense", zorder=2)
+        if len(rows) <= LABELS_UP_TO:
+            for row, x, y in zip(rows[1:], cost[1:], accuracy[1:], strict=True):
+                axes.annotate(row["stage"], (x, y), xytext=(4, -9), textcoords="offset points", fontsize=7)
+        if cost.min() > 0 and cost.max() > 4 * cost.min():
+            axes.set_xscale("log")
+        axes.set(xlabel=label, ylabel="accuracy")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+        save(figure, folder / f"accuracy_{name}.png")
+
+
+LABELS_UP_TO = 12  # points that still have room for their names
+
+
+def pareto_front(cost: np.ndarray, gain: np.ndarray) -> list[int]:
+    """The points [n] that no other beats in both: in order of cost, each with more gain than all cheaper ones."""
+    front: list[int] = []
+    for index in np.lexsort((-gain, cost)):
+        if not front or gain[index] > gain[front[-1]]:
+            front.append(int(index))
+    return front

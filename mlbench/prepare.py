@@ -5,7 +5,6 @@ import importlib
 import json
 import secrets
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +16,13 @@ from torch import nn
 
 from mlbench.build import build, settings
 from mlbench.catalogue import CHOICES, FAMILIES, data_dir
-from mlbench.checkpoint import Trained, read_network
+from mlbench.checkpoint import Trained, read_network, restored
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
 from mlbench.display import Display
 from mlbench.errors import Interrupted, RunError, SettingError, UserError, require
 from mlbench.hardware import choose_device, choose_threads, make_deterministic
+from mlbench.job import Describe
 from mlbench.optimizer import Training
 from mlbench.randomness import Draws
 from mlbench.results import Keep, Run, create_folder
@@ -45,6 +45,8 @@ class Settings:
     checkpoint: str | None
     resume: str | None
     reference: str | None
+    latency_batch: int
+    export: list[str]
     force: bool
     keep: Keep
 
@@ -53,6 +55,8 @@ class Settings:
         ok = self.threads == "auto" or (str(self.threads).isdigit() and int(self.threads) >= 1)
         require(ok, "threads", self.threads, "auto, or 1 or more")
         require(self.reference in (None, "joint"), "reference", self.reference, "null|joint")
+        require(self.latency_batch >= 1, "latency_batch", self.latency_batch, "1 or more")
+        require(set(self.export) <= {"onnx", "torch"}, "export", self.export, "a list of onnx and torch, or []")
 
 
 class Prepared:
@@ -112,7 +116,7 @@ class Prepared:
             raise UserError(
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
             )
-        runner = module.prepare(self.technique, stream, self.names.get(self.family), chosen.reference)
+        runner = module.prepare(self, stream)
         net = self.network(stream)
         for task in stream.tasks:
             check_trainable(net, task, self.training)
@@ -151,15 +155,15 @@ class Prepared:
         if made != (2, stream.outputs):
             raise UserError(f"model={self.names['model']} gives {list(made[1:])} outputs; needed are {stream.outputs}")
         if self.settings.checkpoint:
-            load_weights(net, Path(self.settings.checkpoint), self.names["model"])
+            return with_weights(net, Path(self.settings.checkpoint), self.names["model"], self.dirs)
         return net
 
-    def describe(self, stream: Stream) -> Callable[[nn.Module], Trained]:
+    def describe(self, stream: Stream) -> Describe:
         """A function that packs a network with what `mlbench.load` needs."""
         model = OmegaConf.to_container(self.config.model, resolve=True)
         normalise = stream.tasks[0].train.normalise
-        about = (model, stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise)
-        return lambda net: Trained(net, *about)
+        about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise)
+        return lambda net, other=None: Trained(net, other or model, *about)
 
     def create(self, folder: Path, hydra_files: dict[str, str]) -> None:
         """Make the run's folder with its config inside; with `force` an older one goes first."""
@@ -173,11 +177,11 @@ class Prepared:
         create_folder(folder, files)
 
 
-def load_weights(net: nn.Module, path: Path, name: str) -> None:
-    """Put the weights of a checkpoint into `net`. Raises UserError when they are of another model."""
+def with_weights(net: nn.Module, path: Path, name: str, dirs: tuple[Path, ...]) -> nn.Module:
+    """`net` with the structure and the weights of a checkpoint. Raises UserError when they are of another model."""
     packed = read_network(path)
     try:
-        net.load_state_dict(packed["weights"])
+        return restored(net, packed, dirs)
     except RuntimeError as error:
         made = {key: value for key, value in packed["model"].items() if key != "_target_"}
         kind = packed["model"]["_target_"].rpartition(".")[2]

@@ -88,16 +88,18 @@ def fit(
     generator: torch.Generator,
     progress: Progress | None = None,
     watch: Watch | None = None,
+    held_out: Split | None = None,
 ) -> Theta:
     """Train `net` on `split` as `learner` says, in place, and return its parameter vector.
 
-    `generator` draws validation split, permutations and augmentation. `progress` continues a fit that was cut off (the
-    caller has restored network, learner and generator) and is kept up to date; `watch` sees it after every
-    chunk of batches, when it may be saved. Raises RunError when the loss is not finite any more.
+    `generator` draws validation split, permutations and augmentation; `held_out` are validation data that the caller has
+    cut off already. `progress` continues a fit that was cut off (the caller has restored network, learner and generator)
+    and is kept up to date; `watch` sees it after every chunk of batches, when it may be saved. Raises RunError when the
+    loss is not finite any more.
     """
     progress = progress or Progress()
     began = time.perf_counter() - progress.seconds
-    if training.validation:
+    if held_out is None and training.validation:
         fixed = torch.Generator().manual_seed(generator.initial_seed())  # the same cut when resumed
         split, held_out = split.cut(training.validation, fixed)
     net.train()
@@ -120,7 +122,7 @@ def fit(
             progress.position += len(index)
             progress.samples += len(index)
         end_epoch(progress)
-        if training.validation:
+        if held_out is not None:
             judge(net, held_out, learner, training, progress)
         began += shown(progress, optimizer, compute, began, watch)
     if not theta.value.isfinite().all():

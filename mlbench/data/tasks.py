@@ -171,6 +171,7 @@ class Task:
     name: str
     train: Split
     test: Split
+    dropped: Split | None = None  # training examples of classes that `data.drop_classes` keeps out of `train`
 
 
 class SharedHead:
@@ -264,12 +265,15 @@ class Stream:
     def to(self, device: torch.device) -> "Stream":
         """The stream on `device`, each shared pool moved once, test pictures settled where that costs little memory."""
         tasks = []
-        for pool in {id(s.pool): s.pool for t in self.tasks for s in (t.train, t.test)}.values():
+        splits = [split for t in self.tasks for split in (t.train, t.test, t.dropped) if split is not None]
+        for pool in {id(split.pool): split.pool for split in splits}.values():
             pool.to(device)
         settle = sum(len(t.test) for t in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes <= SETTLED_BYTES
         for task in self.tasks:
             test = task.test.to(device)
-            tasks.append(replace(task, train=task.train.to(device), test=test.settled() if settle else test))
+            test = test.settled() if settle else test
+            dropped = None if task.dropped is None else task.dropped.to(device)
+            tasks.append(replace(task, train=task.train.to(device), test=test, dropped=dropped))
         return replace(self, tasks=tasks)
 
 

@@ -1,26 +1,27 @@
 """The runner of the lifelong family: it trains and measures every method alike."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from mlbench.checkpoint import Trained, each_tensor
+from mlbench.checkpoint import each_tensor
 from mlbench.data.tasks import Stream, Task
 from mlbench.errors import RunError, UserError
 from mlbench.evaluate import accuracy
+from mlbench.job import Job, Runner
 from mlbench.lifelong import metrics
 from mlbench.lifelong.base import Method
 from mlbench.lifelong.joint import Joint
 from mlbench.lifelong.reference import Reference
 from mlbench.lifelong.service import Service
 from mlbench.progress import Progress
-from mlbench.randomness import Draws
-from mlbench.results import Run
-from mlbench.train import Compute, Training, examples_in_epoch, fit
+from mlbench.train import examples_in_epoch, fit
+
+if TYPE_CHECKING:
+    from mlbench.prepare import Prepared
 
 BACKWARD = 3  # forward and backward pass together cost about three forward passes
 
@@ -61,17 +62,10 @@ class Costs:
 
 
 @dataclass
-class Lifelong:
+class Lifelong(Job):
     """One run of one method over one stream."""
 
     method: Method
-    stream: Stream
-    net: nn.Module
-    training: Training
-    compute: Compute
-    run: Run
-    draws: Draws
-    describe: Callable[[nn.Module], Trained]  # what `mlbench.load` needs to know about a network
     compared: bool = False  # whether joint training from the same start is measured, too
     matrix: list[list[float] | None] = field(default_factory=list)  # R, row i after learning i tasks
     costs: Costs = field(default_factory=Costs)
@@ -236,11 +230,12 @@ def task_label(number: int) -> str:
     return f"task_{number + 1:02d}"
 
 
-def prepare(method: Method, stream: Stream, name: str, reference: str | None) -> Callable[..., Lifelong]:
-    """What makes the runner of `method`. Raises UserError when `method` is not defined for the stream's scenario.
+def prepare(prepared: "Prepared", stream: Stream) -> Runner:
+    """What makes the runner. Raises UserError when the method is not defined for the stream's scenario.
 
-    With a `reference`, joint training is measured as well, unless it is what `method` does.
+    With a `reference`, joint training is measured as well, unless it is what the method does.
     """
+    method, name = prepared.technique, prepared.names["lifelong"]
     if stream.scenario is None:
         raise UserError(
             f"lifelong={name} needs a stream of tasks, and this data is a single task\n"
@@ -253,4 +248,5 @@ def prepare(method: Method, stream: Stream, name: str, reference: str | None) ->
     if stream.scenario not in method.scenarios:
         allowed = "|".join(method.scenarios)
         raise UserError(f"lifelong={name} is not defined for data.scenario={stream.scenario}: allowed is {allowed}")
-    return partial(Lifelong, method, compared=reference is not None and not isinstance(method, Joint))
+    compared = prepared.settings.reference is not None and not isinstance(method, Joint)
+    return partial(Lifelong, method=method, compared=compared)

@@ -1,0 +1,1 @@
+"""Network compression: one file per method."""

@@ -1,0 +1,123 @@
+"""What a compressor is: it takes a network and yields smaller or faster ones. The runner stands in runner.py."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from mlbench.build import Blueprint
+from mlbench.data.tasks import Batch, Split
+from mlbench.errors import require
+from mlbench.optimizer import Training
+from mlbench.train import Compute, Learner
+
+
+@dataclass
+class Point:
+    """One network worth measuring. `stage` names it: the method, and the setting where there are several."""
+
+    stage: str
+    net: nn.Module
+    entropy: bool = False  # whether its file may be entropy-coded
+    blueprint: Blueprint | None = None  # what built the network, where it is not the run's own model
+
+
+class Workbench(Protocol):
+    """What a method works with: data, settings, and the one way to train."""
+
+    train: Split  # to learn from
+    validation: Split  # to choose by; the test set is the runner's
+    training: Training  # the settings of train.*
+    compute: Compute
+    generator: torch.Generator  # the technique's own draws
+    input_shape: tuple[int, int, int]
+    outputs: int
+    start: nn.Module  # the dense network as it was before any training (in eval mode, not to be changed)
+
+    def fit(self, net: nn.Module, title: str, learner: Learner | None = None, **changes: object) -> nn.Module:
+        """Train `net` in place through the one loop, by train.* with `changes`, and return it.
+
+        A resumed run does not train again what was finished: the method is run from its beginning and meets the trained
+        weights here. It must therefore do the same each time: random choices come from `generator`.
+        """
+
+    def accuracy(self, net: nn.Module, split: Split | None = None) -> float:
+        """On the validation data, or on `split`."""
+
+    def build(self, blueprint: Blueprint) -> nn.Module:
+        """A fresh network for the run's pictures and classes."""
+
+    def read(self, path: str) -> nn.Module:
+        """The trained network of a checkpoint, in eval mode, for the run's normalised pictures. Raises UserError."""
+
+
+class Method:
+    """A way to compress; subclasses are dataclasses whose fields are the hyperparameters."""
+
+    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+        """Smaller networks, the last of which is the result that a next stage starts from.
+
+        `dense.net` may be changed: each yielded network is written to its file before the next is asked for.
+        """
+        raise NotImplementedError
+
+    def metrics(self, rows: list[dict[str, float]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
+        """Numbers of the whole curve, from the measured rows and the right answers on the test set [points, N] bool."""
+        return {}
+
+
+@dataclass(kw_only=True)
+class Finetuned(Method):
+    """A method that trains on after it has changed the network."""
+
+    finetune_epochs: int = field(default=1)
+    finetune_lr: float = field(default=0.01)
+
+    def __post_init__(self):
+        require(self.finetune_epochs >= 0, "finetune_epochs", self.finetune_epochs, "0 or more")
+        require(0 < self.finetune_lr < math.inf, "finetune_lr", self.finetune_lr, "above 0")
+
+    def finetune(self, net: nn.Module, bench: Workbench, title: str, learner: Learner | None = None) -> nn.Module:
+        """Train `net` for `finetune_epochs`, where that is not 0."""
+        if not self.finetune_epochs:
+            return net
+        return bench.fit(net, title, learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
+
+
+def weights(net: nn.Module) -> dict[str, nn.Parameter]:
+    """Name -> weight of every linear and convolutional layer, in the order of the network: what can be compressed."""
+    return {
+        f"{path}.weight" if path else "weight": module.weight
+        for path, module in net.named_modules()
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+    }
+
+
+def batches(split: Split, count: int, size: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Up to `count` random examples of `split`, `size` at a time."""
+    index = torch.randperm(len(split), generator=generator)[:count].to(split.labels.device)
+    return (split.batch(part) for part in index.split(size))
+
+
+@torch.no_grad()
+def recalibrate(net: nn.Module, split: Split, generator: torch.Generator, count: int = 2000) -> None:
+    """Batch norm's statistics anew, the plain mean over batches of `count` examples: after weights have changed."""
+    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    net.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+        norm.train()
+    for batch in batches(split, count - count % 200 or 200, 200, generator):
+        if len(batch.y) > 1:
+            net(batch.x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    net.eval()

@@ -1,0 +1,67 @@
+"""A compressed network in forms that other programs read: ONNX and torch's own exported programs."""
+
+from pathlib import Path
+
+import torch
+
+from mlbench.checkpoint import load
+from mlbench.errors import RunError, UserError
+
+CLOSE = 1e-4  # how far the outputs of the exported network may be from the original's
+
+
+def export(form: str, path: Path, input_shape: tuple[int, int, int]) -> Path:
+    """Write the network of an artefact beside it as `onnx` or `torch` (torch.export, .pt2), and verify it there.
+
+    It takes pictures [B, C, H, W] with values 0..255 as floats. Raises RunError where the network cannot be exported or
+    gives other outputs, UserError where a package is missing.
+    """
+    net = load(path).cpu()
+    example = torch.randint(0, 256, (2, *input_shape), generator=torch.Generator().manual_seed(0)).float()
+    with torch.no_grad():
+        expected = net(example)
+    write, answers, suffix = FORMS[form]
+    target = path.with_suffix(suffix)
+    try:
+        write(net, example, target)
+        found = answers(target, example)
+    except ImportError as error:
+        raise UserError(
+            f"export={form} needs the package {error.name}, which is not installed; pip install 'mlbench[export]'"
+        ) from error
+    except Exception as error:  # exporters raise whatever they stumble over
+        target.unlink(missing_ok=True)
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise RunError(f"{path.name} cannot be exported as {form}: {reason}") from error
+    if (difference := (found - expected).abs().max().item()) > CLOSE * expected.abs().max().clamp(min=1).item():
+        raise RunError(f"{target} gives other outputs than {path.name}: they differ by {difference:.2g}")
+    return target
+
+
+def write_torch(net: torch.nn.Module, example: torch.Tensor, target: Path) -> None:
+    """A program that plain torch loads, for any number of pictures."""
+    batch = torch.export.Dim("batch", min=1)
+    torch.export.save(torch.export.export(net, (example,), dynamic_shapes=({0: batch},)), target)
+
+
+def read_torch(target: Path, example: torch.Tensor) -> torch.Tensor:
+    """What it answers."""
+    with torch.no_grad():
+        return torch.export.load(target).module()(example)
+
+
+def write_onnx(net: torch.nn.Module, example: torch.Tensor, target: Path) -> None:
+    """A model for ONNX runtimes, for any number of pictures."""
+    batch = torch.export.Dim("batch", min=1)
+    torch.onnx.export(net, (example,), target, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+
+
+def read_onnx(target: Path, example: torch.Tensor) -> torch.Tensor:
+    """What onnxruntime answers."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: example.numpy()})[0])
+
+
+FORMS = {"torch": (write_torch, read_torch, ".pt2"), "onnx": (write_onnx, read_onnx, ".onnx")}

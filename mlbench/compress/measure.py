@@ -1,0 +1,15 @@
+"""No compression: the network as it is, measured."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mlbench.compress.base import Method, Point, Workbench
+
+
+@dataclass
+class Measure(Method):
+    """Only measures: parameters, bytes, multiply-adds and latency, of the whole and of each layer (layers.csv)."""
+
+    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
+        """Nothing beside the dense network."""
+        return iter(())

@@ -1,0 +1,40 @@
+"""What every runner is given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+from mlbench.checkpoint import Trained
+from mlbench.data.tasks import Stream
+from mlbench.randomness import Draws
+from mlbench.results import Run
+from mlbench.train import Compute, Training
+
+
+class Describe(Protocol):
+    """Packs a network with what `mlbench.load` needs to know; `model` is its config node where it is another one."""
+
+    def __call__(self, net: nn.Module, model: dict | None = None) -> Trained:
+        """The network and all that is needed to build it again."""
+
+
+@dataclass
+class Job:
+    """One run: data, network and settings, and where its results go. Subclasses are the runners."""
+
+    stream: Stream
+    net: nn.Module
+    training: Training
+    compute: Compute
+    run: Run
+    draws: Draws
+    describe: Describe
+
+    def __call__(self) -> None:
+        """Train, measure, write the results, from wherever the run's checkpoint stands."""
+        raise NotImplementedError
+
+
+Runner = Callable[..., Job]  # takes the fields of Job

@@ -1,0 +1,33 @@
+"""Trained networks kept by the hash of what made them, so that the same one is not trained twice.
+
+Runs that need the same network at the same time wait for the one that trains it; a run that dies lets go.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import UserError
+
+
+def place(root: Path, made_by: dict[str, Any]) -> Path:
+    """The file for a network that these settings (plain values) make."""
+    text = json.dumps(made_by, sort_keys=True)
+    return root / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.pt"
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Inside, no other process holds `path`; waits for one that does. Raises UserError where nothing can be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write into {path.parent}: {error.strerror}; choose another out=") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
