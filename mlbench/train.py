@@ -92,10 +92,10 @@ def fit(
 ) -> Theta:
     """Train `net` on `split` as `learner` says, in place, and return its parameter vector.
 
-    `generator` draws validation split, permutations and augmentation; `held_out` are validation data that the caller has
-    cut off already. `progress` continues a fit that was cut off (the caller has restored network, learner and generator)
-    and is kept up to date; `watch` sees it after every chunk of batches, when it may be saved. Raises RunError when the
-    loss is not finite any more.
+    `generator` draws validation split, permutations and augmentation; `held_out` are validation data that the caller
+    has cut off already. `progress` continues a fit that was cut off (the caller has restored network, learner and
+    generator) and is kept up to date; `watch` sees it after every chunk of batches, when it may be saved. Raises
+    RunError when the loss is not finite any more.
     """
     progress = progress or Progress()
     began = time.perf_counter() - progress.seconds
