@@ -9,6 +9,7 @@ import importlib
 import inspect
 import sys
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -47,7 +48,7 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
         raise UserError(f"{path}: the field _target_ is missing; it names the class to build")
     cls = locate(target, expected, path, config_dirs)
     fields = {name: node._get_node(name) for name in node if name != "_target_"}
-    hints = field_types(cls, exclude=set(given))
+    hints = field_types(cls, exclude=set(given), present=fields)
     check_names(fields, hints, path)
     parts = {}
     for name, child in list(fields.items()):
@@ -107,11 +108,15 @@ def missing_module(error: ModuleNotFoundError, path: str, target: str) -> str:
     return f"{path}: needs the package {error.name}, which is not installed; pip install 'mlbench[all]' brings it"
 
 
-def field_types(cls: type, exclude: set[str]) -> dict[str, Any]:
-    """Name -> type of what `cls` takes, without the arguments in `exclude`."""
+def field_types(cls: type, exclude: set[str], present: Iterable[str] = ()) -> dict[str, Any]:
+    """Name -> type of what `cls` takes, without the arguments in `exclude`; of `**any` those that are present."""
     parameters = inspect.signature(cls).parameters
     hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__init__)
-    return {name: hints.get(name, Any) for name in parameters if name not in exclude}
+    types = {}
+    for name, parameter in parameters.items():
+        names = present if parameter.kind is parameter.VAR_KEYWORD else [name]
+        types |= {each: hints.get(name, Any) for each in names if each not in exclude and each not in types}
+    return types
 
 
 def checked(fields: dict[str, Any], hints: dict[str, Any], path: str) -> dict[str, Any]:

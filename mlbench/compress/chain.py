@@ -1,0 +1,26 @@
+"""One method after another."""
+
+from collections.abc import Iterator
+
+from mlbench.compress.base import Method, Point, Workbench
+from mlbench.errors import nearest, require
+
+
+class Chain(Method):
+    """Each stage starts from the last point of the one before.
+
+    Deep Compression (Han et al. 2016) is prune, cluster, huffman.
+    """
+
+    def __init__(self, stages: list[str], **methods: Method):
+        require(bool(stages), "stages", stages, "one method or more")
+        for name in stages:
+            require(name in methods, "stages", name, f"of {', '.join(methods)}{nearest(name, methods)}")
+        self.stages, self.methods = stages, methods
+
+    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+        """The points of all stages."""
+        point = dense
+        for name in self.stages:
+            for point in self.methods[name].compress(point, bench):  # noqa: B020
+                yield point
