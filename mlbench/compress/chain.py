@@ -15,7 +15,7 @@ class Chain(Method):
     def __init__(self, stages: list[str], **methods: Method):
         require(bool(stages), "stages", stages, "one method or more")
         for name in stages:
-            require(name in methods, "stages", name, f"of {', '.join(methods)}{nearest(name, methods)}")
+            require(name in methods, "stages", name, f"{', '.join(methods)}{nearest(name, methods)}")
         self.stages, self.methods = stages, methods
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
