@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from mlbench import plots
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError
@@ -66,7 +68,7 @@ class Plain(Job):
         self.draws.load_state(saved["draws"])
 
 
-def prepare(prepared: "Prepared", stream: Stream) -> type[Plain]:
+def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> type[Plain]:  # noqa: ARG001
     """What makes the runner. Raises UserError for a stream of tasks, or a reference: both need a technique."""
     if (reference := prepared.settings.reference) is not None:
         raise UserError(

@@ -116,8 +116,8 @@ class Prepared:
             raise UserError(
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
             )
-        runner = module.prepare(self, stream)
         net = self.network(stream)
+        runner = module.prepare(self, stream, net)
         for task in stream.tasks:
             check_trainable(net, task, self.training)
         torch.set_num_threads(choose_threads(chosen.threads, net, stream.input_shape, self.training.batch_size))

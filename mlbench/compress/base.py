@@ -58,6 +58,9 @@ class Workbench(Protocol):
 class Method:
     """A way to compress; subclasses are dataclasses whose fields are the hyperparameters."""
 
+    def check(self, net: nn.Module) -> None:
+        """Raise SettingError for settings that do not go with the network, before anything is trained or written."""
+
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """Smaller networks, the last of which is the result that a next stage starts from.
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from torch import nn
+
 from mlbench.compress.base import Method, Point, Workbench
 from mlbench.errors import nearest, require
 
@@ -17,6 +19,11 @@ class Chain(Method):
         for name in stages:
             require(name in methods, "stages", name, f"{', '.join(methods)}{nearest(name, methods)}")
         self.stages, self.methods = stages, methods
+
+    def check(self, net: nn.Module) -> None:
+        """What each stage has to say."""
+        for name in self.stages:
+            self.methods[name].check(net)
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """The points of all stages."""

@@ -73,12 +73,16 @@ class Prune(Finetuned):
         require(self.rewind_epochs >= 1, "rewind_epochs", self.rewind_epochs, "1 or more")
         require(self.samples >= 1, "samples", self.samples, "1 or more")
 
+    def check(self, net: nn.Module) -> None:
+        """`layers` must have a share for each layer."""
+        count = len(weights(net))
+        ok = self.layers is None or len(self.layers) == count
+        require(ok, "layers", self.layers, f"one share for each of the {count} layers with weights")
+
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """A point after each round, its control before it."""
         net = dense.net
         names = list(weights(net))
-        count = "one share for each of the " + f"{len(names)} layers with weights"
-        require(self.layers is None or len(self.layers) == len(names), "layers", self.layers, count)
         masks = {name: weight != 0 for name, weight in weights(net).items()}  # what was pruned before stays so
         early = self.early(bench)
         finals = self.finals(names)

@@ -20,7 +20,7 @@ from mlbench.compress.base import Method, Point
 from mlbench.compress.export import export
 from mlbench.compress.measuring import FreshProcess
 from mlbench.data.tasks import Split, Stream
-from mlbench.errors import UserError
+from mlbench.errors import SettingError, UserError
 from mlbench.evaluate import accuracy
 from mlbench.files import write_csv
 from mlbench.job import Job, Runner
@@ -251,7 +251,7 @@ def right_answers(row: dict[str, Any], count: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(row["correct"]), np.uint8), count=count).astype(bool)
 
 
-def prepare(prepared: "Prepared", stream: Stream) -> Runner:
+def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
     """What makes the runner. Raises UserError for a stream of tasks, a reference, and without validation data."""
     name = prepared.names["compress"]
     if stream.scenario is not None:
@@ -265,4 +265,8 @@ def prepare(prepared: "Prepared", stream: Stream) -> Runner:
         raise UserError(
             "train.validation=0: compression chooses by validation data; give a share of the training data, as .1"
         )
+    try:
+        prepared.technique.check(net)
+    except SettingError as error:
+        raise UserError(f"compress.{error}") from error
     return partial(Compress, prepared=prepared)

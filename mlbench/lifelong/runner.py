@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlbench.checkpoint import each_tensor
 from mlbench.data.tasks import Stream, Task
@@ -230,7 +230,7 @@ def task_label(number: int) -> str:
     return f"task_{number + 1:02d}"
 
 
-def prepare(prepared: "Prepared", stream: Stream) -> Runner:
+def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:  # noqa: ARG001
     """What makes the runner. Raises UserError when the method is not defined for the stream's scenario.
 
     With a `reference`, joint training is measured as well, unless it is what the method does.

@@ -1,0 +1,232 @@
+"""Whole compression runs: what they leave, what the figures mean, and that every method plays by the same rules."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mlbench as package
+from mlbench import plots, results, store
+from mlbench.catalogue import entries
+from mlbench.compress.reader import Reader
+from tests.test_runs import folders, only_run, summary
+
+METHODS = sorted(entries("compress"))
+SMALL = ("train.epochs=2", "train.batch_size=64", "threads=1", "latency_batch=4")
+LATENCY = {"latency_ms", "latency_iqr_ms"}
+
+
+def points(folder):
+    with (folder / "points.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def without_clocks(rows):
+    return [{name: value for name, value in row.items() if name not in LATENCY} for row in rows]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_conforms(mlbench, tmp_path, monkeypatch, method):
+    """The suite that any method found in conf/compress must pass on the 8x8 digits."""
+    words = (f"compress={method}", *SMALL)
+    save, saves = results.Run.save, []
+    monkeypatch.setattr(results, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(results.Run, "save", lambda run, state: (saves.append(1), save(run, state)))
+    code, text, error = mlbench(*words)
+    assert code == 0, error
+    folder = only_run(tmp_path / "out")
+    found, rows = summary(folder), points(folder)
+    assert found["technique"] == method
+    assert str(folder) in text
+    needed = {"accuracy", "error", "dense_error", "error_increase", "bytes", "ratio", "macs_saved", "speedup"}
+    assert needed <= set(found["metrics"])
+    needed = {"parameters", "samples_processed", "train_seconds", "finetune_seconds", "measure_seconds", "wall_seconds"}
+    assert needed <= set(found["costs"])
+    files = sorted((folder / "artefacts").glob("*.mlb"))
+    assert [int(row["step"]) for row in rows] == list(range(len(files)))
+    assert rows[0]["stage"] == "dense"
+    assert len({row["stage"] for row in rows}) == len(rows)
+    for row, file in zip(rows, files, strict=True):
+        assert int(row["bytes"]) == file.stat().st_size
+        assert float(row["ratio"]) == pytest.approx(4 * int(rows[0]["parameters"]) / file.stat().st_size)
+        assert float(row["accuracy"]) + float(row["error"]) == pytest.approx(1)
+        assert int(row["nonzero"]) <= int(row["parameters"])
+        assert float(row["latency_ms"]) > 0
+        with torch.no_grad():
+            assert package.load(file)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    assert found["metrics"]["accuracy"] == float(rows[-1]["accuracy"])
+    assert not (folder / "checkpoints" / "fits").exists()
+    with torch.no_grad():
+        pictures = torch.randint(0, 256, (5, 1, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+        torch.testing.assert_close(package.load(folder)(pictures), package.load(files[-1])(pictures))
+
+    shutil.rmtree(tmp_path / "out" / "store")  # the dense network is trained again
+    left = iter(range(2 * len(saves) // 3 - 1, -1, -1))
+
+    def cut_off(run, state):
+        """Ctrl-C, once, right after a checkpoint in the middle."""
+        save(run, state)
+        if next(left, 1) == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(results.Run, "save", cut_off)
+    assert mlbench(*words)[0] == 130
+    (again,) = set(folders(tmp_path / "out")) - {folder}
+    assert mlbench(f"resume={again}", out=False)[0] == 0
+    assert without_clocks(points(again)) == without_clocks(rows)
+    for file in files:
+        assert (again / "artefacts" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_what_a_run_leaves(mlbench, tmp_path):
+    assert mlbench("compress=deep_compression", *SMALL)[0] == 0
+    folder = only_run(tmp_path / "out")
+    assert folder.parent.name == "deep_compression-digits-mlp"
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    figures = {f"figures/accuracy_{name}.png" for name in ("bytes", "macs", "latency_ms")}
+    assert figures | {"points.csv", "layers.csv", "metrics.jsonl", "checkpoints/model.pt"} <= names
+    assert (folder / "points.csv").read_text().splitlines()[0] == (
+        "step,stage,accuracy,error,parameters,nonzero,bytes,ratio,macs,latency_ms,latency_iqr_ms"
+    )
+    assert [row["stage"] for row in points(folder)] == ["dense", "prune 0.1", "cluster 5 bits", "huffman"]
+    with (folder / "layers.csv").open() as file:
+        layers = list(csv.DictReader(file))
+    for step in ("0", "3"):
+        mine = [row for row in layers if row["step"] == step]
+        for name in ("parameters", "nonzero", "macs"):
+            assert sum(float(row[name]) for row in mine) == float(points(folder)[int(step)][name])
+
+
+def test_the_dense_network_is_trained_once(mlbench, tmp_path):
+    for method in ("measure", "huffman"):
+        assert mlbench(f"compress={method}", *SMALL)[0] == 0
+    first, second = (json.loads(path.read_text()) for path in (tmp_path / "out").glob("compress/*/*/summary.json"))
+    assert sorted(s["costs"]["samples_processed"] for s in (first, second))[0] == 0
+    assert len(list((tmp_path / "out" / "store").glob("*.pt"))) == 1
+    assert mlbench("compress=measure", "train.lr=0.05", *SMALL)[0] == 0
+    assert mlbench("compress=measure", "seed=1", *SMALL)[0] == 0
+    assert len(list((tmp_path / "out" / "store").glob("*.pt"))) == 3
+
+
+def test_from_the_store_or_trained_now_gives_the_same(mlbench, tmp_path):
+    for out in ("a", "b"):
+        if out == "b":
+            assert mlbench("compress=measure", *SMALL, f"out={tmp_path / 'b'}", out=False)[0] == 0
+        assert mlbench("compress=prune", *SMALL, f"out={tmp_path / out}", out=False)[0] == 0
+    one, two = (next((tmp_path / out).glob("compress/prune*/*")) for out in ("a", "b"))
+    assert without_clocks(points(one)) == without_clocks(points(two))
+
+
+def test_a_store_file_is_held_by_one_process(tmp_path):
+    code = "import sys, pathlib; from mlbench import store\nwith store.held(pathlib.Path(sys.argv[1])): print(1)"
+    path = store.place(tmp_path, {"a": 1})
+    assert path != store.place(tmp_path, {"a": 2})
+    assert path == store.place(tmp_path, dict(reversed({"a": 1}.items())))
+    with store.held(path):
+        waiting = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1)
+    assert waiting.communicate(timeout=20)[0].strip() == b"1"
+
+
+def test_an_artefact_is_a_checkpoint(mlbench, tmp_path):
+    assert mlbench("compress=prune", *SMALL)[0] == 0
+    folder = only_run(tmp_path / "out")
+    file = folder / "artefacts" / "point_01.mlb"
+    assert mlbench("compress=cluster", f"checkpoint={file}", *SMALL)[0] == 0
+    (again,) = (tmp_path / "out").glob("compress/cluster*/*")
+    assert without_clocks(points(again))[0]["bytes"] == points(folder)[1]["bytes"]
+    assert points(again)[0]["accuracy"] == points(folder)[1]["accuracy"]
+    assert points(again)[1]["nonzero"] == points(folder)[1]["nonzero"]
+    code, _, error = mlbench("compress=measure", f"checkpoint={file}", "model.hidden=[7]", *SMALL)
+    assert (code, "another model" in error) == (2, True)
+    file.write_bytes(file.read_bytes()[:-9])
+    code, _, error = mlbench("compress=measure", f"checkpoint={file}", *SMALL)
+    assert (code, "truncated" in error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["compress=prune", "data=split_digits"], ["stream of tasks", "data=mnist"]),
+        (["compress=prune", "train.validation=0"], ["train.validation=0", "validation data"]),
+        (["compress=prune", "compress.target=2"], ["compress.target=2", "above 0 and below 1"]),
+        (["compress=prune", "compress.layers=[0.5]"], ["layers", "3 layers"]),
+        (["compress=prune", "reference=joint"], ["reference"]),
+        (["compress=prune", "compress.importance=magnitud"], ["did you mean 'magnitude'"]),
+        (["compress=chain", "compress.stages=[prun]"], ["prun", "did you mean 'prune'"]),
+        (["compress=chain", "compress.stages=[]"], ["stages", "one method or more"]),
+        (["compress=chain", "compress.prune.targt=.1"], ["compress.prune.targt", "did you mean 'target'"]),
+        (["compress=cluster", "compress.bits=9"], ["bits", "1 to 8"]),
+        (["compress=prune", "lifelong=ewc"], ["lifelong and compress"]),
+        (["compress=prune", "latency_batch=0"], ["latency_batch"]),
+        (["compress=prune", "export=[jpeg]"], ["export", "onnx"]),
+        (["compress=prun"], ["did you mean 'prune'"]),
+    ],
+)
+def test_mistakes_get_short_answers_and_leave_nothing(mlbench, tmp_path, words, parts):
+    code, _, error = mlbench(*SMALL, *words)
+    assert code == 2, error
+    assert len(error.strip().splitlines()) <= 2
+    assert "Traceback" not in error
+    for part in parts:
+        assert part in error
+    assert not list((tmp_path / "out").glob("compress/*/*"))
+
+
+class Skipping(nn.Module):
+    """A network that runs its second layer on some of the examples."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3, bias=False), nn.Linear(3, 3, bias=False)
+
+    def forward(self, x):
+        found = self.first(x.flatten(1))
+        stay = x.flatten(1)[:, 0] > 0
+        found[stay] = self.second(found[stay])
+        return found
+
+
+@pytest.fixture
+def reader(tmp_path):
+    pictures = torch.zeros(10, 1, 2, 2)
+    pictures[:4, 0, 0, 0] = 1
+    labels = torch.zeros(10, dtype=torch.int64)
+    torch.save({"pictures": pictures, "labels": labels}, tmp_path / "test.pt")
+    made = Reader(str(tmp_path / "test.pt"), "cpu", 1, 2, [])
+    net = Skipping()
+    with torch.no_grad():
+        net.second.weight.copy_(torch.diag(torch.tensor([1.0, 0.0, 2.0])))
+    (tmp_path / "net").write_bytes(b"12345")
+    made.read[str(tmp_path / "net")] = nn.Sequential(nn.Identity(), net)
+    return made
+
+
+def test_one_multiply_add_is_one_mac_and_only_what_ran_counts(reader, tmp_path):
+    row = reader.point(str(tmp_path / "net"))
+    assert row["macs"] == pytest.approx(4 * 3 + 0.4 * 3 * 3)
+    assert (row["parameters"], row["nonzero"], row["bytes"]) == (21, 14, 5)
+    right = np.unpackbits(np.frombuffer(bytes.fromhex(row["correct"]), np.uint8), count=10)
+    assert right.mean() == row["accuracy"]
+
+
+def test_latencies_of_networks_take_turns(reader, tmp_path):
+    path = str(tmp_path / "net")
+    order, seconds = [], reader.seconds
+    reader.seconds = lambda net, batches, times=1: order.append(len(batches)) or seconds(net, batches, times)
+    found = np.array(reader.latencies([path, path]))
+    assert found.shape == (2, 11)
+    assert (found > 0).all()
+    assert len(order) == 2 + 2 * 12
+
+
+def test_the_pareto_front():
+    cost, gain = np.array([5.0, 1, 3, 4, 2, 1]), np.array([0.9, 0.5, 0.8, 0.7, 0.5, 0.4])
+    assert plots.pareto_front(cost, gain) == [1, 2, 0]
