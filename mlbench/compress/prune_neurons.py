@@ -1,0 +1,161 @@
+"""Pruning neurons and channels: the network becomes an ordinary smaller one."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.compress.base import Finetuned, Point, Workbench, batches, recalibrate, weights
+from mlbench.errors import UserError, require
+from mlbench.gradients import eval_mode
+from mlbench.structure import note_sizes
+from mlbench.train import Learner
+
+Importance = dict[nn.Module, Tensor]  # layer -> score of each of its outputs
+BATCH = 100
+
+
+def outputs(net: nn.Module) -> list[nn.Module]:
+    """The layers whose outputs are neurons or channels."""
+    return [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+
+
+def l1(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: ARG001
+    """The sum of |w| over a neuron's weights (Li et al. 2017)."""
+    return {layer: layer.weight.detach().abs().flatten(1).sum(1) for layer in outputs(net)}
+
+
+def l2(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: ARG001
+    """The Euclidean norm of a neuron's weights."""
+    return {layer: layer.weight.detach().flatten(1).norm(dim=1) for layer in outputs(net)}
+
+
+def random(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: ARG001
+    """A number drawn for each: what any other importance must beat."""
+    draw = lambda count: torch.rand(count, generator=bench.generator)  # noqa: E731
+    return {layer: draw(len(layer.weight)).to(layer.weight.device) for layer in outputs(net)}
+
+
+def bn_scale(net: nn.Module, bench: Workbench, samples: int) -> Importance:
+    """|gamma| of the batch norm that follows (Liu et al. 2017); l1 for a layer that none follows."""
+    found, before = l1(net, bench, samples), None
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            before = module
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and before is not None:
+            found[before] = module.weight.detach().abs()
+    return found
+
+
+def apoz(net: nn.Module, bench: Workbench, samples: int) -> Importance:
+    """The share of non-zero activations behind the next ReLU: 1 - APoZ (Hu et al. 2016, eq. 1).
+
+    A layer behind which no ReLU gives as many channels (the output layer) gets its l1 norm.
+    """
+    found, active, order = l1(net, bench, samples), {}, []
+
+    def layer_ran(layer: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
+        order.append(layer)
+
+    def relu_ran(relu: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
+        layer = order[-1]
+        if output.shape[1] == len(layer.weight):
+            share = (output > 0).float().transpose(0, 1).flatten(1).mean(1)
+            active[layer] = active.get(layer, 0) + share
+
+    hooks = [layer.register_forward_hook(layer_ran) for layer in outputs(net)]
+    hooks += [m.register_forward_hook(relu_ran) for m in net.modules() if isinstance(m, nn.ReLU)]
+    with eval_mode(net), torch.no_grad():
+        for batch in batches(bench.train, samples, BATCH, bench.generator):
+            net(batch.x)
+    for hook in hooks:
+        hook.remove()
+    return found | active
+
+
+def taylor(net: nn.Module, bench: Workbench, samples: int) -> Importance:
+    """|sum of w g| over a neuron's weights: the first-order change of the loss without it (Molchanov et al. 2019)."""
+    owned, learner = weights(net), Learner()
+    totals = {layer: torch.zeros(len(layer.weight), device=layer.weight.device) for layer in outputs(net)}
+    with eval_mode(net):
+        for batch in batches(bench.train, samples, BATCH, bench.generator):
+            found = torch.autograd.grad(learner.loss(net, batch), list(owned.values()))
+            for layer, weight, gradient in zip(totals, owned.values(), found, strict=True):
+                totals[layer] += (weight.detach() * gradient).flatten(1).sum(1).abs()
+    return totals
+
+
+IMPORTANCES: dict[str, Callable[..., Importance]] = {
+    "l1": l1,
+    "l2": l2,
+    "apoz": apoz,
+    "taylor": taylor,
+    "bn_scale": bn_scale,
+    "random": random,
+}
+
+
+@dataclass(kw_only=True)
+class PruneNeurons(Finetuned):
+    """Removes the share `channels` of the neurons or channels of every layer but the last, in `rounds` rounds.
+
+    Layers that must agree (behind a shortcut) lose the same channels, which torch-pruning's dependency graph
+    (Fang et al. 2023) finds; their scores are averaged. Half of the channels is a quarter of the weights between them.
+    """
+
+    channels: float = field(default=0.5)  # removed, of each layer's original ones
+    rounds: int = field(default=1)
+    importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"] = field(default="l1")
+    samples: int = field(default=1000)  # training examples that importances are computed from
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.channels < 1, "channels", self.channels, "above 0 and below 1, the share that is removed")
+        require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
+        require(self.samples >= 1, "samples", self.samples, "1 or more")
+
+    def check(self, net: nn.Module) -> None:  # noqa: ARG002
+        """torch-pruning must be there."""
+        try:
+            import torch_pruning  # noqa: F401
+        except ImportError as error:
+            raise UserError(
+                "compress.prune_neurons needs torch-pruning, which is not installed; pip install 'mlbench[compress]'"
+            ) from error
+
+    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+        """A point after each round."""
+        from torch_pruning import BasePruner
+
+        net = dense.net
+        example = torch.zeros(2, *bench.input_shape, device=bench.train.labels.device)
+        scores: Importance = {}
+        pruner = BasePruner(
+            net.eval(),
+            example,
+            importance=lambda group: group_score(group, scores),
+            pruning_ratio=self.channels,
+            iterative_steps=self.rounds,
+            ignored_layers=[outputs(net)[-1]],
+        )
+        for number in range(1, self.rounds + 1):
+            scores.clear()
+            scores.update(IMPORTANCES[self.importance](net, bench, self.samples))
+            pruner.step()
+            note_sizes(net)
+            recalibrate(net, bench.train, bench.generator)
+            removed = self.channels * number / self.rounds
+            net = self.finetune(net, bench, f"without {removed:.3g} of the channels")
+            yield Point(f"prune_neurons {removed:.3g}", net, dense.entropy, dense.blueprint)
+
+
+def group_score(group: list, scores: Importance) -> Tensor:
+    """The mean score of each channel over the layers of a group that produce it."""
+    found = []
+    for dependency, index in group:
+        layer = dependency.target.module
+        if layer in scores and dependency.handler.__name__ == "prune_out_channels":
+            found.append(scores[layer][index])
+    return torch.stack(found).mean(0)
