@@ -15,13 +15,23 @@ class Linear(nn.Sequential):
 class MLP(nn.Sequential):
     """A multi-layer perceptron with ReLUs. Pictures [B, C, H, W] to logits [B, outputs]."""
 
-    def __init__(self, input_shape: tuple[int, int, int], outputs: int, hidden: list[int], dropout: float = 0.0):
+    def __init__(
+        self,
+        input_shape: tuple[int, int, int],
+        outputs: int,
+        hidden: list[int],
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+    ):
         if any(width < 1 for width in hidden):
             raise ValueError(f"hidden={list(hidden)}: widths are 1 or more")
         layers: list[nn.Module] = [nn.Flatten()]
         width = math.prod(input_shape)
         for following in hidden:
-            layers += [nn.Linear(width, following), nn.ReLU()]
+            layers.append(nn.Linear(width, following))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(following))
+            layers.append(nn.ReLU())
             if dropout:
                 layers.append(nn.Dropout(dropout))
             width = following
