@@ -4,29 +4,38 @@ Techniques that change layers (fewer channels, two layers for one) leave an ordi
 again travels as data: for each changed place the layer's kind and its arguments, in the attribute `replaced`.
 """
 
+import inspect
 from typing import Any
 
 from torch import nn
 
-ARGUMENTS = {
-    "Linear": ("in_features", "out_features"),
-    "Conv2d": ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
-    "BatchNorm2d": ("num_features",),
-    "BatchNorm1d": ("num_features",),
-}
+CLASSES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+KINDS = {cls.__name__: cls for cls in CLASSES}
+PLACEMENT = {"device", "dtype"}  # where a layer lies, not what it is
 Layers = dict[str, dict[str, Any]]  # path of a layer -> its description
 
 
 def describe(layer: nn.Module) -> dict[str, Any]:
-    """A layer, or a Sequential of layers, as plain values. Raises ValueError for other kinds."""
-    kind = type(layer).__name__
-    if kind == "Sequential":
-        return {"kind": kind, "layers": [describe(inner) for inner in layer]}
-    if kind not in ARGUMENTS:
-        raise ValueError(f"a layer of kind {kind} cannot be described")
-    described = {name: getattr(layer, name) for name in ARGUMENTS[kind]}
-    described = {name: list(value) if isinstance(value, tuple) else value for name, value in described.items()}
-    return {"kind": kind, **described, **({"bias": layer.bias is not None} if kind in ("Linear", "Conv2d") else {})}
+    """A layer, or a Sequential of layers, as plain values: the arguments that differ from torch's defaults.
+
+    Raises ValueError for other kinds; a subclass is another kind, whatever its name.
+    """
+    if type(layer) is nn.Sequential:
+        return {"kind": "Sequential", "layers": [describe(inner) for inner in layer]}
+    if not known(layer):
+        raise ValueError(f"a layer of kind {type(layer).__name__} cannot be described")
+    described = {"kind": type(layer).__name__}
+    for name, argument in inspect.signature(type(layer)).parameters.items():
+        if name not in PLACEMENT:
+            value = layer.bias is not None if name == "bias" else getattr(layer, name)
+            if value != argument.default:
+                described[name] = list(value) if isinstance(value, tuple) else value
+    return described
+
+
+def known(layer: nn.Module) -> bool:
+    """Whether it is a single layer that can be described."""
+    return type(layer) in CLASSES
 
 
 def make(description: dict[str, Any]) -> nn.Module:
@@ -34,20 +43,21 @@ def make(description: dict[str, Any]) -> nn.Module:
     arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in description.items() if name != "kind"}
     if description["kind"] == "Sequential":
         return nn.Sequential(*(make(inner) for inner in arguments["layers"]))
-    if description["kind"] not in ARGUMENTS:
+    if description["kind"] not in KINDS:
         raise ValueError(f"unknown kind of layer {description['kind']}")
-    return getattr(nn, description["kind"])(**arguments)
+    return KINDS[description["kind"]](**arguments)
 
 
 def layers(net: nn.Module) -> dict[str, nn.Module]:
     """Path -> layer of every layer that can be described and is not part of another."""
-    return {path: module for path, module in net.named_modules() if type(module).__name__ in ARGUMENTS}
+    return {path: module for path, module in net.named_modules() if known(module)}
 
 
 def replace(net: nn.Module, path: str, layer: nn.Module) -> None:
-    """Put `layer` at `path` and note it in `net.replaced`."""
+    """Put `layer` at `path` and note it in `net.replaced`; what was noted inside the old layer goes with it."""
     put(net, path, layer)
-    net.replaced = {**getattr(net, "replaced", {}), path: describe(layer)}
+    noted = {place: about for place, about in getattr(net, "replaced", {}).items() if not place.startswith(f"{path}.")}
+    net.replaced = {**noted, path: describe(layer)}
 
 
 def note_sizes(net: nn.Module) -> None:

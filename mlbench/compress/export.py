@@ -26,6 +26,7 @@ def export(form: str, path: Path, input_shape: tuple[int, int, int]) -> Path:
         write(net, example, target)
         found = answers(target, example)
     except ImportError as error:
+        target.unlink(missing_ok=True)
         raise UserError(
             f"export={form} needs the package {error.name}, which is not installed; pip install 'mlbench[export]'"
         ) from error
@@ -33,7 +34,9 @@ def export(form: str, path: Path, input_shape: tuple[int, int, int]) -> Path:
         target.unlink(missing_ok=True)
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise RunError(f"{path.name} cannot be exported as {form}: {reason}") from error
-    if (difference := (found - expected).abs().max().item()) > CLOSE * expected.abs().max().clamp(min=1).item():
+    difference = (found - expected).abs().max().item()
+    if not difference <= CLOSE * expected.abs().max().clamp(min=1).item():  # not a number is not close
+        target.unlink()
         raise RunError(f"{target} gives other outputs than {path.name}: they differ by {difference:.2g}")
     return target
 
@@ -53,7 +56,8 @@ def read_torch(target: Path, example: torch.Tensor) -> torch.Tensor:
 def write_onnx(net: torch.nn.Module, example: torch.Tensor, target: Path) -> None:
     """A model for ONNX runtimes, for any number of pictures."""
     batch = torch.export.Dim("batch", min=1)
-    torch.onnx.export(net, (example,), target, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+    form = {"dynamo": True, "dynamic_shapes": ({0: batch},), "external_data": False}  # one file, the weights inside
+    torch.onnx.export(net, (example,), target, verbose=False, **form)
 
 
 def read_onnx(target: Path, example: torch.Tensor) -> torch.Tensor:

@@ -61,7 +61,7 @@ def factored(layer: nn.Linear | nn.Conv2d, rank: int) -> nn.Sequential:
     if isinstance(layer, nn.Linear):
         pair = nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features, bias=bias)
     else:
-        placed = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+        placed = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
         narrow = nn.Conv2d(layer.in_channels, rank, layer.kernel_size, bias=False, **placed)
         pair = narrow, nn.Conv2d(rank, layer.out_channels, 1, bias=bias)
     pair[0].weight.copy_(first.view_as(pair[0].weight))

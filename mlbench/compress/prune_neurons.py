@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, batches, recalibrate, weights
+from mlbench.compress.base import Finetuned, Point, Workbench, batches, recalibrate
 from mlbench.errors import UserError, require
 from mlbench.gradients import eval_mode
 from mlbench.structure import note_sizes
@@ -39,12 +39,13 @@ def random(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noq
 
 
 def bn_scale(net: nn.Module, bench: Workbench, samples: int) -> Importance:
-    """|gamma| of the batch norm that follows (Liu et al. 2017); l1 for a layer that none follows."""
+    """|gamma| of the batch norm that follows (Liu et al. 2017); l1 for a layer that none of its width follows."""
     found, before = l1(net, bench, samples), None
     for module in net.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine
+        if module in found:
             before = module
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and before is not None:
+        elif norm and before is not None and module.num_features == len(before.weight):
             found[before] = module.weight.detach().abs()
     return found
 
@@ -52,38 +53,47 @@ def bn_scale(net: nn.Module, bench: Workbench, samples: int) -> Importance:
 def apoz(net: nn.Module, bench: Workbench, samples: int) -> Importance:
     """The share of non-zero activations behind the next ReLU: 1 - APoZ (Hu et al. 2016, eq. 1).
 
-    A layer behind which no ReLU gives as many channels (the output layer) gets its l1 norm.
+    A ReLU answers for all layers since the last one that have its width: behind a shortcut, for both that are added up.
+    A layer that none answers for (the output layer) gets its l1 norm.
     """
-    found, active, order = l1(net, bench, samples), {}, []
+    found, active, waiting = l1(net, bench, samples), {}, []
 
     def layer_ran(layer: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
-        order.append(layer)
+        waiting.append(layer)
 
     def relu_ran(relu: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
-        layer = order[-1]
-        if output.shape[1] == len(layer.weight):
-            share = (output > 0).float().transpose(0, 1).flatten(1).mean(1)
-            active[layer] = active.get(layer, 0) + share
+        share = (output > 0).float().transpose(0, 1).flatten(1).mean(1)
+        for layer in waiting:
+            if output.shape[1] == len(layer.weight):
+                active[layer] = active.get(layer, 0) + len(output) * share
+        waiting.clear()
 
     hooks = [layer.register_forward_hook(layer_ran) for layer in outputs(net)]
     hooks += [m.register_forward_hook(relu_ran) for m in net.modules() if isinstance(m, nn.ReLU)]
     with eval_mode(net), torch.no_grad():
         for batch in batches(bench.train, samples, BATCH, bench.generator):
+            waiting.clear()
             net(batch.x)
     for hook in hooks:
         hook.remove()
-    return found | active
+    return found | {layer: total / min(samples, len(bench.train)) for layer, total in active.items()}
 
 
 def taylor(net: nn.Module, bench: Workbench, samples: int) -> Importance:
-    """|sum of w g| over a neuron's weights: the first-order change of the loss without it (Molchanov et al. 2019)."""
-    owned, learner = weights(net), Learner()
-    totals = {layer: torch.zeros(len(layer.weight), device=layer.weight.device) for layer in outputs(net)}
+    """|sum of w g| over a neuron's weights and bias: to first order, how much the loss changes without it.
+
+    Before a ReLU that is |activation * gradient| (Molchanov et al. 2017), here summed over the examples of a batch
+    before the absolute value is taken, not after, and not normalised: only neurons of one layer are compared.
+    """
+    owned, learner = {layer: list(layer.parameters()) for layer in outputs(net)}, Learner()
+    totals = {layer: torch.zeros(len(layer.weight), device=layer.weight.device) for layer in owned}
     with eval_mode(net):
         for batch in batches(bench.train, samples, BATCH, bench.generator):
-            found = torch.autograd.grad(learner.loss(net, batch), list(owned.values()))
-            for layer, weight, gradient in zip(totals, owned.values(), found, strict=True):
-                totals[layer] += (weight.detach() * gradient).flatten(1).sum(1).abs()
+            loss, parts = learner.loss(net, batch), [part for parts in owned.values() for part in parts]
+            gradients = dict(zip(parts, torch.autograd.grad(loss, parts, materialize_grads=True), strict=True))
+            for layer, parts in owned.items():
+                change = [(part.detach() * gradients[part]).reshape(len(part), -1).sum(1) for part in parts]
+                totals[layer] += torch.stack(change).sum(0).abs()
     return totals
 
 
@@ -99,7 +109,7 @@ IMPORTANCES: dict[str, Callable[..., Importance]] = {
 
 @dataclass(kw_only=True)
 class PruneNeurons(Finetuned):
-    """Removes the share `channels` of the neurons or channels of every layer but the last, in `rounds` rounds.
+    """Removes the share `channels` of the neurons or channels of every layer but the output's, in `rounds` rounds.
 
     Layers that must agree (behind a shortcut) lose the same channels, which torch-pruning's dependency graph
     (Fang et al. 2023) finds; their scores are averaged. Half of the channels is a quarter of the weights between them.
@@ -116,8 +126,10 @@ class PruneNeurons(Finetuned):
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
         require(self.samples >= 1, "samples", self.samples, "1 or more")
 
-    def check(self, net: nn.Module) -> None:  # noqa: ARG002
-        """torch-pruning must be there."""
+    def check(self, net: nn.Module) -> None:
+        """torch-pruning must be there, and something to prune. Raises UserError."""
+        if len(outputs(net)) < 2:
+            raise UserError("compress.prune_neurons: the network has no neurons or channels beside its outputs")
         try:
             import torch_pruning  # noqa: F401
         except ImportError as error:
@@ -129,16 +141,16 @@ class PruneNeurons(Finetuned):
         """A point after each round."""
         from torch_pruning import BasePruner
 
-        net = dense.net
+        net = dense.net.eval()
         example = torch.zeros(2, *bench.input_shape, device=bench.train.labels.device)
         scores: Importance = {}
         pruner = BasePruner(
-            net.eval(),
+            net,
             example,
             importance=lambda group: group_score(group, scores),
-            pruning_ratio=self.channels,
+            pruning_ratio_dict={layer: self.removed(len(layer.weight)) for layer in outputs(net)},
             iterative_steps=self.rounds,
-            ignored_layers=[outputs(net)[-1]],
+            ignored_layers=unread(net, example),
         )
         for number in range(1, self.rounds + 1):
             scores.clear()
@@ -149,6 +161,27 @@ class PruneNeurons(Finetuned):
             removed = self.channels * number / self.rounds
             net = self.finetune(net, bench, f"without {removed:.3g} of the channels")
             yield Point(f"prune_neurons {removed:.3g}", net, dense.entropy, dense.blueprint)
+
+    def removed(self, count: int) -> float:
+        """The share of `count` channels to remove, such that at least one stays.
+
+        torch-pruning keeps int(count * (1 - share)), where 10 * (1 - 0.9) is 0.9999 and so 0, and leaves a layer
+        alone that would lose everything. Half a channel more makes the number come out.
+        """
+        return 1 - (max(1, round(count * (1 - self.channels))) + 0.5) / count
+
+
+def unread(net: nn.Module, example: Tensor) -> list[nn.Module]:
+    """The layers whose outputs no layer takes in: those are the network's, wherever they stand in it."""
+    from torch_pruning import DependencyGraph
+
+    graph, layers = DependencyGraph().build_dependency(net, example), set(outputs(net))
+    found = []
+    for group in graph.get_all_groups():
+        members = [(item.dep.target.module, item.dep.handler.__name__) for item in group]
+        if not any(module in layers and handler == "prune_in_channels" for module, handler in members):
+            found += [module for module, _ in members if module in layers]
+    return found
 
 
 def group_score(group: list, scores: Importance) -> Tensor:

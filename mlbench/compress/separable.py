@@ -46,7 +46,7 @@ def separated_count(layer: nn.Conv2d) -> int:
 def separated(layer: nn.Conv2d) -> nn.Sequential:
     """A depthwise and a pointwise convolution close to `layer`, on its device; the bias belongs to the second."""
     outputs, inputs, *kernel = layer.weight.shape
-    placed = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    placed = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
     depthwise = nn.Conv2d(inputs, inputs, tuple(kernel), groups=inputs, bias=False, **placed)
     pointwise = nn.Conv2d(inputs, outputs, 1, bias=layer.bias is not None)
     left, sizes, right = torch.linalg.svd(layer.weight.transpose(0, 1).flatten(2), full_matrices=False)  # [I, O, K*K]
