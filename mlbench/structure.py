@@ -8,12 +8,16 @@ from typing import Any
 
 from torch import nn
 
+from mlbench.int8 import Int8Linear
+
 ARGUMENTS = {
     "Linear": ("in_features", "out_features"),
     "Conv2d": ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
     "BatchNorm2d": ("num_features",),
     "BatchNorm1d": ("num_features",),
+    "Int8Linear": ("in_features", "out_features", "dynamic", "reduced"),
 }
+OWN = {"Int8Linear": Int8Linear}  # kinds that are not torch's
 Layers = dict[str, dict[str, Any]]  # path of a layer -> its description
 
 
@@ -26,7 +30,11 @@ def describe(layer: nn.Module) -> dict[str, Any]:
         raise ValueError(f"a layer of kind {kind} cannot be described")
     described = {name: getattr(layer, name) for name in ARGUMENTS[kind]}
     described = {name: list(value) if isinstance(value, tuple) else value for name, value in described.items()}
-    return {"kind": kind, **described, **({"bias": layer.bias is not None} if kind in ("Linear", "Conv2d") else {})}
+    return {
+        "kind": kind,
+        **described,
+        **({"bias": layer.bias is not None} if kind in ("Linear", "Conv2d", "Int8Linear") else {}),
+    }
 
 
 def make(description: dict[str, Any]) -> nn.Module:
@@ -36,7 +44,7 @@ def make(description: dict[str, Any]) -> nn.Module:
         return nn.Sequential(*(make(inner) for inner in arguments["layers"]))
     if description["kind"] not in ARGUMENTS:
         raise ValueError(f"unknown kind of layer {description['kind']}")
-    return getattr(nn, description["kind"])(**arguments)
+    return (OWN.get(description["kind"]) or getattr(nn, description["kind"]))(**arguments)
 
 
 def layers(net: nn.Module) -> dict[str, nn.Module]:
