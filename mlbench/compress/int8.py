@@ -63,7 +63,7 @@ def need_torchao() -> None:
             import torchao.prototype.qat  # noqa: F401  # imports all that is used here
     except ImportError as error:
         raise UserError(
-            f"compress=int8 needs the package {error.name}, which is not installed; pip install 'mlbench[compress]'"
+            "compress=int8 needs the package torchao, which is not installed; pip install 'mlbench[compress]'"
         ) from error
 
 
@@ -106,13 +106,12 @@ def rounding(net: nn.Module, dynamic: bool) -> Iterator[None]:
 
     weight = IntxFakeQuantizeConfig(torch.int8, "per_channel", is_symmetric=True)
     quantize_(net, QATConfig(weight_config=weight, step="prepare"))
-    layers = [layer for layer in net.modules() if isinstance(layer, FakeQuantizedLinear)] if dynamic else []
-    hooks = [layer.register_forward_pre_hook(round_inputs) for layer in layers]
+    for layer in net.modules():
+        if dynamic and isinstance(layer, FakeQuantizedLinear):
+            layer.register_forward_pre_hook(round_inputs)
     try:
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    finally:  # puts fresh layers in their places, without hooks
         quantize_(net, QATConfig(step="convert"))
 
 
