@@ -9,7 +9,10 @@ from typing import Any
 
 from torch import nn
 
-CLASSES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+from mlbench.int8 import Int8Linear
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+CLASSES = (nn.Linear, nn.Conv1d, nn.Conv2d, *NORMS, Int8Linear)
 KINDS = {cls.__name__: cls for cls in CLASSES}
 PLACEMENT = {"device", "dtype"}  # where a layer lies, not what it is
 Layers = dict[str, dict[str, Any]]  # path of a layer -> its description

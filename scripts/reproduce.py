@@ -33,6 +33,7 @@ RESULTS = (
     "data=feedback_digits seed=0,1,2 lifelong=frozen,finetune,ewc,gem,cumulative",
     "experiment=curriculum",
     "experiment=ewc_strength",
+    "experiment=deep_compression_lenet300,deep_compression_lenet300_small seed=0,1,2 threads=1",
 )
 DEVELOPMENT = (
     "experiment=gem_permuted_mnist data=permuted_npz data.source.path={path} data.test_per_task=1000 "

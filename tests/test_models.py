@@ -16,6 +16,7 @@ MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
         (lambda: Linear(MNIST, 10), MNIST, 7_850),
         (lambda: MLP(MNIST, 10, [100, 100]), MNIST, 89_610),
         (lambda: MLP(MNIST, 10, [300, 100]), MNIST, 266_610),  # Han et al. 2015: 267K
+        (lambda: MLP(MNIST, 10, [100, 100], batch_norm=True), MNIST, 89_610 + 400),
         (lambda: LeNet5(MNIST, 10), MNIST, 431_080),  # Han et al. 2015: 431K
         (lambda: CNN(MNIST, 10, [8]), MNIST, 8 * 9 + 16 + 90),
         (lambda: ResNet18(CIFAR, 10, 64), CIFAR, 11_173_962),  # the usual CIFAR ResNet-18
@@ -26,6 +27,11 @@ def test_parameter_counts_and_shapes(net, shape, parameters):
     net = net()
     assert sum(p.numel() for p in net.parameters()) == parameters
     assert net.eval()(torch.zeros(2, *shape)).shape[0] == 2
+
+
+def test_batch_norm_stands_between_the_linear_map_and_the_relu():
+    kinds = [type(layer).__name__ for layer in MLP(MNIST, 10, [5], dropout=0.1, batch_norm=True)]
+    assert kinds == ["Flatten", "Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear"]
 
 
 def test_no_relu_is_shared():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mlbench import structure
-from mlbench.compress import prune_neurons
+from mlbench.compress import base, prune_neurons
 from mlbench.compress.base import Point
 from mlbench.compress.prune_neurons import PruneNeurons, outputs
 from mlbench.errors import UserError
@@ -79,7 +79,7 @@ def kept(before, after):
 
 @pytest.mark.parametrize("importance", prune_neurons.IMPORTANCES)
 def test_a_residual_network_computes_what_it_did_with_the_channels_at_zero(monkeypatch, importance):
-    monkeypatch.setattr(prune_neurons, "recalibrate", lambda *_: None)  # the statistics would change the outputs
+    monkeypatch.setattr(base, "recalibrate", lambda *_: None)  # the statistics would change the outputs
     net, masked = lively(resnet()), lively(resnet())
     method = PruneNeurons(channels=0.5, importance=importance, finetune_epochs=0)
     (point,) = method.compress(Point("dense", net), residual_bench(net))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mlbench import structure
+from mlbench.int8 import Int8Linear
 from mlbench.models import dense
 from mlbench.models.convolutional import CNN
 
@@ -45,6 +46,7 @@ def cnn():
         nn.BatchNorm2d(5, affine=False),
         nn.BatchNorm2d(5, track_running_stats=False),
         nn.GroupNorm(2, 4),
+        Int8Linear(3, 4, dynamic=False, reduced=True, bias=False),
         nn.LayerNorm(6, eps=1e-3),
         nn.LayerNorm([2, 6], bias=False),
         nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Sequential(nn.Conv2d(4, 1, 1), nn.Conv2d(1, 2, 1))),

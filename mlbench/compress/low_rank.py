@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, recalibrate
+from mlbench.compress.base import Finetuned, Point, Workbench
 from mlbench.errors import require
 from mlbench.structure import replace
 
@@ -40,7 +40,6 @@ class LowRank(Finetuned):
                 rank = self.rank(matrix)
                 if rank * sum(matrix.shape) < matrix.numel():
                     replace(net, path, factored(layer, rank))
-        recalibrate(net, bench.train, bench.generator)
         yield Point("low_rank", self.finetune(net, bench, "low rank"), dense.entropy, dense.blueprint)
 
     def rank(self, matrix: Tensor) -> int:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, batches, recalibrate
+from mlbench.compress.base import Finetuned, Point, Workbench, batches
 from mlbench.errors import UserError, require
 from mlbench.gradients import eval_mode
 from mlbench.structure import note_sizes
@@ -157,7 +157,6 @@ class PruneNeurons(Finetuned):
             scores.update(IMPORTANCES[self.importance](net, bench, self.samples))
             pruner.step()
             note_sizes(net)
-            recalibrate(net, bench.train, bench.generator)
             removed = self.channels * number / self.rounds
             net = self.finetune(net, bench, f"without {removed:.3g} of the channels")
             yield Point(f"prune_neurons {removed:.3g}", net, dense.entropy, dense.blueprint)

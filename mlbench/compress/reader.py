@@ -64,6 +64,7 @@ class Reader:
             "nonzero": sum(int(torch.count_nonzero(dense(p))) for p in parameters),
             "bytes": Path(path).stat().st_size,
             "macs": counter.get_total_flops() / 2 / len(right),  # torch counts a multiply-add as two operations
+            "entered": getattr(net[1], "entered", []),  # examples that began each part of a network that can be left
             "correct": np.packbits(right.cpu().numpy()).tobytes().hex(),
         }
 

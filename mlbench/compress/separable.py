@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, recalibrate
+from mlbench.compress.base import Finetuned, Point, Workbench
 from mlbench.structure import replace
 
 
@@ -27,7 +27,6 @@ class Separable(Finetuned):
                 pair = separated(layer)
                 assert count(pair[0]) + count(pair[1]) == separated_count(layer)
                 replace(net, path, pair)
-        recalibrate(net, bench.train, bench.generator)
         yield Point("separable", self.finetune(net, bench, "separable"), dense.entropy, dense.blueprint)
 
 

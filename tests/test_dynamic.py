@@ -1,0 +1,183 @@
+"""Early exits that really skip work, and networks of many widths."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mlbench.compress import early_exit
+from mlbench.compress.base import Point
+from mlbench.compress.early_exit import AllExits, Choice, EarlyExit, Exits, averaged
+from mlbench.compress.slimmable import AllWidths, Slim, Slimmable, cut
+from mlbench.errors import SettingError
+from mlbench.models.convolutional import CNN
+from mlbench.models.dense import MLP
+from mlbench.models.resnet import ResNet18
+from tests.conftest import random_split
+from tests.test_prune import Bench, network
+
+
+def exits(threshold=math.inf):
+    torch.manual_seed(0)
+    net = Exits(MLP((1, 4, 4), 3, [8, 6]), [3], [8], 4, 3).eval()
+    net.threshold.fill_(threshold)
+    return net
+
+
+def counted(net):
+    """How many examples each linear layer of the chain sees from now on."""
+    seen = {}
+    for index, layer in enumerate(net.net):
+        if isinstance(layer, nn.Linear):
+            note = lambda _, inputs, index=index: seen.update({index: seen.get(index, 0) + len(inputs[0])})  # noqa: E731
+            layer.register_forward_pre_hook(note)
+    return seen
+
+
+def test_who_has_left_is_not_computed_any_more():
+    net, x = exits(), torch.randn(20, 1, 4, 4)
+    first, last = net.all_logits(x)
+    sure = first.softmax(1).amax(1)
+    net.threshold.fill_(sure.median())
+    leaves = sure >= sure.median()
+    seen = counted(net)
+    torch.testing.assert_close(net(x), torch.where(leaves[:, None], first, last))
+    stay = int((~leaves).sum())
+    assert seen == {1: 20, 3: stay, 5: stay}
+    assert net.entered == [20, stay]
+    one = torch.cat([net(each[None]) for each in x])
+    torch.testing.assert_close(one, torch.where(leaves[:, None], first, last))
+
+
+def test_without_a_threshold_it_is_the_network_itself():
+    net, x = exits(), torch.randn(5, 1, 4, 4)
+    torch.testing.assert_close(net(x), net.net(x), rtol=0, atol=0)
+    net.threshold.fill_(0)
+    torch.testing.assert_close(net(x), net.all_logits(x)[0])
+
+
+def test_the_loss_is_the_sum_over_the_exits():
+    net, batch = exits(), random_split(10).batch(torch.arange(10))
+    hidden = F.relu(net.net[1](batch.x.flatten(1)))
+    first, last = net.heads[0](hidden), net.net[5](F.relu(net.net[3](hidden)))
+    expected = F.cross_entropy(first, batch.y) + F.cross_entropy(last, batch.y)
+    torch.testing.assert_close(AllExits().loss(net, batch), expected)
+
+
+def test_blocks_end_before_the_next_layer_with_weights():
+    assert early_exit.blocks(MLP((1, 4, 4), 3, [8, 6])) == [3, 5, 6]
+    assert early_exit.blocks(CNN((1, 8, 8), 3, [4, 4])) == [4, 10, 11]
+    assert early_exit.blocks(ResNet18((3, 8, 8), 3, 4))[0] == 3
+    with pytest.raises(SettingError):
+        EarlyExit().check(MLP((1, 4, 4), 3, [8]))
+
+
+def test_an_exit_sees_means_of_cells():
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    assert averaged(x, 2).tolist() == [[2.5, 4.5, 10.5, 12.5]]
+    assert averaged(x, 9).shape == (1, 16)
+
+
+def test_thresholds_are_the_best_within_the_budget():
+    choice = Choice.__new__(Choice)
+    choice.sure = torch.tensor([[0.9], [0.8], [0.7], [0.6]])
+    choice.right = torch.tensor([[True, True], [False, True], [True, False], [False, True]])
+    choice.costs = torch.tensor([1.0, 4.0], dtype=torch.double)
+    choice.levels = [0.0, 0.65, 0.75, 0.85, math.inf]
+    choice.outcomes = [choice.outcome(level) for level in choice.levels]
+    assert choice.outcomes == [(0.5, 0.25), (0.75, 1.75 / 4), (0.5, 2.5 / 4), (0.75, 3.25 / 4), (0.75, 1.0)]
+    assert choice.threshold(0.3) == 0.0
+    assert choice.threshold(0.7) == 0.65  # as good as .75, and cheaper
+    assert choice.threshold(0.1) == 0.0  # nothing is so cheap: the cheapest
+    assert choice.cheapest(0.0) == 0.65
+    assert choice.cheapest(0.25) == 0.0
+
+
+def test_thresholds_come_from_validation_data_alone():
+    net = network([8, 6])
+    bench = Bench(net)
+    method = EarlyExit(budgets=[0.9], finetune_epochs=1)
+    torch.manual_seed(0)
+    *_, chosen = method.compress(Point("dense", copy.deepcopy(net)), bench)
+    bench.validation = random_split(32, seed=9)
+    torch.manual_seed(0)
+    *_, other = method.compress(Point("dense", copy.deepcopy(net)), bench)
+    assert torch.equal(chosen.net.net[1].weight, other.net.net[1].weight)
+    assert chosen.net.threshold != other.net.threshold
+
+
+def test_multiply_adds_up_to_each_exit():
+    assert early_exit.exit_costs(exits(), torch.zeros(1, 1, 4, 4)).tolist() == [128 + 24, 128 + 24 + 48 + 18]
+
+
+def slim(own=()):
+    torch.manual_seed(0)
+    return Slim(CNN((1, 8, 8), 3, [8, 12]), list(own))
+
+
+@pytest.mark.parametrize("own", [(), (0.5, 1.0)])
+def test_a_width_is_the_network_with_the_first_channels(own):
+    net, x = slim(own), torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        for norm in net.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                for tensor in (norm.weight, norm.bias, norm.running_mean):
+                    tensor.normal_()
+    net.eval()
+    net.width = 0.5
+    first, norm = net.net[0], net.norm(1, 0.5)
+    x1 = F.conv2d(x, first.weight[:4], padding=1)
+    mean, var, scale, shift = (v[:4] for v in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
+    x1 = F.max_pool2d(F.relu(F.batch_norm(x1, mean, var, scale, shift)), 2)
+    second, norm = net.net[4], net.norm(5, 0.5)
+    x2 = F.conv2d(x1, second.weight[:6, :4], padding=1)
+    mean, var, scale, shift = (v[:6] for v in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
+    x2 = F.max_pool2d(F.relu(F.batch_norm(x2, mean, var, scale, shift)), 2).mean((2, 3))
+    expected = F.linear(x2, net.net[-1].weight[:, :6], net.net[-1].bias)
+    torch.testing.assert_close(net(x), expected)
+    alone = cut(net.at(0.5), 0.5)
+    torch.testing.assert_close(alone(x), expected)
+    assert alone[0].weight.shape == (4, 1, 3, 3)
+    assert alone[-1].weight.shape == (3, 6)
+
+
+def test_batch_norms_are_shared_or_each_widths_own():
+    shared, own = slim(), slim([0.5, 1.0])
+    assert shared.norm(1, 0.5) is shared.norm(1, 1.0)
+    assert own.norm(1, 0.5) is not own.norm(1, 1.0)
+    assert own.norm(1, 0.5).num_features == 4
+    batch = random_split(10, shape=(1, 8, 8)).batch(torch.arange(10))
+    AllWidths([0.5]).loss(own.train(), batch)
+    assert (own.norm(1, 0.5).running_mean != 0).all()
+    assert (own.norm(1, 1.0).running_mean == 0).all()
+
+
+def test_the_loss_is_the_sum_over_the_widths():
+    net, batch = slim().eval(), random_split(10, shape=(1, 8, 8)).batch(torch.arange(10))
+    total = 0
+    for net.width in (0.25, 1.0):
+        total += F.cross_entropy(net(batch.x), batch.y)
+    torch.testing.assert_close(AllWidths([0.25, 1.0]).loss(net, batch), total)
+
+
+def test_a_dense_layer_behind_a_picture_keeps_its_channels_values():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 3))
+    narrow, x = cut(copy.deepcopy(net), 0.5), torch.randn(3, 1, 4, 4)
+    hidden = F.conv2d(x, net[0].weight[:2], net[0].bias[:2]).flatten(1)
+    hidden = F.relu(F.linear(hidden, net[2].weight[:3, :8], net[2].bias[:3]))
+    torch.testing.assert_close(narrow(x), F.linear(hidden, net[4].weight[:, :3], net[4].bias))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"widths": []}, {"widths": [0.0]}, {"between": [0.3], "batch_norm": "shared"}, {"finetune_epochs": 0}],
+)
+def test_slimmable_settings_out_of_range(wrong):
+    with pytest.raises(SettingError):
+        Slimmable(**wrong)
+    with pytest.raises(SettingError):
+        Slimmable().check(ResNet18((3, 8, 8), 3, 4))
