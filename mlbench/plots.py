@@ -201,3 +201,18 @@ def pareto_front(cost: np.ndarray, gain: np.ndarray) -> list[int]:
         if not front or gain[index] > gain[front[-1]]:
             front.append(int(index))
     return front
+
+
+def draw_pictures(rows: dict[str, np.ndarray], path: Path) -> None:
+    """Rows of pictures [n, C, H, W] uint8, each under its title."""
+    columns = max(len(pictures) for pictures in rows.values())
+    figure = canvas(max(4.5, 0.62 * columns), 0.95 * len(rows))
+    for strip, (title, pictures) in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows.items(), strict=True):
+        strip.suptitle(title, fontsize=8, x=0.02, ha="left")
+        for axes, picture in zip(
+            strip.subplots(1, columns, squeeze=False)[0], [*pictures, *[None] * columns], strict=False
+        ):
+            axes.axis("off")
+            if picture is not None:
+                axes.imshow(picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0), cmap="gray")
+    save(figure, path)

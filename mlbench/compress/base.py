@@ -72,6 +72,13 @@ class Method:
         """Numbers of the whole curve, from the measured rows and the right answers on the test set [points, N] bool."""
         return {}
 
+    def pictures(self, test: Split) -> dict[str, dict[str, torch.Tensor]]:  # noqa: ARG002
+        """Examples worth looking at: name of a figure -> title of a row -> their places in the test set.
+
+        Asked for when all is measured; the runner draws them.
+        """
+        return {}
+
 
 @dataclass(kw_only=True)
 class Finetuned(Method):

@@ -9,6 +9,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +85,11 @@ class Reader:
 
     def seconds(self, net: nn.Module, batches: list[Tensor], times: int = 1) -> float:
         """The mean time of a forward pass over `batches`."""
-        self.wait()
-        began = time.perf_counter()
+        began = self.now()
         for _ in range(times):
             for batch in batches:
                 net(batch)
-        self.wait()
-        return (time.perf_counter() - began) / (times * len(batches))
+        return (self.now() - began) / (times * len(batches))
 
     def wait(self) -> None:
         """Until the device has done all."""
@@ -104,45 +103,51 @@ class Reader:
         inner = net[1]
         owning = {p: m for p, m in inner.named_modules() if next(m.parameters(recurse=False), None) is not None}
         batch = net[0](self.pictures[: self.latency_batch])
-        with FlopCounterMode(display=False) as counter:
-            inner(batch)
-        counts = counter.get_flop_counts()
+        flops: dict[str, list[float]] = {name: [] for name in owning}
         times: dict[str, list[float]] = {name: [] for name in owning}
-        hooks = [hook for name, layer in owning.items() for hook in self.timed(layer, times[name])]
-        for _ in range(4 * ROUNDS):
-            inner(batch)
-        for hook in hooks:
-            hook.remove()
-        prefix = type(inner).__name__
+        with FlopCounterMode(display=False) as counter:
+            watched(inner, batch, 1, counter.get_total_flops, flops)
+        watched(inner, batch, 4 * ROUNDS, self.now, times)
         rows = []
         for name, layer in owning.items():
             parameters = [dense(p) for p in layer.parameters(recurse=False)]
             rows.append(
                 {
-                    "layer": name or prefix,
+                    "layer": name or type(inner).__name__,
                     "kind": type(layer).__name__,
                     "parameters": sum(p.numel() for p in parameters),
                     "nonzero": sum(int(torch.count_nonzero(p)) for p in parameters),
                     "bytes": sum(len(encode(p.cpu().numpy(), entropy=False)) for p in parameters),
-                    "macs": sum(counts.get(f"{prefix}.{name}", {}).values()) / 2 / len(batch),
+                    "macs": sum(flops[name]) / 2 / len(batch),
                     "latency_ms": 1000 * float(np.median(times[name])) if times[name] else 0.0,
                 }
             )
         return rows
 
-    def timed(self, layer: nn.Module, times: list[float]) -> list[Any]:
-        """Hooks that note how long each call of `layer` takes."""
+    def now(self) -> float:
+        """Seconds, when the device has done all."""
+        self.wait()
+        return time.perf_counter()
+
+
+def watched(
+    net: nn.Module, batch: Tensor, times: int, clock: Callable[[], float], passed: dict[str, list[float]]
+) -> None:
+    """Run `net` so many times and note for each layer in `passed` how far `clock` went during each of its calls.
+
+    A layer counts wherever it is called from: containers that hold it need not be called themselves.
+    """
+    hooks = []
+    for name, found in passed.items():
         began: list[float] = []
-
-        def before(*_: object) -> None:
-            self.wait()
-            began.append(time.perf_counter())
-
-        def after(*_: object) -> None:
-            self.wait()
-            times.append(time.perf_counter() - began.pop())
-
-        return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+        before = lambda *_, began=began: began.append(clock())  # noqa: E731
+        after = lambda *_, began=began, found=found: found.append(clock() - began.pop())  # noqa: E731
+        layer = net.get_submodule(name)
+        hooks += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+    for _ in range(times):
+        net(batch)
+    for hook in hooks:
+        hook.remove()
 
 
 def dense(parameter: Tensor) -> Tensor:

@@ -214,7 +214,11 @@ class Compress(Job):
         for name, columns, rows in (("points", COLUMNS, numbered(self.rows)), ("layers", LAYER_COLUMNS, layers)):
             write_csv(folder / f"{name}.csv", columns, [[row[column] for column in columns] for row in rows])
         plots.draw_points(folder / "points.csv", folder / "figures")
-        correct = np.array([right_answers(row, len(self.stream.tasks[0].test)) for row in self.rows])  # [points, N]
+        test = self.stream.tasks[0].test
+        for name, groups in self.method.pictures(test).items():
+            shown = {title: test.raw(places.to(test.labels.device)).cpu().numpy() for title, places in groups.items()}
+            plots.draw_pictures(shown, folder / "figures" / f"{name}.png")
+        correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
         model = None if result.blueprint is None else OmegaConf.to_container(result.blueprint.node, resolve=True)
         metrics = {**self.metrics(latencies, correct), **self.method.metrics(numbered(self.rows), correct)}
         costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
