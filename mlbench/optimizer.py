@@ -22,7 +22,7 @@ class Training:
     momentum: float
     weight_decay: float
     schedule: Literal["constant", "linear", "cosine"]
-    augment: Literal["none", "crop_flip"]
+    augment: Literal["none", "crop_flip", "shift"]
     validation: float
     patience: int
 

@@ -12,7 +12,15 @@ from mlbench.spread import Spread, components, spread
 
 NAMING = ("data.order_seed",)  # numbers that name a thing and measure nothing
 PANELS = (  # of the figure over a setting: metrics that are good when high, and when low
-    ("online_accuracy", "original_accuracy", "accuracy", "average_accuracy", "learning_accuracy", "joint_accuracy"),
+    (
+        "online_accuracy",
+        "original_accuracy",
+        "accuracy",
+        "dropped_accuracy",
+        "average_accuracy",
+        "learning_accuracy",
+        "joint_accuracy",
+    ),
     ("forgetting", "intransigence"),
 )
 

@@ -1,6 +1,7 @@
 """Early exits that really skip work, and networks of many widths."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mlbench.compress import early_exit
 from mlbench.compress.base import Point
-from mlbench.compress.early_exit import AllExits, Choice, EarlyExit, Exits, averaged
+from mlbench.compress.early_exit import AllExits, EarlyExit
+from mlbench.compress.exits import Exits, averaged, blocks
+from mlbench.compress.leaving import Answers, affordable, cheapest, exit_taken, part_costs, ways_out
 from mlbench.compress.slimmable import AllWidths, Slim, Slimmable, cut
 from mlbench.errors import SettingError
 from mlbench.models.convolutional import CNN
@@ -23,7 +25,7 @@ from tests.test_prune import Bench, network
 def exits(threshold=math.inf):
     torch.manual_seed(0)
     net = Exits(MLP((1, 4, 4), 3, [8, 6]), [3], [8], 4, 3).eval()
-    net.threshold.fill_(threshold)
+    net.thresholds.fill_(threshold)
     return net
 
 
@@ -41,7 +43,7 @@ def test_who_has_left_is_not_computed_any_more():
     net, x = exits(), torch.randn(20, 1, 4, 4)
     first, last = net.all_logits(x)
     sure = first.softmax(1).amax(1)
-    net.threshold.fill_(sure.median())
+    net.thresholds.fill_(sure.median())
     leaves = sure >= sure.median()
     seen = counted(net)
     torch.testing.assert_close(net(x), torch.where(leaves[:, None], first, last))
@@ -55,7 +57,7 @@ def test_who_has_left_is_not_computed_any_more():
 def test_without_a_threshold_it_is_the_network_itself():
     net, x = exits(), torch.randn(5, 1, 4, 4)
     torch.testing.assert_close(net(x), net.net(x), rtol=0, atol=0)
-    net.threshold.fill_(0)
+    net.thresholds.fill_(0)
     torch.testing.assert_close(net(x), net.all_logits(x)[0])
 
 
@@ -68,9 +70,9 @@ def test_the_loss_is_the_sum_over_the_exits():
 
 
 def test_blocks_end_before_the_next_layer_with_weights():
-    assert early_exit.blocks(MLP((1, 4, 4), 3, [8, 6])) == [3, 5, 6]
-    assert early_exit.blocks(CNN((1, 8, 8), 3, [4, 4])) == [4, 10, 11]
-    assert early_exit.blocks(ResNet18((3, 8, 8), 3, 4))[0] == 3
+    assert blocks(MLP((1, 4, 4), 3, [8, 6])) == [3, 5, 6]
+    assert blocks(CNN((1, 8, 8), 3, [4, 4])) == [4, 10, 11]
+    assert blocks(ResNet18((3, 8, 8), 3, 4))[0] == 3
     with pytest.raises(SettingError):
         EarlyExit().check(MLP((1, 4, 4), 3, [8]))
 
@@ -82,18 +84,38 @@ def test_an_exit_sees_means_of_cells():
 
 
 def test_thresholds_are_the_best_within_the_budget():
-    choice = Choice.__new__(Choice)
-    choice.sure = torch.tensor([[0.9], [0.8], [0.7], [0.6]])
-    choice.right = torch.tensor([[True, True], [False, True], [True, False], [False, True]])
-    choice.costs = torch.tensor([1.0, 4.0], dtype=torch.double)
-    choice.levels = [0.0, 0.65, 0.75, 0.85, math.inf]
-    choice.outcomes = [choice.outcome(level) for level in choice.levels]
-    assert choice.outcomes == [(0.5, 0.25), (0.75, 1.75 / 4), (0.5, 2.5 / 4), (0.75, 3.25 / 4), (0.75, 1.0)]
-    assert choice.threshold(0.3) == 0.0
-    assert choice.threshold(0.7) == 0.65  # as good as .75, and cheaper
-    assert choice.threshold(0.1) == 0.0  # nothing is so cheap: the cheapest
-    assert choice.cheapest(0.0) == 0.65
-    assert choice.cheapest(0.25) == 0.0
+    sure = torch.tensor([[0.9], [0.8], [0.7], [0.6]])
+    right = torch.tensor([[True, True], [False, True], [True, False], [False, True]])
+    ways = ways_out(Answers(sure, right, blocks=[0.5, 3.0], heads=[0.5]))
+    found = [(way.accuracy, way.mean_cost) for way in ways]
+    # all leave: half of them right at the cost of 1; all but the last leave; two stay, and the second is right
+    assert found == pytest.approx([(0.5, 1.0), (0.75, 1.75)])
+    assert [way.thresholds[0] > 0.6 for way in ways] == [False, True]
+    assert affordable(ways, 1.2) is ways[0]
+    assert affordable(ways, 9.0) is ways[1]
+    assert affordable(ways, 0.1) is ways[0]  # nothing is so cheap: the cheapest
+    assert cheapest(ways, 0.75) is ways[1]
+    assert cheapest(ways, 0.5) is ways[0]
+    taken = exit_taken(sure, ways[1].thresholds)
+    assert taken.tolist() == [0, 0, 0, 1]
+
+
+def test_thresholds_of_several_exits_agree_with_trying_all():
+    generator = torch.Generator().manual_seed(0)
+    sure = torch.rand(12, 2, generator=generator)
+    right = torch.rand(12, 3, generator=generator) < torch.tensor([0.5, 0.7, 0.9])
+    answers = Answers(sure, right, blocks=[1.0, 2.0, 4.0], heads=[0.25, 0.25])
+    tried = {}
+    levels = [[*sure[:, number].tolist(), math.inf] for number in range(2)]
+    for pair in itertools.product(*levels):
+        taken = exit_taken(sure, list(pair))
+        heads = [0.25 * (level < math.inf) for level in pair]
+        costs = torch.tensor([1 + heads[0], 3 + sum(heads), 7 + sum(heads)])
+        accuracy, cost = right.gather(1, taken[:, None]).double().mean().item(), costs[taken].mean().item()
+        tried[accuracy] = min(tried.get(accuracy, math.inf), cost)
+    for way in ways_out(answers):
+        assert way.mean_cost == pytest.approx(tried[way.accuracy])
+    assert ways_out(answers)[-1].accuracy == max(tried)
 
 
 def test_thresholds_come_from_validation_data_alone():
@@ -106,11 +128,11 @@ def test_thresholds_come_from_validation_data_alone():
     torch.manual_seed(0)
     *_, other = method.compress(Point("dense", copy.deepcopy(net)), bench)
     assert torch.equal(chosen.net.net[1].weight, other.net.net[1].weight)
-    assert chosen.net.threshold != other.net.threshold
+    assert not torch.equal(chosen.net.thresholds, other.net.thresholds)
 
 
-def test_multiply_adds_up_to_each_exit():
-    assert early_exit.exit_costs(exits(), torch.zeros(1, 1, 4, 4)).tolist() == [128 + 24, 128 + 24 + 48 + 18]
+def test_multiply_adds_of_each_block_and_exit():
+    assert part_costs(exits(), torch.zeros(1, 1, 4, 4)) == ([128, 48 + 18], [24])
 
 
 def slim(own=()):

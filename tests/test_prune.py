@@ -22,14 +22,15 @@ class Bench:
 
     def __init__(self, net, settings=None):
         self.train, self.validation = random_split(64, seed=1), random_split(32, seed=2)
+        self.whole, self.dropped = self.train, []
         self.training, self.compute = settings or training(epochs=2), Compute()
         self.generator, self.start = torch.Generator().manual_seed(0), copy.deepcopy(net).eval()
         self.input_shape, self.outputs, self.fits = (1, 4, 4), 3, []
 
-    def fit(self, net, title, learner=None, **changes):
+    def fit(self, net, title, learner=None, train=None, **changes):
         self.fits.append((copy.deepcopy(net), changes))
         settings = training(**{**vars(self.training), **changes})
-        fit(net, self.train, learner or Learner(), settings, self.compute, torch.Generator().manual_seed(1))
+        fit(net, train or self.train, learner or Learner(), settings, self.compute, torch.Generator().manual_seed(1))
         return net.eval()
 
     def accuracy(self, net, split=None):

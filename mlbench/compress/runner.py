@@ -51,11 +51,12 @@ class Compress(Job):
         self.method: Method = self.prepared.technique
         task, share = self.stream.tasks[0], self.training.validation
         self.train, self.validation = task.train.cut(share, self.draws.generator("validation"))
-        self.whole = self.train  # what the dense network learns from
+        self.whole, self.dropped = self.train, []
         if task.dropped is not None:
             learnt, held_out = task.dropped.cut(share, self.draws.generator("validation"))
             self.whole = Split.union([self.train, learnt])
             self.validation = Split.union([self.validation, held_out])
+            self.dropped = task.dropped.labels.unique().tolist()
         self.generator, self.input_shape, self.outputs = self.draws.method, self.stream.input_shape, self.stream.outputs
         self.start = copy.deepcopy(self.net).eval()
         self.resumed: dict[str, Any] | None = None  # a fit that was cut off
@@ -148,8 +149,9 @@ class Compress(Job):
         """See `Workbench`."""
         return accuracy(net, split or self.validation, Learner().logits)
 
-    def build(self, blueprint: Blueprint) -> nn.Module:
+    def build(self, blueprint: Blueprint | None) -> nn.Module:
         """See `Workbench`."""
+        blueprint = blueprint or Blueprint(self.prepared.config.model, "model", self.prepared.dirs)
         net = blueprint.build(nn.Module, input_shape=self.input_shape, outputs=self.outputs)
         return net.to(self.compute.device)
 
@@ -219,8 +221,11 @@ class Compress(Job):
             shown = {title: test.raw(places.to(test.labels.device)).cpu().numpy() for title, places in groups.items()}
             plots.draw_pictures(shown, folder / "figures" / f"{name}.png")
         correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
+        metrics = self.metrics(latencies, correct)
+        if self.dropped:
+            metrics |= self.dropped_accuracies(np.isin(test.labels.cpu(), self.dropped), correct)
         model = None if result.blueprint is None else OmegaConf.to_container(result.blueprint.node, resolve=True)
-        metrics = {**self.metrics(latencies, correct), **self.method.metrics(numbered(self.rows), correct)}
+        metrics |= self.method.metrics(numbered(self.rows), correct)
         costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
         costs |= {"parameters": self.rows[-1]["parameters"], "samples_processed": self.samples}
         self.run.finish(self.describe(result.net, model), metrics, costs)
@@ -243,6 +248,15 @@ class Compress(Job):
             "macs_saved": dense["macs"] / max(last["macs"], 1.0),
             "speedup": float(np.median(latencies[0] / latencies[-1])),
         }
+
+    def dropped_accuracies(self, dropped: np.ndarray, correct: np.ndarray) -> dict[str, float]:
+        """The accuracy on the test examples of dropped classes, [N] bool: of the last point, and of each by its stage."""
+        shares = correct[:, dropped].mean(1).tolist()
+        stages = [row["stage"].replace(" ", "_") for row in self.rows]
+        for step, share in enumerate(shares):
+            self.run.log(step, "eval", 1, "test", "dropped_accuracy", share)
+        by_stage = {f"dropped_accuracy_{stage}": share for stage, share in zip(stages, shares, strict=True)}
+        return {"dropped_accuracy": shares[-1], **by_stage}
 
 
 def numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

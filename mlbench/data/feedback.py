@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlbench.data.scenarios import Rotation
-from mlbench.data.source import Arrays, Data, Source
+from mlbench.data.source import Arrays, Data, Source, check_complete
 from mlbench.data.tasks import Corrections, Pool, SharedHead, Split, Stream, Task
 from mlbench.errors import SettingError, require
 
@@ -38,6 +38,7 @@ class Feedback(Data):
     feedback_rate: float
 
     def __post_init__(self):
+        check_complete(self.source)
         require(0 <= self.severity <= 1, "severity", self.severity, "0 to 1")
         for name in ("rounds", "original", "per_round"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")

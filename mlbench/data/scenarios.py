@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.data.source import Arrays, Data, Source
+from mlbench.data.source import Arrays, Data, Source, check_complete
 from mlbench.data.tasks import GrowingHead, Normalise, OwnHeads, Pool, Scenario, SharedHead, Split, Stream, Task
 from mlbench.errors import SettingError, require
 
@@ -31,6 +31,7 @@ class Sequence(Data):
     order_seed: int | None
 
     def __post_init__(self):
+        check_complete(self.source)
         require(self.tasks >= 2, "tasks", self.tasks, "2 or more (a single task is the plain dataset)")
         for name in ("train_per_task", "test_per_task"):
             size = getattr(self, name)

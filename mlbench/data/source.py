@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mlbench.data.tasks import Normalise, Pool, SharedHead, Split, Stream, Task
-from mlbench.errors import UserError
+from mlbench.errors import UserError, require
 
 
 @dataclass
@@ -38,10 +38,12 @@ class Source(Data):
     """A plain set of pictures: a stream with a single task.
 
     `normalise`: `standardise` (per channel mean 0 and standard deviation 1, from the training data) or `unit`
-    (0..255 becomes 0..1, as in the protocol of the GEM paper).
+    (0..255 becomes 0..1, as in the protocol of the GEM paper). Training examples of `drop_classes` are kept out of the
+    task and stand by for whoever may learn from them: the teacher of a distillation.
     """
 
     normalise: Literal["standardise", "unit"] = field(default="standardise")
+    drop_classes: list[int] = field(default_factory=list)  # numbers, from 0
 
     def load(self, data_dir: Path) -> Arrays:
         """Read the pictures. Raises UserError when a file is missing or broken."""
@@ -62,7 +64,22 @@ class Source(Data):
             Split(Pool(x), torch.arange(len(y)), y, 0, normalise)
             for x, y in ((arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test))
         )
-        return Stream([Task("all classes", train, test)], None, len(arrays.classes), arrays.classes, SharedHead())
+        task, count = Task("all classes", train, test), len(arrays.classes)
+        dropped = sorted(set(self.drop_classes))
+        if dropped:
+            known = all(0 <= label < count for label in dropped) and len(dropped) < count
+            require(known, "drop_classes", self.drop_classes, f"some of the classes 0 to {count - 1}, not all of them")
+            out = torch.isin(train.labels, torch.tensor(dropped))
+            kept, away = (train.take(part.nonzero().squeeze(1)) for part in (~out, out))
+            names = ", ".join(arrays.classes[label] for label in dropped)
+            task = Task(f"all classes but {names}", kept, test, away)
+        return Stream([task], None, count, arrays.classes, SharedHead())
+
+
+def check_complete(source: Source) -> None:
+    """Raise SettingError for a stream of tasks whose source drops classes: no method of that family would use them."""
+    dropped = source.drop_classes
+    require(not dropped, "source.drop_classes", dropped, "[] in a stream of tasks; data=mnist can do without classes")
 
 
 def read_npz(path: Path) -> Arrays:

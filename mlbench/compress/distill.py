@@ -1,0 +1,154 @@
+"""Knowledge distillation: a student of any kind learns a trained network's answers."""
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlbench.build import Blueprint
+from mlbench.compress.base import Finetuned, Point, Workbench
+from mlbench.data.tasks import Batch, Split
+from mlbench.distillation import distillation
+from mlbench.errors import SettingError, require
+from mlbench.train import Learner
+
+CHUNK = 1000  # validation examples at once
+
+
+@dataclass(kw_only=True)
+class Distill(Finetuned):
+    """Distillation (Hinton et al. 2015): (1 - alpha) * cross-entropy + alpha * T^2 * KL(teachers || student).
+
+    The dense network is the teacher. With `ensemble` above 1 more like it are trained from other weights, and
+    `teachers` are read from checkpoints; their probabilities at temperature T are averaged. `hint_strength` adds a pull of the
+    student's last hidden features towards the teachers' similarities between examples (Tung & Mori 2019, eq. 1-4),
+    which needs no equal widths. The student is any model. `alone` trains the same one by the labels, to compare with.
+
+    Where `data.drop_classes` keeps classes from the student, the teachers know them, and a last point raises their
+    biases by the amount that is best on the validation data (Hinton et al., section 3).
+    """
+
+    student: Blueprint
+    temperature: float = field(default=4.0)
+    alpha: float = field(default=0.9)
+    ensemble: int = field(default=1)
+    teachers: list[str] = field(default_factory=list)
+    hint_strength: float = field(default=0.0)
+    alone: bool = field(default=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.temperature < math.inf, "temperature", self.temperature, "above 0")
+        require(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
+        require(self.ensemble >= 1, "ensemble", self.ensemble, "1 or more")
+        require(0 <= self.hint_strength < math.inf, "hint_strength", self.hint_strength, "0 or more")
+        require(self.finetune_epochs > 0, "finetune_epochs", self.finetune_epochs, "1 or more: it is what trains")
+
+    def check(self, net: nn.Module) -> None:
+        """Hints are compared at the input of a linear last layer."""
+        if self.hint_strength and last_layer(net) is None:
+            raise SettingError("hint_strength", self.hint_strength, "0 for a teacher without a linear layer")
+
+    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+        """The student alone, the student distilled, and this one with raised biases where classes were dropped."""
+        teachers = [dense.net, *(bench.read(path) for path in self.teachers)]
+        for number in range(2, self.ensemble + 1):
+            teachers.append(bench.fit(bench.build(dense.blueprint), f"teacher {number}", train=bench.whole))
+        student = bench.build(self.student)
+        if self.alone:
+            alone = self.finetune(copy.deepcopy(student), bench, "student alone")
+            yield Point("student alone", alone, dense.entropy, self.student)
+        frozen = [teacher.eval().requires_grad_(False) for teacher in teachers]
+        with Distillation(self, student, frozen) as learner:
+            self.finetune(student, bench, "student", learner)
+        yield Point("distilled", student, dense.entropy, self.student)
+        if bench.dropped:
+            raised = copy.deepcopy(student)
+            layer = last_layer(raised)
+            if layer is None or layer.bias is None or layer.out_features != bench.outputs:
+                return
+            with torch.no_grad():
+                layer.bias[bench.dropped] += best_bias(raised, bench.validation, bench.dropped)
+            yield Point("bias raised", raised, dense.entropy, self.student)
+
+
+class Distillation(Learner):
+    """The student's loss; as a context it listens to the features of everyone."""
+
+    def __init__(self, settings: Distill, student: nn.Module, teachers: list[nn.Module]):
+        self.settings, self.student, self.teachers = settings, student, teachers
+
+    def __enter__(self) -> "Distillation":
+        nets = [self.student, *self.teachers] if self.settings.hint_strength else []
+        self.heard = [Features(net) for net in nets]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for features in self.heard:
+            features.hook.remove()
+
+    def loss(self, net: nn.Module, batch: Batch) -> Tensor:
+        """A number."""
+        alpha, temperature = self.settings.alpha, self.settings.temperature
+        logits = net(batch.x)
+        with torch.no_grad():
+            target = averaged([teacher(batch.x) for teacher in self.teachers], temperature)
+        loss = alpha * distillation(logits, target, temperature)
+        if alpha < 1:
+            loss = loss + (1 - alpha) * F.cross_entropy(logits, batch.y)
+        if self.heard:
+            own, *others = (similarities(features.value) for features in self.heard)
+            pull = sum(F.mse_loss(own, other) for other in others) / len(others)
+            loss = loss + self.settings.hint_strength * pull
+        return loss
+
+
+class Features:
+    """What comes into a network's last linear layer, as of its last call."""
+
+    def __init__(self, net: nn.Module):
+        self.hook = last_layer(net).register_forward_pre_hook(self.keep)
+
+    def keep(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:  # noqa: ARG002
+        """A hook."""
+        (self.value,) = inputs
+
+
+def last_layer(net: nn.Module) -> nn.Linear | None:
+    """The last linear layer."""
+    return next((layer for layer in reversed(list(net.modules())) if isinstance(layer, nn.Linear)), None)
+
+
+def averaged(logits: list[Tensor], temperature: float) -> Tensor:
+    """Logits whose softmax at `temperature` is the mean of those of `logits`, each [B, outputs]."""
+    logs = torch.stack([F.log_softmax(each.float() / temperature, 1) for each in logits])
+    return temperature * (logs.logsumexp(0) - math.log(len(logits)))
+
+
+def similarities(features: Tensor) -> Tensor:
+    """Features [B, ...] to how alike the examples are [B, B], each row of length 1 (Tung & Mori 2019, eq. 1-2)."""
+    flat = features.flatten(1)
+    return F.normalize(flat @ flat.T, dim=1)
+
+
+@torch.no_grad()
+def best_bias(net: nn.Module, split: Split, classes: list[int]) -> float:
+    """What to add to the logits of `classes` for the highest accuracy on `split`; exact."""
+    lead, gain = [], []
+    for index in torch.arange(len(split), device=split.labels.device).split(CHUNK):
+        batch = split.batch(index)
+        logits = net(batch.x).double()
+        inside = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+        inside[classes] = True
+        (low, first), (high, second) = (logits.masked_fill(mask, -math.inf).max(1) for mask in (~inside, inside))
+        lead.append(high - low)  # the others' lead: from this bias on one of `classes` is the answer
+        gain.append((first == batch.y).int() - (second == batch.y).int())
+    lead, order = torch.cat(lead).sort()
+    right = torch.cat([torch.zeros_like(order[:1]), torch.cat(gain)[order].cumsum(0)])  # after so many have changed
+    edges = torch.cat([lead[:1] - 2, lead, lead[-1:] + 2])
+    middles = (edges[:-1] + edges[1:]) / 2
+    return middles[right.argmax()].item()

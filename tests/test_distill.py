@@ -1,0 +1,149 @@
+"""Distillation: teachers averaged, students of any kind, and classes that the student never sees."""
+
+import copy
+import csv
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mlbench.compress.base import Point
+from mlbench.compress.distill import Distill, Distillation, averaged, best_bias, last_layer, similarities
+from mlbench.data.augment import shift
+from mlbench.data.digits import Digits
+from mlbench.errors import SettingError
+from mlbench.models.dense import MLP
+from tests.conftest import random_split
+from tests.test_prune import Bench, network
+from tests.test_runs import only_run, summary
+
+
+class Students(Bench):
+    """A workbench that builds students."""
+
+    def build(self, blueprint):
+        return MLP((1, 4, 4), 3, [5] if blueprint == "student" else [8])
+
+
+def method(**settings):
+    return Distill(student="student", **{"finetune_epochs": 2, **settings})
+
+
+def test_probabilities_are_averaged_not_logits():
+    one, two = torch.tensor([[8.0, 0.0, 0.0]]), torch.tensor([[0.0, 2.0, 0.0]])
+    expected = ((one / 3).softmax(1) + (two / 3).softmax(1)) / 2
+    torch.testing.assert_close((averaged([one, two], 3.0) / 3).softmax(1), expected)
+    assert not torch.allclose(((one + two) / 2 / 3).softmax(1), expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_the_loss_by_hand(alpha):
+    net, teacher, batch = network([5]), network([8]).eval(), random_split(10).batch(torch.arange(10))
+    with Distillation(method(alpha=alpha, temperature=3.0), net, [teacher]) as learner:
+        found = learner.loss(net, batch)
+    p, q = (teacher(batch.x) / 3).softmax(1), (net(batch.x) / 3).softmax(1)
+    divergence = (p * (p.log() - q.log())).sum(1).mean()  # mean over the examples
+    hard = F.cross_entropy(net(batch.x), batch.y)
+    torch.testing.assert_close(found, alpha * 9 * divergence + (1 - alpha) * hard)
+    found.backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_hints_compare_similarities_and_leave_no_hooks():
+    net, teacher, batch = network([5]), network([8]).eval(), random_split(10).batch(torch.arange(10))
+    plain, hinted = method(alpha=0.5), method(alpha=0.5, hint_strength=2.0)
+    with Distillation(hinted, net, [teacher]) as learner:
+        found = learner.loss(net, batch)
+    own, other = (F.relu(each[1](batch.x.flatten(1))) for each in (net, teacher))
+    rows = [g / g.norm(dim=1, keepdim=True) for g in (own @ own.T, other @ other.T)]
+    with Distillation(plain, net, [teacher]) as learner:
+        expected = learner.loss(net, batch) + 2 * (rows[0] - rows[1]).square().sum() / 100
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(similarities(own), rows[0])
+    assert not any(layer._forward_pre_hooks for each in (net, teacher) for layer in each.modules())
+
+
+def test_teachers_are_in_eval_mode_and_do_not_change():
+    dense = nn.Sequential(*network(), nn.Dropout(0.5))
+    bench = Students(dense)
+    before = copy.deepcopy(dense.state_dict())
+    alone, student = list(method(ensemble=3).compress(Point("dense", dense), bench))
+    assert (alone.stage, student.stage) == ("student alone", "distilled")
+    assert len(bench.fits) == 4  # two more teachers, the student alone, the student
+    assert not dense.training
+    assert all(torch.equal(dense.state_dict()[name], value) for name, value in before.items())
+    first, second = (bench.fits[i][0].state_dict() for i in (2, 3))
+    assert all(torch.equal(first[name], second[name]) for name in first)  # the same start
+    assert student.blueprint == "student"
+
+
+def test_the_best_bias_agrees_with_trying_many():
+    net, split = network(), random_split(60, seed=3)
+    bias = best_bias(net, split, [1])
+    batch = split.batch(torch.arange(60))
+    logits = net(batch.x).detach()
+
+    def right(value):
+        return int(((logits + torch.tensor([0.0, value, 0.0])).argmax(1) == batch.y).sum())
+
+    assert right(bias) == max(right(value) for value in torch.linspace(-5, 5, 4001).tolist())
+    assert right(bias) > right(0.0)
+
+
+def test_only_teachers_learn_from_dropped_classes():
+    whole = Digits().stream(None, torch.Generator()).tasks[0]
+    (task,) = Digits(drop_classes=[3, 8]).stream(None, torch.Generator()).tasks
+    assert set(task.train.labels.tolist()) == {0, 1, 2, 4, 5, 6, 7, 9}
+    assert set(task.dropped.labels.tolist()) == {3, 8}
+    assert len(task.train) + len(task.dropped) == len(whole.train)
+    assert torch.equal(task.test.labels, whole.test.labels)
+    assert torch.equal(task.train.normalise.mean, whole.train.normalise.mean)
+    for wrong in ([10], [-1], list(range(10))):
+        with pytest.raises(SettingError):
+            Digits(drop_classes=wrong).stream(None, torch.Generator())
+
+
+def test_a_student_that_never_saw_a_class(mlbench, tmp_path):
+    words = ("compress=distill", "data.drop_classes=[3]", "train.epochs=15", "threads=1")
+    words += ("compress.alpha=1", "compress.temperature=8", "model.hidden=[100]")
+    code, _, error = mlbench(*words)
+    assert code == 0, error
+    folder = only_run(tmp_path / "out")
+    found = summary(folder)["metrics"]
+    assert found["dropped_accuracy_student_alone"] == 0
+    assert found["dropped_accuracy_dense"] > 0.8
+    assert found["dropped_accuracy"] == found["dropped_accuracy_bias_raised"] > 0.5
+    with (folder / "points.csv").open() as file:
+        assert [row["stage"] for row in csv.DictReader(file)] == ["dense", "student alone", "distilled", "bias raised"]
+
+
+def test_shift_moves_by_up_to_two_pixels_of_28():
+    pictures = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
+    pictures[:, 0, 14, 10] = 255
+    found = shift(pictures, torch.Generator().manual_seed(0)).nonzero()[:, 2:]
+    assert len(found) == 200
+    assert sorted(set(found[:, 0].tolist())) == [12, 13, 14, 15, 16]
+    assert sorted(set(found[:, 1].tolist())) == [8, 9, 10, 11, 12]
+
+
+@pytest.mark.parametrize("words", [("lifelong=ewc", "data=split_digits"), ("lifelong=ewc", "data=feedback_digits")])
+def test_streams_have_all_classes(mlbench, words):
+    code, _, error = mlbench(*words, "data.source.drop_classes=[3]")
+    assert code == 2
+    assert "drop_classes" in error
+    assert len(error.strip().splitlines()) <= 2
+
+
+OUT_OF_RANGE = [{"temperature": 0}, {"temperature": math.inf}, {"alpha": 1.1}, {"ensemble": 0}]
+OUT_OF_RANGE += [{"hint_strength": -1}, {"finetune_epochs": 0}]
+
+
+@pytest.mark.parametrize("wrong", OUT_OF_RANGE)
+def test_settings_out_of_range(wrong):
+    with pytest.raises(SettingError):
+        method(**wrong)
+    assert last_layer(nn.Conv2d(1, 1, 1)) is None
+    with pytest.raises(SettingError):
+        method(hint_strength=1.0).check(nn.Conv2d(1, 1, 1))
