@@ -24,9 +24,9 @@ class Distill(Finetuned):
     """Distillation (Hinton et al. 2015): (1 - alpha) * cross-entropy + alpha * T^2 * KL(teachers || student).
 
     The dense network is the teacher. With `ensemble` above 1 more like it are trained from other weights, and
-    `teachers` are read from checkpoints; their probabilities at temperature T are averaged. `hint_strength` adds a pull of the
-    student's last hidden features towards the teachers' similarities between examples (Tung & Mori 2019, eq. 1-4),
-    which needs no equal widths. The student is any model. `alone` trains the same one by the labels, to compare with.
+    `teachers` are read from checkpoints; their probabilities at temperature T are averaged. `hint_strength` adds a pull
+    of the student's last hidden features towards the teachers' similarities between examples (Tung & Mori 2019,
+    eq. 1-4), which needs no equal widths. The student is any model. `alone` trains the same one by the labels as well.
 
     Where `data.drop_classes` keeps classes from the student, the teachers know them, and a last point raises their
     biases by the amount that is best on the validation data (Hinton et al., section 3).

@@ -74,8 +74,9 @@ class Way:
 def ways_out(answers: Answers) -> list[Way]:
     """Choices of thresholds that no other one found beats in cost and accuracy, the cheapest first.
 
-    From the last exit to the first: whoever does not leave at an exit goes one of the ways found behind it. Exact but
-    for the `LEVELS` tried at each exit and the `WAYS` kept.
+    From the last exit to the first: whoever does not leave at an exit goes one of the ways found behind it. Close to
+    the best, not the best: `LEVELS` are tried at each exit, `WAYS` are kept, and these are judged on all examples, not
+    on those that will get there.
     """
     count = len(answers.right)
     ways = [Way([], answers.right[:, -1], torch.full((count,), answers.blocks[-1], dtype=torch.double))]

@@ -250,7 +250,7 @@ class Compress(Job):
         }
 
     def dropped_accuracies(self, dropped: np.ndarray, correct: np.ndarray) -> dict[str, float]:
-        """The accuracy on the test examples of dropped classes, [N] bool: of the last point, and of each by its stage."""
+        """The accuracy on test examples of dropped classes, [N] bool: of the last point, and of each by its stage."""
         shares = correct[:, dropped].mean(1).tolist()
         stages = [row["stage"].replace(" ", "_") for row in self.rows]
         for step, share in enumerate(shares):
