@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mlbench.plots import canvas, save
+from mlbench.plots import LABELS_UP_TO, POINT_COSTS, canvas, save, scale_to_costs
 from mlbench.spread import Spread
 
 SOLID = 10  # curves that are told apart by colour alone; later ones change their dashes, too
@@ -94,6 +94,36 @@ def ordered_style(place: int, count: int) -> dict[str, object]:
     """Colour of the curve at `place` (from 0) of `count` that have an order."""
     colour = colormaps["viridis"](0.9 * place / max(1, count - 1))
     return {"color": colour, "linestyle": "-", "linewidth": 1.5, "marker": ".", "markersize": 5}
+
+
+def draw_points(table: Path, cost: str, path: Path) -> Path:
+    """From a sweep's points.csv the accuracy of each point against a cost, with intervals over seeds; returns `path`.
+
+    A colour for each setting. The dense network, the first point of each, is a diamond.
+    """
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    points: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
+    for row in rows:
+        points.setdefault((row["setting"], row["step"], row["stage"]), {})[row["metric"]] = row
+    settings = list(dict.fromkeys(setting for setting, _, _ in points))
+    figure = canvas(7, 4.6)
+    axes = figure.subplots()
+    for (setting, step, stage), found in points.items():
+        x, y = found[cost], found["accuracy"]
+        here = float(x["mean"]), float(y["mean"])
+        halves = float(x["half_interval"] or 0), float(y["half_interval"] or 0)
+        style = {"color": f"C{settings.index(setting) % SOLID}", "label": short(setting) if step == "0" else None}
+        axes.errorbar(*here, xerr=halves[0], yerr=halves[1], fmt="D" if step == "0" else "o", capsize=2, **style)
+        if len(points) <= LABELS_UP_TO:
+            axes.annotate(stage, here, xytext=(4, -9), textcoords="offset points", fontsize=7)
+    scale_to_costs(axes, [float(found[cost]["mean"]) for found in points.values()])
+    axes.set(xlabel=POINT_COSTS[cost], ylabel="accuracy", title="mean and 95 % interval over seeds")
+    axes.grid(alpha=0.3)
+    if len(settings) > 1:
+        axes.legend(fontsize=8)
+    save(figure, path)
+    return path
 
 
 def draw_over_setting(

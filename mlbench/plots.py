@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from mlbench.files import write_whole
 
 NUMBERS_UP_TO = 20  # columns of a heat map that still have room for numbers
+LABELS_UP_TO = 12  # points that still have room for their names
+POINT_COSTS = {"bytes": "bytes of the file", "macs": "multiply-adds an example", "latency_ms": "latency, ms"}
 
 
 def canvas(width: float, height: float) -> Figure:
@@ -166,13 +168,19 @@ def draw_losses(losses: list[float], path: Path) -> None:
     save(figure, path)
 
 
+def read_points(table: Path) -> list[dict[str, str]]:
+    """The rows of points.csv; none where there is no such file."""
+    if not table.exists():
+        return []
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def draw_points(table: Path, folder: Path) -> None:
     """Accuracy against bytes, multiply-adds and latency, each with its Pareto front, from points.csv."""
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_points(table)
     accuracy = np.array([float(row["accuracy"]) for row in rows])
-    costs = {"bytes": "bytes of the file", "macs": "multiply-adds an example", "latency_ms": "latency, ms"}
-    for name, label in costs.items():
+    for name, label in POINT_COSTS.items():
         cost = np.array([float(row[name]) for row in rows])
         figure = canvas(6, 4)
         axes = figure.subplots()
@@ -183,15 +191,17 @@ def draw_points(table: Path, folder: Path) -> None:
         if len(rows) <= LABELS_UP_TO:
             for row, x, y in zip(rows[1:], cost[1:], accuracy[1:], strict=True):
                 axes.annotate(row["stage"], (x, y), xytext=(4, -9), textcoords="offset points", fontsize=7)
-        if cost.min() > 0 and cost.max() > 4 * cost.min():
-            axes.set_xscale("log")
+        scale_to_costs(axes, cost.tolist())
         axes.set(xlabel=label, ylabel="accuracy")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
         save(figure, folder / f"accuracy_{name}.png")
 
 
-LABELS_UP_TO = 12  # points that still have room for their names
+def scale_to_costs(axes: Axes, costs: list[float]) -> None:
+    """A logarithmic x axis where these are far apart."""
+    if min(costs) > 0 and max(costs) > 4 * min(costs):
+        axes.set_xscale("log")
 
 
 def pareto_front(cost: np.ndarray, gain: np.ndarray) -> list[int]:

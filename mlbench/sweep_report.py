@@ -6,11 +6,12 @@ from statistics import fmean
 
 from mlbench import comparisons
 from mlbench.files import write_csv
-from mlbench.plots import read_matrix
+from mlbench.plots import POINT_COSTS, read_matrix, read_points
 from mlbench.report import Finished, grouped, headlines
 from mlbench.spread import Spread, components, spread
 
 NAMING = ("data.order_seed",)  # numbers that name a thing and measure nothing
+POINT_METRICS = ("accuracy", "error", "nonzero", "ratio", *POINT_COSTS)
 PANELS = (  # of the figure over a setting: metrics that are good when high, and when low
     (
         "online_accuracy",
@@ -34,7 +35,7 @@ def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
     setting, values = one_number(list(groups))
     if setting in NAMING:
         return [table, *write_bars(groups, folder), *write_orders(runs, folder)]
-    return [table, *write_bars(groups, folder), *write_curves(runs, values, folder),
+    return [table, *write_bars(groups, folder), *write_curves(runs, values, folder), *write_points(runs, folder),
             *write_over_setting(groups, setting, values, folder)]  # fmt: skip
 
 
@@ -84,6 +85,21 @@ def write_curves(runs: list[Finished], values: dict[str, float], folder: Path) -
     write_csv(table, ["setting", "tasks_learned", "metric", "mean", "half_interval", "runs"], rows)
     comparisons.draw_curves(table, picture, ordered=bool(values))
     return [table, picture]
+
+
+def write_points(runs: list[Finished], folder: Path) -> list[Path]:
+    """points.csv, the compressed networks of all runs, one row for each setting, point and metric, and its figures."""
+    found: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+    for run in runs:
+        for row in read_points(run.folder / "points.csv"):
+            for metric in POINT_METRICS:
+                found[run.label, row["step"], row["stage"], metric].append(float(row[metric]))
+    if not found:
+        return []
+    table = folder / "points.csv"
+    rows = [[*about, *cells(spread(values))] for about, values in found.items()]
+    write_csv(table, ["setting", "step", "stage", "metric", "mean", "half_interval", "runs"], rows)
+    return [table, *(comparisons.draw_points(table, cost, folder / f"accuracy_{cost}.png") for cost in POINT_COSTS)]
 
 
 def write_over_setting(

@@ -237,3 +237,22 @@ def test_the_spread_over_orders_stands_beside_that_over_seeds(mlbench, tmp_path)
     assert first.endswith(",2,2")
     assert str(table) in text
     assert not list(table.parent.glob("over_*.png"))
+
+
+def test_a_sweep_joins_the_points_of_its_compression_runs(mlbench, tmp_path):
+    words = ("compress=cluster,huffman", "seed=0,1", "train.epochs=1", "data.train_examples=200", "threads=1")
+    code, _, error = mlbench("-m", *words, "model.hidden=[8]")
+    assert code == 0, error
+    (sweep,) = (tmp_path / "out" / "sweeps").iterdir()
+    found = {
+        (row["setting"], row["stage"], row["metric"]): (float(row["mean"]), row["runs"])
+        for row in table(sweep / "points.csv")
+    }
+    for technique, stage in (("cluster", "dense"), ("cluster", "cluster 5 bits"), ("huffman", "huffman")):
+        folders = [folder for folder in runs(tmp_path / "out") if summary(folder)["technique"] == technique]
+        rows = [row for folder in folders for row in table(folder / "points.csv") if row["stage"] == stage]
+        for metric in ("accuracy", "bytes", "latency_ms"):
+            expected = np.mean([float(row[metric]) for row in rows])
+            assert found[technique, stage, metric] == (pytest.approx(expected), "2")
+    figures = {f"accuracy_{cost}.png" for cost in ("bytes", "macs", "latency_ms")}
+    assert figures <= {path.name for path in sweep.glob("*.png")}

@@ -209,10 +209,23 @@ def test_a_dense_layer_behind_a_picture_keeps_its_channels_values():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"widths": []}, {"widths": [0.0]}, {"between": [0.3], "batch_norm": "shared"}, {"finetune_epochs": 0}],
+    [{"widths": []}, {"widths": [0.0]}, {"between": [1.5]}, {"finetune_epochs": 0}],
 )
 def test_slimmable_settings_out_of_range(wrong):
     with pytest.raises(SettingError):
         Slimmable(**wrong)
     with pytest.raises(SettingError):
         Slimmable().check(ResNet18((3, 8, 8), 3, 4))
+
+
+def test_widths_in_between_are_left_out_where_batch_norm_is_switchable():
+    stages = {}
+    for batch_norm in ("recalibrated", "switchable", "shared"):
+        torch.manual_seed(0)
+        net = CNN((1, 4, 4), 3, [4, 8])
+        method = Slimmable(widths=[0.5, 1.0], between=[0.75], batch_norm=batch_norm, alone=True)
+        stages[batch_norm] = [point.stage for point in method.compress(Point("dense", net), Bench(net))]
+    alike = ["alone 0.5", "width 0.5", "width 0.75", "alone 1", "width 1"]
+    assert stages == {"recalibrated": alike, "shared": alike, "switchable": [s for s in alike if "0.75" not in s]}
+    rows = [{"stage": stage, "accuracy": value} for stage, value in zip(alike, (0.8, 0.7, 0.1, 0.9, 0.95), strict=True)]
+    assert method.metrics(rows, None) == {"width_loss": pytest.approx(0.1)}

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mlbench.data.digits import Digits
 from mlbench.data.image_folder import ImageFolder
 from mlbench.data.npz import Npz
 from mlbench.data.source import read_npz
@@ -210,3 +211,26 @@ def test_image_folder_errors_name_the_place_and_leave_nothing(tmp_path):
     with pytest.raises(UserError, match=r"03\.png is not a picture"):
         ImageFolder(path=str(root), size=8).load(tmp_path / "data")
     assert not list((tmp_path / "data").iterdir())
+
+
+def test_fewer_examples_are_drawn_by_the_seed_and_tell_the_same_pictures():
+    data = Digits(train_examples=100, test_examples=50)
+    one, again, other = (data.stream(None, torch.Generator().manual_seed(seed)).tasks[0] for seed in (0, 0, 1))
+    whole = Digits().stream(None, torch.Generator()).tasks[0]
+    assert (len(one.train), len(one.test)) == (100, 50)
+    assert torch.equal(one.train.rows, again.train.rows)
+    assert not torch.equal(one.train.rows, other.train.rows)
+    rows = one.train.rows
+    assert len(rows.unique()) == 100
+    assert torch.equal(one.train.labels, whole.train.labels[rows])
+    assert torch.equal(one.train.raw(torch.arange(100)), whole.train.raw(rows))
+    assert len(Digits(train_examples=10**6).stream(None, torch.Generator()).tasks[0].train) == len(whole.train)
+
+
+@pytest.mark.parametrize(
+    "words", [("data.train_examples=0",), ("data=split_digits", "lifelong=ewc", "data.source.test_examples=5")]
+)
+def test_numbers_of_examples_that_make_no_sense(mlbench, words):
+    code, _, error = mlbench(*words)
+    assert (code, "_examples" in error) == (2, True)
+    assert len(error.strip().splitlines()) <= 2

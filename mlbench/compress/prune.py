@@ -4,8 +4,9 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -94,6 +95,10 @@ class Prune(Finetuned):
                 yield Point(f"control {left:.3g}", self.trained(fresh(net), masks, bench, f"{title}, drawn anew"))
             net = self.learn(net, early, masks, bench, title)
             yield Point(f"prune {left:.3g}", net, dense.entropy, dense.blueprint)
+
+    def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
+        """With `control`, how much better the last network is than its control."""
+        return {"control_loss": rows[-1]["accuracy"] - rows[-2]["accuracy"]} if self.control else {}
 
     def shares(self) -> list[float]:
         """The share of the original weights that is left after each round."""

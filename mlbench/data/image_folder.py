@@ -30,6 +30,7 @@ class ImageFolder(Source):
     grey: bool = False
 
     def __post_init__(self):
+        super().__post_init__()
         require(4 <= self.size <= 4096, "size", self.size, "4 to 4096 pixels")
 
     def load(self, data_dir: Path) -> Arrays:

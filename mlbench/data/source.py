@@ -13,6 +13,8 @@ from torch import Tensor
 from mlbench.data.tasks import Normalise, Pool, SharedHead, Split, Stream, Task
 from mlbench.errors import UserError, require
 
+LIMITS = ("train_examples", "test_examples")
+
 
 @dataclass
 class Arrays:
@@ -39,11 +41,19 @@ class Source(Data):
 
     `normalise`: `standardise` (per channel mean 0 and standard deviation 1, from the training data) or `unit`
     (0..255 becomes 0..1, as in the protocol of the GEM paper). Training examples of `drop_classes` are kept out of the
-    task and stand by for whoever may learn from them: the teacher of a distillation.
+    task and stand by for whoever may learn from them: the teacher of a distillation. `train_examples` and
+    `test_examples` are how many are used, drawn by the run's seed; null takes all.
     """
 
     normalise: Literal["standardise", "unit"] = field(default="standardise")
     drop_classes: list[int] = field(default_factory=list)  # numbers, from 0
+    train_examples: int | None = field(default=None)
+    test_examples: int | None = field(default=None)
+
+    def __post_init__(self):
+        for name in LIMITS:
+            size = getattr(self, name)
+            require(size is None or size >= 1, name, size, "1 or more, or null for all")
 
     def load(self, data_dir: Path) -> Arrays:
         """Read the pictures. Raises UserError when a file is missing or broken."""
@@ -56,13 +66,16 @@ class Source(Data):
         channels = arrays.x_train.shape[1]
         return Normalise(torch.zeros(channels), torch.full((channels,), 255.0))
 
-    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:  # noqa: ARG002
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task: all classes."""
         arrays = self.load(data_dir)
         normalise = self.normaliser(arrays)
         train, test = (
-            Split(Pool(x), torch.arange(len(y)), y, 0, normalise)
-            for x, y in ((arrays.x_train, arrays.y_train), (arrays.x_test, arrays.y_test))
+            drawn(Split(Pool(x), torch.arange(len(y)), y, 0, normalise), size, generator)
+            for x, y, size in (
+                (arrays.x_train, arrays.y_train, self.train_examples),
+                (arrays.x_test, arrays.y_test, self.test_examples),
+            )
         )
         task, count = Task("all classes", train, test), len(arrays.classes)
         dropped = sorted(set(self.drop_classes))
@@ -76,10 +89,20 @@ class Source(Data):
         return Stream([task], None, count, arrays.classes, SharedHead())
 
 
+def drawn(split: Split, size: int | None, generator: torch.Generator) -> Split:
+    """At most `size` random examples of `split`, in its order; None for all."""
+    if size is None or size >= len(split):
+        return split
+    return split.take(torch.randperm(len(split), generator=generator)[:size].sort().values)
+
+
 def check_complete(source: Source) -> None:
-    """Raise SettingError for a stream of tasks whose source drops classes: no method of that family would use them."""
+    """Raise SettingError for a stream of tasks whose source leaves something out: streams choose for themselves."""
     dropped = source.drop_classes
     require(not dropped, "source.drop_classes", dropped, "[] in a stream of tasks; data=mnist can do without classes")
+    for name in LIMITS:
+        allowed = f"null in a stream of tasks, which has data.{name.partition('_')[0]}_per_task"
+        require(getattr(source, name) is None, f"source.{name}", getattr(source, name), allowed)
 
 
 def read_npz(path: Path) -> Arrays:
