@@ -58,8 +58,8 @@ def draw_curves(table: Path, path: Path, ordered: bool) -> None:
         axes.set(xlabel="tasks learned", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    low, high = panels[0].get_ylim()
-    panels[0].set(ylabel="accuracy", ylim=(max(0, low), min(1.02, high)))
+    panels[0].set_ylabel("accuracy")
+    within_shares(panels[0])
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     save(figure, path)
 
@@ -119,6 +119,7 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
             axes.annotate(stage, here, xytext=(4, -9), textcoords="offset points", fontsize=7)
     scale_to_costs(axes, [float(found[cost]["mean"]) for found in points.values()])
     axes.set(xlabel=POINT_COSTS[cost], ylabel="accuracy", title="mean and 95 % interval over seeds")
+    within_shares(axes)
     axes.grid(alpha=0.3)
     if len(settings) > 1:
         axes.legend(fontsize=8)
@@ -150,11 +151,19 @@ def draw_over_setting(
         axes.set_xlim(axes.get_xlim())  # which a level, reaching from side to side, would stretch
         for level in levels:
             draw_level(axes, *level)
+        if all("accuracy" in metric for metric in metrics):
+            within_shares(axes)
         axes.set(xlabel=setting)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.suptitle("mean and 95 % interval over seeds", fontsize=11)
     save(figure, path)
+
+
+def within_shares(axes: Axes) -> None:
+    """The y axis for numbers between 0 and 1, whose intervals may reach beyond."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -0.02), min(high, 1.02))
 
 
 def scale_to(axes: Axes, values: list[float]) -> None:

@@ -23,6 +23,10 @@ HEADLINES = (
     "forgetting",
     "intransigence",
     "accuracy",
+    "error_increase",
+    "ratio",
+    "macs_saved",
+    "speedup",
 )
 
 

@@ -18,6 +18,7 @@ PANELS = (  # of the figure over a setting: metrics that are good when high, and
         "original_accuracy",
         "accuracy",
         "dropped_accuracy",
+        "dropped_accuracy_distilled",
         "average_accuracy",
         "learning_accuracy",
         "joint_accuracy",

@@ -175,6 +175,23 @@ def test_an_artefact_is_a_checkpoint(mlbench, tmp_path):
     assert (code, "truncated" in error) == (2, True)
 
 
+def test_a_chain_takes_any_stages(mlbench, tmp_path):
+    words = ("compress=chain", "compress.distill.finetune_epochs=5", "compress.distill.alone=false", *SMALL)
+    words += ("compress.distill.student.hidden=[20,20]",)
+    assert mlbench(*words, "compress.stages=[distill,prune,early_exit,int8,huffman]")[0] == 0
+    rows = points(only_run(tmp_path / "out"))
+    stages = [row["stage"] for row in rows if "budget" not in row["stage"]]
+    assert stages == ["dense", "distilled", "prune 0.1", "last exit", "chosen", "int8", "huffman"]
+
+
+def test_a_stage_that_cannot_follow_says_so_and_keeps_what_was_measured(mlbench, tmp_path):
+    words = ("compress=chain", "compress.distill.finetune_epochs=1", "compress.stages=[distill,early_exit]", *SMALL)
+    code, _, error = mlbench(*words)
+    assert (code, "stage early_exit" in error, "Traceback" in error) == (1, True, False)
+    (folder,) = folders(tmp_path / "out")
+    assert len(list((folder / "artefacts").glob("*.mlb"))) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -186,6 +203,8 @@ def test_an_artefact_is_a_checkpoint(mlbench, tmp_path):
         (["compress=prune", "compress.importance=magnitud"], ["did you mean 'magnitude'"]),
         (["compress=chain", "compress.stages=[prun]"], ["prun", "did you mean 'prune'"]),
         (["compress=chain", "compress.stages=[]"], ["stages", "one method or more"]),
+        (["compress=chain", "compress.stages=[prune,binary]"], ["stages=binary", "as the first stage"]),
+        (["compress=chain", "compress.stages=[low_rank,prune]", "compress.prune.rewind=initial"], ["stages=prune"]),
         (["compress=chain", "compress.prune.targt=.1"], ["compress.prune.targt", "did you mean 'target'"]),
         (["compress=cluster", "compress.bits=9"], ["bits", "1 to 8"]),
         (["compress=prune", "lifelong=ewc"], ["lifelong and compress"]),

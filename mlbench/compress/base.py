@@ -62,6 +62,11 @@ class Workbench(Protocol):
 class Method:
     """A way to compress; subclasses are dataclasses whose fields are the hyperparameters."""
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether it starts from the untrained network, so that what an earlier stage did would be lost."""
+        return False
+
     def check(self, net: nn.Module) -> None:
         """Raise SettingError for settings that do not go with the network, before anything is trained or written."""
 

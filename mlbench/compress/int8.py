@@ -29,8 +29,8 @@ class Int8(Finetuned):
 
     mode: Literal["dynamic", "weight_only"]
 
-    def __post_init__(self):
-        super().__post_init__()
+    def check(self, net: nn.Module) -> None:  # noqa: ARG002
+        """torchao must be there. Raises UserError."""
         need_torchao()
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:

@@ -74,6 +74,11 @@ class Prune(Finetuned):
         require(self.rewind_epochs >= 1, "rewind_epochs", self.rewind_epochs, "1 or more")
         require(self.samples >= 1, "samples", self.samples, "1 or more")
 
+    @property
+    def begins_anew(self) -> bool:
+        """Where the weights that are left go back."""
+        return self.rewind != "none"
+
     def check(self, net: nn.Module) -> None:
         """`layers` must have a share for each layer."""
         count = len(weights(net))

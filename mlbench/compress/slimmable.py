@@ -43,6 +43,11 @@ class Slimmable(Finetuned):
         require(bool(self.widths), "widths", self.widths, "one width or more")
         require(self.finetune_epochs > 0, "finetune_epochs", self.finetune_epochs, "1 or more: it is what trains")
 
+    @property
+    def begins_anew(self) -> bool:
+        """Always: the widths learn together from the beginning."""
+        return True
+
     def check(self, net: nn.Module) -> None:
         """Only a plain chain of layers can be cut without looking at how they are connected."""
         if not isinstance(net, nn.Sequential) or any(list(layer.children()) for layer in net):

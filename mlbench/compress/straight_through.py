@@ -60,6 +60,11 @@ class Coarse(Finetuned):
 
     from_dense: bool = field(default=False)
 
+    @property
+    def begins_anew(self) -> bool:
+        """Unless told to start from the trained network."""
+        return not self.from_dense
+
     @abstractmethod
     def quantise(self, real: Tensor) -> Tensor:
         """The coarse weights that are tested and written."""
