@@ -29,8 +29,8 @@ def through(net: nn.Sequential, start: int, end: int, x: Tensor) -> Tensor:
 
 def averaged(x: Tensor, grid: int) -> Tensor:
     """[B, C, H, W] as means over at most grid x grid cells, flat; [B, N] as it is."""
-    if x.ndim == 2:
-        return x
+    if max(x.shape[2:], default=0) <= grid:  # there is nothing to average
+        return x.flatten(1)
     return nn.functional.adaptive_avg_pool2d(x, [min(grid, side) for side in x.shape[2:]]).flatten(1)
 
 

@@ -1,0 +1,144 @@
+"""Runs that train more than one network: the dense one, kept in the store, and whatever a technique trains after it."""
+
+import copy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from mlbench import store
+from mlbench.build import Blueprint
+from mlbench.checkpoint import read_network, read_tensors, restored, write_tensors
+from mlbench.data.tasks import Split
+from mlbench.errors import UserError
+from mlbench.evaluate import accuracy
+from mlbench.job import Job
+from mlbench.progress import Progress
+from mlbench.train import Learner, examples_in_epoch, fit
+
+if TYPE_CHECKING:
+    from mlbench.prepare import Prepared
+
+
+@dataclass
+class Trainings(Job):
+    """What the runners of such families share. A run that was cut off reads its finished trainings back."""
+
+    prepared: "Prepared"
+    seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0})  # by `phase`
+    phase: str = "train"
+    samples: int = 0
+    fits: int = 0  # begun in this process, those read back included
+
+    def __post_init__(self):
+        task, share = self.stream.tasks[0], self.training.validation
+        self.train, self.validation = task.train.cut(share, self.draws.generator("validation"))
+        self.whole, self.dropped = self.train, []
+        if task.dropped is not None:
+            learnt, held_out = task.dropped.cut(share, self.draws.generator("validation"))
+            self.whole = Split.union([self.train, learnt])
+            self.validation = Split.union([self.validation, held_out])
+            self.dropped = task.dropped.labels.unique().tolist()
+        self.generator, self.input_shape, self.outputs = self.draws.method, self.stream.input_shape, self.stream.outputs
+        self.start = copy.deepcopy(self.net).eval()
+        self.resumed: dict[str, Any] | None = None  # a fit that was cut off
+
+    def dense(self) -> nn.Module:
+        """The trained network to start from: the one given, the one in the store, or trained now and stored."""
+        if self.prepared.settings.checkpoint:
+            return self.net.eval()
+        resolved = OmegaConf.to_container(self.prepared.config, resolve=True)
+        names = ("data", "model", "train", "seed", "precision", "deterministic")
+        made_by = {name: resolved[name] for name in names} | {"device": self.compute.device.type}
+        path = store.place(Path(self.prepared.settings.out).expanduser() / "store", made_by)
+        if not path.exists():
+            self.run.display.note(f"the network is trained once and kept as {path}")
+        with store.held(path):
+            if path.exists():
+                self.fits += 1
+                restored(self.net, read_network(path))
+            else:
+                self.fit(self.net, "dense", train=self.whole)
+                self.describe(self.net).save(path)
+        torch.manual_seed(self.draws.derived("after the dense network"))
+        return self.net.eval()
+
+    def fit(
+        self, net: nn.Module, title: str, learner: Learner | None = None, train: Split | None = None, **changes: Any
+    ) -> nn.Module:
+        """See `Workbench`. Each fit has its own random numbers, so that one read back leaves no trace in the next."""
+        number, self.fits = self.fits, self.fits + 1
+        kept = self.run.folder / "checkpoints" / "fits" / f"{number:03d}.pt"
+        if kept.exists():
+            net.load_state_dict(read_tensors(kept)["weights"])
+        else:
+            self.draws.batches = self.draws.generator(f"fit {number}")
+            torch.manual_seed(self.draws.derived(f"fit {number}"))
+            progress = Progress()
+            if self.resumed is not None and self.resumed["number"] == number:
+                net.load_state_dict(self.resumed["weights"])
+                progress = Progress.from_state(self.resumed["progress"])
+                self.draws.load_state(self.resumed["draws"])
+            self.train_one(net, number, title, learner or Learner(), train or self.train, changes, progress)
+            write_tensors(kept, {"weights": dict(net.state_dict())})
+            self.resumed = None
+            self.run.save(self.state(None))
+        torch.manual_seed(self.draws.derived(f"after fit {number}"))
+        return net.eval()
+
+    def train_one(
+        self,
+        net: nn.Module,
+        number: int,
+        title: str,
+        learner: Learner,
+        train: Split,
+        changes: dict[str, Any],
+        progress: Progress,
+    ) -> None:
+        """A fit that is not finished yet: through the one loop, shown, and saved now and then."""
+        training = replace(self.training, validation=0.0, patience=0, **changes)
+        held_out = self.validation if self.training.patience else None
+        if self.training.patience:
+            training = replace(self.training, **changes)
+        total = examples_in_epoch(net, len(train), training.batch_size) * training.epochs
+        self.run.display.start(title, total, progress)
+
+        def state() -> dict[str, Any]:
+            packed = {"number": number, "weights": dict(net.state_dict()), "progress": progress.state()}
+            return self.state({**packed, "draws": self.draws.state()})
+
+        watch = self.run.follow(number + 1, progress, state, lambda: self.describe(net), f"fit_{number:03d}_")
+        fit(net, train, learner, training, self.compute, self.draws.batches, progress, watch, held_out)
+        self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + progress.seconds
+        self.samples += progress.samples
+
+    def accuracy(self, net: nn.Module, split: Split | None = None) -> float:
+        """See `Workbench`."""
+        return accuracy(net, split or self.validation, Learner().logits)
+
+    def build(self, blueprint: Blueprint | None) -> nn.Module:
+        """See `Workbench`."""
+        blueprint = blueprint or Blueprint(self.prepared.config.model, "model", self.prepared.dirs)
+        net = blueprint.build(nn.Module, input_shape=self.input_shape, outputs=self.outputs)
+        return net.to(self.compute.device)
+
+    def read(self, path: str) -> nn.Module:
+        """See `Workbench`."""
+        packed = read_network(Path(path))
+        if tuple(packed["input_shape"]) != self.input_shape or packed["outputs"] != self.outputs:
+            raise UserError(f"{path} is for pictures or classes of another kind")
+        given = {"input_shape": self.input_shape, "outputs": self.outputs}
+        built = Blueprint(OmegaConf.create(packed["model"]), "model", self.prepared.dirs).build(nn.Module, **given)
+        return restored(built, packed, self.prepared.dirs).to(self.compute.device).eval()
+
+    def state(self, under_way: dict[str, Any] | None) -> dict[str, Any]:
+        """Everything a resumed run needs beside the finished fits: `under_way` is one that is not."""
+        return {"network": {}, "seconds": self.seconds, "samples": self.samples, "fit": under_way}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.seconds, self.samples, self.resumed = saved["seconds"], saved["samples"], saved["fit"]

@@ -1,0 +1,44 @@
+"""What a method of compression or explanation works with."""
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from mlbench.build import Blueprint
+from mlbench.data.tasks import Split
+from mlbench.optimizer import Training
+from mlbench.train import Compute, Learner
+
+
+class Workbench(Protocol):
+    """Data, settings, and the one way to train; the runners that are one stand in trainings.py."""
+
+    train: Split  # to learn from
+    whole: Split  # what the dense network learned from: `train`, and the examples of dropped classes
+    dropped: list[int]  # classes that are not in `train`
+    validation: Split  # to choose by; the test set is the runner's
+    training: Training  # the settings of train.*
+    compute: Compute
+    generator: torch.Generator  # the technique's own draws
+    input_shape: tuple[int, int, int]
+    outputs: int
+    start: nn.Module  # the dense network as it was before any training (in eval mode, not to be changed)
+
+    def fit(
+        self, net: nn.Module, title: str, learner: Learner | None = None, train: Split | None = None, **changes: object
+    ) -> nn.Module:
+        """Train `net` on `train` in place through the one loop, by train.* with `changes`, and return it.
+
+        A resumed run does not train again what was finished: the method is run from its beginning and meets the trained
+        weights here. It must therefore do the same each time: random choices come from `generator`.
+        """
+
+    def accuracy(self, net: nn.Module, split: Split | None = None) -> float:
+        """On the validation data, or on `split`."""
+
+    def build(self, blueprint: Blueprint | None) -> nn.Module:
+        """A fresh network for the run's pictures and classes; without a blueprint one of the run's own model."""
+
+    def read(self, path: str) -> nn.Module:
+        """The trained network of a checkpoint, in eval mode, for the run's normalised pictures. Raises UserError."""
