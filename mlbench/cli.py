@@ -95,7 +95,7 @@ def run(words: list[str]) -> int:
         raise UserError(
             f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'help'))}; see mlbench --help"
         )
-    words = flags_first(words)
+    words = [as_group(word) for word in flags_first(words)]
     sys.argv[1:] = [as_point(word) for word in words] if {"-m", "--multirun"} & set(words) else words
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
     for folder in own_folders(words):
@@ -119,6 +119,12 @@ def flags_first(words: list[str]) -> list[str]:
         if word in FLAGS_WITH_VALUE and left:
             flags.append(left.pop(0))
     return [*flags, *settings_]
+
+
+def as_group(word: str) -> str:
+    """`data.source=mnist`, where mnist is the name of a dataset, as Hydra spells the choice of a group."""
+    name, _, value = word.partition("=")
+    return f"data@{word}" if name == "data.source" and value in entries("data") else word
 
 
 def as_point(word: str) -> str:

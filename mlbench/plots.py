@@ -213,16 +213,24 @@ def pareto_front(cost: np.ndarray, gain: np.ndarray) -> list[int]:
     return front
 
 
-def draw_pictures(rows: dict[str, np.ndarray], path: Path) -> None:
-    """Rows of pictures [n, C, H, W] uint8, each under its title."""
-    columns = max(len(pictures) for pictures in rows.values())
-    figure = canvas(max(4.5, 0.62 * columns), 0.95 * len(rows))
-    for strip, (title, pictures) in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows.items(), strict=True):
-        strip.suptitle(title, fontsize=8, x=0.02, ha="left")
-        for axes, picture in zip(
-            strip.subplots(1, columns, squeeze=False)[0], [*pictures, *[None] * columns], strict=False
-        ):
-            axes.axis("off")
-            if picture is not None:
-                axes.imshow(picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0), cmap="gray")
+def draw_chart(table: Path, axes_of: tuple[str, str], by: str | None, path: Path, log: bool, joined: bool) -> None:
+    """From a table one column over another, `axes_of` (x, y), a series for each value of the column `by`.
+
+    Rows where either is empty are left out. `joined` points have lines between them, others their series' name.
+    """
+    rows, (x, y) = read_points(table), axes_of
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if row[x] and row[y]:
+            series.setdefault(row[by] if by else "", []).append((float(row[x]), float(row[y])))
+    figure = canvas(6.4, 4.2)
+    axes = figure.subplots()
+    for name, points in series.items():
+        axes.plot(*zip(*points, strict=True), "-" if joined else "", marker=".", label=name.replace("_", " "))
+    if log:
+        axes.set_xscale("log")
+    axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+    axes.grid(alpha=0.3)
+    if len(series) > 1:
+        axes.legend(fontsize=8)
     save(figure, path)

@@ -12,7 +12,7 @@ from torch import nn
 from mlbench import store
 from mlbench.build import Blueprint
 from mlbench.checkpoint import read_network, read_tensors, restored, write_tensors
-from mlbench.data.tasks import Split
+from mlbench.data.tasks import Split, Stream
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy
 from mlbench.job import Job
@@ -142,3 +142,15 @@ class Trainings(Job):
     def load(self, saved: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.seconds, self.samples, self.resumed = saved["seconds"], saved["samples"], saved["fit"]
+
+
+def check_single_task(prepared: "Prepared", stream: Stream) -> None:
+    """Raise UserError for a stream of tasks, and for a reference, which lifelong methods have."""
+    if stream.scenario is not None:
+        chosen = f"{prepared.family}={prepared.names[prepared.family]}"
+        raise UserError(
+            f"{chosen} takes a network for one task, and this data is a stream of tasks\n"
+            "take a plain dataset, as in data=mnist (see `mlbench list data`)"
+        )
+    if prepared.settings.reference is not None:
+        raise UserError("reference is what a lifelong method is compared with; leave it out")

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
-from mlbench import artefact, plots
+from mlbench import artefact, grids, plots
 from mlbench.compress.base import Method, Point
 from mlbench.compress.export import export
 from mlbench.compress.measuring import FreshProcess
-from mlbench.data.tasks import Stream
+from mlbench.data.tasks import Split, Stream
 from mlbench.errors import SettingError, UserError
 from mlbench.files import write_csv
+from mlbench.findings import Panel
 from mlbench.job import Runner
 from mlbench.spread import spread
-from mlbench.trainings import Trainings
+from mlbench.trainings import Trainings, check_single_task
 
 if TYPE_CHECKING:
     from mlbench.prepare import Prepared
@@ -114,8 +115,8 @@ class Compress(Trainings):
         plots.draw_points(folder / "points.csv", folder / "figures")
         test = self.stream.tasks[0].test
         for name, groups in self.method.pictures(test).items():
-            shown = {title: test.raw(places.to(test.labels.device)).cpu().numpy() for title, places in groups.items()}
-            plots.draw_pictures(shown, folder / "figures" / f"{name}.png")
+            rows = [(title, [Panel(picture=p) for p in shown(test, places)]) for title, places in groups.items()]
+            grids.draw_grid(rows, folder / "figures" / f"{name}.png")
         correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
         metrics = self.metrics(latencies, correct)
         if self.dropped:
@@ -155,6 +156,11 @@ class Compress(Trainings):
         return {"dropped_accuracy": shares[-1], **by_stage}
 
 
+def shown(test: Split, places: Tensor) -> np.ndarray:
+    """The test pictures at `places` [n], uint8 [n, C, H, W]."""
+    return test.raw(places.to(test.labels.device)).cpu().numpy()
+
+
 def numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with their step."""
     return [{"step": step, **row} for step, row in enumerate(rows)]
@@ -167,14 +173,7 @@ def right_answers(row: dict[str, Any], count: int) -> np.ndarray:
 
 def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
     """What makes the runner. Raises UserError for a stream of tasks, a reference, and without validation data."""
-    name = prepared.names["compress"]
-    if stream.scenario is not None:
-        raise UserError(
-            f"compress={name} compresses a network for one task, and this data is a stream of tasks\n"
-            "take a plain dataset, as in data=mnist (see `mlbench list data`)"
-        )
-    if prepared.settings.reference is not None:
-        raise UserError("reference is what a lifelong method is compared with; leave it out")
+    check_single_task(prepared, stream)
     if not prepared.training.validation:
         raise UserError(
             "train.validation=0: compression chooses by validation data; give a share of the training data, as .1"

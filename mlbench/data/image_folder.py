@@ -61,7 +61,7 @@ class ImageFolder(Source):
                 shape = (len(entries), 1 if self.grey else 3, self.size, self.size)
                 target = np.lib.format.open_memmap(part / f"x_{split}.npy", mode="w+", dtype=np.uint8, shape=shape)
                 with ThreadPoolExecutor() as threads:
-                    for row, picture in enumerate(threads.map(self.picture, [path for path, _ in entries])):
+                    for row, picture in enumerate(threads.map(self.decoded, [path for path, _ in entries])):
                         target[row] = picture
                 target.flush()
             part.rename(folder)
@@ -70,17 +70,21 @@ class ImageFolder(Source):
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def picture(self, path: Path) -> np.ndarray:
-        """One file as uint8 [C, H, W]: the centre square, scaled."""
-        from PIL import Image, ImageOps, UnidentifiedImageError
+    def decoded(self, path: Path) -> np.ndarray:
+        """One file."""
+        return decoded(path, self.size, self.grey)
 
-        try:
-            with Image.open(path) as image:
-                image = image.convert("L" if self.grey else "RGB")
-                image = ImageOps.fit(image, (self.size, self.size))
-                return np.asarray(image).reshape(self.size, self.size, -1).transpose(2, 0, 1)
-        except (UnidentifiedImageError, OSError) as error:
-            raise UserError(f"{path} is not a picture that can be read ({error})") from error
+
+def decoded(path: Path, size: int, grey: bool) -> np.ndarray:
+    """A file as uint8 [C, H, W]: the centre square, scaled. Raises UserError for what is no picture."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size))
+            return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"{path} is not a picture that can be read ({error})") from error
 
 
 def listing(root: Path) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:

@@ -96,11 +96,11 @@ def drawn(split: Split, size: int | None, generator: torch.Generator) -> Split:
     return split.take(torch.randperm(len(split), generator=generator)[:size].sort().values)
 
 
-def check_complete(source: Source) -> None:
-    """Raise SettingError for a stream of tasks whose source leaves something out: streams choose for themselves."""
+def check_complete(source: Source, limits: bool = True) -> None:
+    """Raise SettingError where a source leaves out what is made of it: classes and, with `limits`, examples."""
     dropped = source.drop_classes
-    require(not dropped, "source.drop_classes", dropped, "[] in a stream of tasks; data=mnist can do without classes")
-    for name in LIMITS:
+    require(not dropped, "source.drop_classes", dropped, "[] here; data=mnist can do without classes")
+    for name in LIMITS if limits else ():
         allowed = f"null in a stream of tasks, which has data.{name.partition('_')[0]}_per_task"
         require(getattr(source, name) is None, f"source.{name}", getattr(source, name), allowed)
 

@@ -165,6 +165,28 @@ class Split:
 
 
 @dataclass
+class Planted:
+    """Where the answer stands in pictures that were given one: for scoring explanations, not for learning."""
+
+    train: Tensor  # [N, 2] row and column of its upper left corner in each picture of the training pool, -1 for none
+    test: Tensor  # [M, 2] the same of the test pool
+    size: int  # pixels a side
+    clean: Split  # the test pictures as they were before
+
+    def masks(self, corners: Tensor, sides: tuple[int, int]) -> Tensor:
+        """True inside the answer: bool [n, H, W] of corners [n, 2]; nowhere where there is none."""
+        row, column = (corners[:, i, None, None] for i in range(2))
+        y = torch.arange(sides[0], device=corners.device)[:, None]
+        x = torch.arange(sides[1], device=corners.device)
+        inside = (y >= row) & (y < row + self.size) & (x >= column) & (x < column + self.size)
+        return inside & (row >= 0)
+
+    def to(self, device: torch.device) -> "Planted":
+        """On `device`."""
+        return Planted(self.train.to(device), self.test.to(device), self.size, self.clean.to(device))
+
+
+@dataclass
 class Task:
     """One thing to learn, with the data to learn it from and to be tested on."""
 
@@ -172,6 +194,7 @@ class Task:
     train: Split
     test: Split
     dropped: Split | None = None  # training examples of classes that `data.drop_classes` keeps out of `train`
+    planted: Planted | None = None
 
 
 class SharedHead:
@@ -266,14 +289,16 @@ class Stream:
         """The stream on `device`, each shared pool moved once, test pictures settled where that costs little memory."""
         tasks = []
         splits = [split for t in self.tasks for split in (t.train, t.test, t.dropped) if split is not None]
+        splits += [t.planted.clean for t in self.tasks if t.planted is not None]
         for pool in {id(split.pool): split.pool for split in splits}.values():
             pool.to(device)
         settle = sum(len(t.test) for t in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes <= SETTLED_BYTES
         for task in self.tasks:
             test = task.test.to(device)
             test = test.settled() if settle else test
-            dropped = None if task.dropped is None else task.dropped.to(device)
-            tasks.append(replace(task, train=task.train.to(device), test=test, dropped=dropped))
+            dropped, planted = (None if part is None else part.to(device) for part in (task.dropped, task.planted))
+            train = task.train.to(device)
+            tasks.append(replace(task, train=train, test=test, dropped=dropped, planted=planted))
         return replace(self, tasks=tasks)
 
 

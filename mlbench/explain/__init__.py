@@ -1,0 +1,1 @@
+"""Interpretability: one file per method."""

@@ -1,0 +1,34 @@
+"""Maps that explain nothing: what any explanation must beat."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlbench.explain.base import Maps
+
+SOBEL = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 8
+
+
+def controls(maps: Maps, outputs: int, generator: torch.Generator) -> dict[str, Maps]:
+    """Name -> maps of every control: noise, edges, the picture itself, and the method's map of another class."""
+    shift = torch.randint(1, outputs, (), generator=generator).item()
+
+    def random(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
+        return torch.randn(x.shape, generator=generator).to(x.device)
+
+    def wrong_class(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        return maps(net, x, (target + shift) % outputs)
+
+    return {"random": random, "edges": edges, "input": itself, "wrong_class": wrong_class}
+
+
+def edges(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
+    """The size of the brightness's gradient (Sobel), [B, 1, H, W]; knows nothing of the network."""
+    grey = F.pad(x.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    kernels = torch.stack([SOBEL, SOBEL.T])[:, None].to(x)
+    return F.conv2d(grey, kernels).square().sum(1, keepdim=True).sqrt()
+
+
+def itself(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
+    """The normalised picture."""
+    return x

@@ -1,0 +1,63 @@
+"""Covering parts of the picture."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.errors import require
+from mlbench.explain.base import Attribution, logit
+from mlbench.explain.segments import slic
+
+AT_ONCE = 256  # covered pictures
+
+
+@dataclass(kw_only=True)
+class Occlusion(Attribution):
+    """How far the logit falls when a part of the picture is grey (Zeiler & Fergus 2014, section 4.2).
+
+    The part is a square of `patch` pixels, moved by `stride`, or each SLIC superpixel with `segments` of them. A
+    pixel's value is the mean over the parts that it belongs to. Grey is the mean of the training pictures.
+    """
+
+    patch: int = field(default=5)
+    stride: int = field(default=2)
+    segments: int | None = field(default=None)
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.patch >= 1, "patch", self.patch, "1 or more pixels")
+        require(1 <= self.stride <= self.patch, "stride", self.stride, "1 to patch, so that no pixel is left out")
+        require(self.segments is None or self.segments >= 2, "segments", self.segments, "2 or more, or null")
+
+    def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        """[B, 1, H, W]."""
+        if self.segments is None:
+            parts = squares(x.shape[2], x.shape[3], self.patch, self.stride).to(x.device)
+            parts = parts.expand(len(x), *parts.shape)
+        else:
+            labels = slic(x, self.segments)  # [B, H, W]
+            numbers = torch.arange(int(labels.max()) + 1, device=x.device)
+            parts = labels[:, None] == numbers[:, None, None]
+        return self.drops(net, x, target, parts)
+
+    @torch.no_grad()
+    def drops(self, net: nn.Module, x: Tensor, target: Tensor, parts: Tensor) -> Tensor:
+        """Maps of pictures with parts, bool [B, P, H, W]."""
+        before, found = logit(net, x, target), []
+        pairs = torch.cartesian_prod(*(torch.arange(count, device=x.device) for count in parts.shape[:2]))
+        for a, b in (chunk.unbind(1) for chunk in pairs.split(AT_ONCE)):
+            covered = x[a].masked_fill(parts[a, b][:, None], 0.0)
+            found.append(before[a] - logit(net, covered, target[a]))
+        drop = torch.cat(found).view(parts.shape[:2])
+        weighed = torch.einsum("bp,bphw->bhw", drop, parts.to(drop.dtype))
+        return (weighed / parts.sum(1).clamp(min=1))[:, None]
+
+
+def squares(height: int, width: int, patch: int, stride: int) -> Tensor:
+    """Every place of the square, bool [P, H, W]; the last ones in a row or column may reach over the edge."""
+    rows, columns = (torch.arange(0, max(1, side - patch + stride), stride) for side in (height, width))
+    y, x = torch.arange(height), torch.arange(width)
+    down = (y >= rows[:, None]) & (y < rows[:, None] + patch)  # [R, H]
+    across = (x >= columns[:, None]) & (x < columns[:, None] + patch)
+    return (down[:, None, :, None] & across[None, :, None, :]).flatten(0, 1)

@@ -1,0 +1,145 @@
+"""The runner of the interpretability family: it trains or reads the network, has it explained, and writes all."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlbench import grids, plots
+from mlbench.data.image_folder import SUFFIXES, decoded, images
+from mlbench.data.tasks import Stream
+from mlbench.errors import SettingError, UserError
+from mlbench.explain.base import Attribution, Method, untouched
+from mlbench.explain.judge import Examples, judge
+from mlbench.files import write_csv, write_text, write_whole
+from mlbench.findings import Findings
+from mlbench.job import Runner
+from mlbench.trainings import Trainings, check_single_task
+
+if TYPE_CHECKING:
+    from mlbench.prepare import Prepared
+
+
+@dataclass
+class Explain(Trainings):
+    """One run of one explanation of one network; to the method it is the `Workbench`."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.method: Method = self.prepared.technique
+        self.seconds |= {"explain": 0.0}
+        task = self.stream.tasks[0]
+        self.test, self.planted, self.classes = task.test, task.planted, self.stream.classes
+        self.normalise = task.train.normalise
+        self.black = -self.normalise.mean / self.normalise.std
+
+    def __call__(self) -> None:
+        """Train or read the network, explain it, write what was found."""
+        if (saved := self.run.saved()) is not None:
+            self.load(saved)
+        net = self.dense()
+        findings = Findings(metrics={"accuracy": self.accuracy(net, self.test)})
+        if self.planted is not None:
+            findings.metrics["clean_accuracy"] = self.accuracy(net, self.planted.clean)
+        self.run.log(0, "eval", 1, "test", "accuracy", findings.metrics["accuracy"])
+        self.run.display.note(f"accuracy {findings.metrics['accuracy']:.4f}; explaining")
+        self.phase, began = "explain", time.perf_counter()
+        trained = self.seconds["explain"]
+        with untouched(net):
+            findings.join(self.method.explain(net, self))
+        self.seconds["explain"] = trained + time.perf_counter() - began
+        self.write(findings)
+        costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
+        costs |= {"parameters": sum(p.numel() for p in net.parameters()), "samples_processed": self.samples}
+        self.run.finish(self.describe(net), findings.metrics, costs)
+        shutil.rmtree(self.run.folder / "checkpoints" / "fits", ignore_errors=True)
+
+    def judge(self, method: Attribution, net: nn.Module) -> Findings:
+        """See `Workbench`."""
+        examples = self.given(method) if method.images else self.drawn(method)
+        with torch.no_grad():
+            examples.predicted = net(examples.x).argmax(1)
+        examples.target = examples.predicted
+        if method.target is not None:
+            examples.target = torch.full_like(examples.predicted, method.target)
+        return judge(method, net, examples, self.prepared.names["explain"], self.generator)
+
+    def drawn(self, method: Attribution) -> Examples:
+        """Test pictures drawn by the seed."""
+        order = torch.randperm(len(self.test), generator=self.draws.generator("examples"))[: method.samples]
+        index = order.to(self.test.labels.device)
+        batch, truth = self.test.batch(index), None
+        if self.planted is not None:
+            corners = self.planted.test[self.test.rows[index]]
+            truth = self.planted.masks(corners, self.input_shape[1:])
+        return Examples(batch.x, self.picture(batch.x), batch.y, batch.y, batch.y, truth, self.classes)
+
+    def given(self, method: Attribution) -> Examples:
+        """The user's own pictures."""
+        paths = files(Path(method.images).expanduser())[: method.samples]
+        raw = torch.stack([picture(path, self.input_shape) for path in paths]).to(self.compute.device)
+        x = self.normalise(raw)
+        nothing = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return Examples(x, raw.cpu().numpy(), nothing, nothing, None, None, self.classes)
+
+    def picture(self, x: Tensor) -> np.ndarray:
+        """See `Workbench`."""
+        raw = x.detach() * self.normalise.std + self.normalise.mean
+        return raw.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+    def write(self, findings: Findings) -> None:
+        """Tables, then figures from them, arrays, texts."""
+        folder = self.run.folder
+        for name, rows in findings.tables.items():
+            columns = list(dict.fromkeys(column for row in rows for column in row))
+            write_csv(folder / f"{name}.csv", columns, [[row.get(column, "") for column in columns] for row in rows])
+        for name, chart in findings.charts.items():
+            table, figure = folder / f"{chart.table}.csv", folder / "figures" / f"{name}.png"
+            plots.draw_chart(table, (chart.x, chart.y), chart.by, figure, chart.log, not chart.points)
+        for name, rows in findings.grids.items():
+            grids.draw_grid(rows, folder / "figures" / f"{name}.png")
+        for name, arrays in findings.arrays.items():
+            write_whole(folder / "artefacts" / f"{name}.npz", partial(np.savez_compressed, **arrays))
+        for name, text in findings.texts.items():
+            write_text(folder / name, text)
+
+
+def files(path: Path) -> list[Path]:
+    """The picture, or those in a folder, in order of their names. Raises UserError where there is none."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"explain.images={path} does not exist; give a picture or a folder of pictures")
+    if not (found := images(path)):
+        raise UserError(f"explain.images={path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
+    """A file as uint8 [C, H, W] in the network's shape. Raises UserError for what is no picture."""
+    channels, height, width = shape
+    if height != width:
+        raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
+    return torch.from_numpy(decoded(path, height, channels == 1))
+
+
+def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
+    """What makes the runner. Raises UserError for a stream of tasks, and for settings that do not fit the data."""
+    check_single_task(prepared, stream)
+    method = prepared.technique
+    try:
+        if isinstance(method, Attribution):
+            if method.target is not None and method.target >= stream.outputs:
+                raise SettingError("target", method.target, f"a class from 0 to {stream.outputs - 1}, or null")
+            for path in files(Path(method.images).expanduser()) if method.images else ():
+                picture(path, stream.input_shape)
+        method.check(net)
+    except SettingError as error:
+        raise UserError(f"explain.{error}") from error
+    return partial(Explain, prepared=prepared)

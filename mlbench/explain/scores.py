@@ -1,0 +1,108 @@
+"""How good maps are: numbers for each example, the same for every method and control. Shapes: maps [B, C, H, W]."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlbench.explain.base import Maps, logit, strength
+
+STEPS = 20  # of the deletion and insertion curves
+STRONGEST = 25  # pixels
+PERTURBATIONS = 32  # for infidelity
+NEIGHBOURS = 4  # for sensitivity
+NOISE = 0.2  # of infidelity's perturbations, a share of each picture's range
+RADIUS = 0.02  # of sensitivity's neighbourhood, the same
+BLUR = 5  # pixels of standard deviation 5/3 around each, for the start of insertion
+CHUNK = 256  # pictures at once
+
+
+@torch.no_grad()
+def probability(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    """The probability [B] of each picture's class."""
+    parts = zip(x.split(CHUNK), target.split(CHUNK), strict=True)
+    return torch.cat([net(a).softmax(1).gather(1, b[:, None]).squeeze(1) for a, b in parts])
+
+
+def blurred(x: Tensor) -> Tensor:
+    """x [B, C, H, W] under a Gaussian window."""
+    window = torch.exp(-((torch.arange(2 * BLUR + 1.0) - BLUR) ** 2) / (2 * (BLUR / 3) ** 2)).to(x)
+    window = (window / window.sum()).expand(x.shape[1], 1, 1, -1)
+    padded = F.pad(x, (BLUR, BLUR, BLUR, BLUR), mode="replicate")
+    rows = F.conv2d(padded, window, groups=x.shape[1])
+    return F.conv2d(rows, window.transpose(2, 3), groups=x.shape[1])
+
+
+def perturbation_curve(net: nn.Module, start: Tensor, end: Tensor, maps: Tensor, target: Tensor) -> Tensor:
+    """The probability [B, STEPS + 1] of the class while pixels of `start` become those of `end`, the strongest first.
+
+    Deletion goes from the picture to grey, insertion from the blurred picture to the picture (Petsiuk et al. 2018).
+    """
+    pixels = start.shape[2] * start.shape[3]
+    order = strength(maps).flatten(1).argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(pixels, device=order.device).expand_as(order))
+    rank = rank.view(len(start), 1, *start.shape[2:])
+    found = []
+    for step in range(STEPS + 1):
+        changed = torch.where(rank < round(step * pixels / STEPS), end, start)
+        found.append(probability(net, changed, target))
+    return torch.stack(found, 1)
+
+
+def area(curve: Tensor) -> Tensor:
+    """The area [B] under curves [B, steps] over 0 to 1, by the trapezoidal rule."""
+    return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1), dim=1)
+
+
+def pointing(maps: Tensor, truth: Tensor) -> Tensor:
+    """Whether the strongest pixel lies inside the truth [B, H, W]: the pointing game (Zhang et al. 2018), [B] bool."""
+    strongest = strength(maps).flatten(1).argmax(1)
+    return truth.flatten(1).gather(1, strongest[:, None]).squeeze(1)
+
+
+def top_share(maps: Tensor, truth: Tensor) -> Tensor:
+    """The share [B] of the STRONGEST pixels, or of as many as the truth has where these are fewer, inside the truth."""
+    ranked = strength(maps).flatten(1).argsort(dim=1, descending=True, stable=True)
+    inside = truth.flatten(1).gather(1, ranked)  # [B, pixels], the strongest first
+    count = truth.flatten(1).sum(1).clamp(max=STRONGEST)
+    among = torch.arange(inside.shape[1], device=inside.device) < count[:, None]
+    return (inside & among).sum(1) / count
+
+
+def sparsity(maps: Tensor) -> Tensor:
+    """Gini's index [B] of the strengths: 0 where all are equal, near 1 where one has all (Chalasani et al. 2020)."""
+    values = strength(maps).flatten(1).double().sort(1).values  # ascending
+    count = values.shape[1]
+    ranks = torch.arange(1, count + 1, device=values.device)
+    total = values.sum(1).clamp(min=1e-300)
+    return 1 - 2 * ((values / total[:, None]) * ((count - ranks + 0.5) / count)).sum(1)
+
+
+@torch.no_grad()
+def infidelity(net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+    """How badly a map predicts what noise does to the logit, [B] (Yeh et al. 2019, definition 2.1); 0 is perfect.
+
+    Maps are scaled first to predict as well as they can (their proposition A.1), since most have no scale of their own,
+    and the error is divided by the mean square of the changes: 1 is no better than a map of zeros.
+    """
+    size = NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+    before, predicted, changed = logit(net, x, target), [], []
+    for _ in range(PERTURBATIONS):
+        noise = size * torch.randn(x.shape, generator=generator).to(x.device)
+        predicted.append((noise * maps).flatten(1).sum(1))
+        changed.append(before - logit(net, x - noise, target))
+    predicted, changed = torch.stack(predicted).double(), torch.stack(changed).double()  # [n, B]
+    scale = (predicted * changed).sum(0) / predicted.square().sum(0).clamp(min=1e-300)
+    return (scale * predicted - changed).square().sum(0) / changed.square().sum(0).clamp(min=1e-300)
+
+
+def sensitivity(
+    net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, of: Maps, generator: torch.Generator
+) -> Tensor:
+    """The largest relative change [B] of a map among NEIGHBOURS close pictures (Yeh et al. 2019, SENS_MAX)."""
+    radius = RADIUS * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+    found = []
+    for _ in range(NEIGHBOURS):
+        step = radius * (2 * torch.rand(x.shape, generator=generator) - 1).to(x.device)
+        change = of(net, x + step, target) - maps
+        found.append(change.flatten(1).norm(dim=1) / maps.flatten(1).norm(dim=1).clamp(min=1e-30))
+    return torch.stack(found).amax(0)

@@ -1,0 +1,47 @@
+"""What a technique found, as plain tables, arrays and pictures; a runner writes it, plots.py and grids.py draw it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Chart:
+    """A figure of a table: `y` over `x`, a line or, if `by` names a column, a line for each of its values."""
+
+    table: str
+    x: str
+    y: str
+    by: str | None = None
+    log: bool = False
+    points: bool = False  # no lines between them
+
+
+@dataclass
+class Panel:
+    """One panel of a grid: a picture uint8 [C, H, W], a signed map [H, W], drawn on a scale symmetric about 0, or
+    both, the map over the picture."""
+
+    caption: str = ""
+    picture: np.ndarray | None = None
+    map: np.ndarray | None = None
+
+
+Row = tuple[str, list[Panel]]  # title, panels
+
+
+@dataclass
+class Findings:
+    """What an explanation found; the runner writes it."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)  # name -> rows, written as <name>.csv
+    charts: dict[str, Chart] = field(default_factory=dict)  # name of a figure
+    arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # written as artefacts/<name>.npz
+    grids: dict[str, list[Row]] = field(default_factory=dict)  # name of a figure
+    texts: dict[str, str] = field(default_factory=dict)  # file name -> content
+
+    def join(self, other: "Findings") -> None:
+        """Take over what another one found."""
+        for name, mine in vars(self).items():
+            mine.update(getattr(other, name))
