@@ -27,10 +27,10 @@ demo: $(STAMP)  ## Four lifelong methods on permuted digits, three seeds each: a
 	$(BIN)/mlbench -m experiment=demo lifelong=finetune,ewc,gem,joint seed=0,1,2
 
 test: $(STAMP)  ## The test suite (tests of real data run when $$MLBENCH_DATA has it)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-all: $(STAMP)  ## The test suite with the slow tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)  ## ruff: check and format
 	$(BIN)/ruff check .
