@@ -53,10 +53,11 @@ class SameProcess(FreshProcess):
             return getattr(self.reader, do)(**given)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_conforms(mlbench, tmp_path, monkeypatch, method):
+@pytest.mark.parametrize("choice", [*METHODS, "binary compress.mode=stochastic"])
+def test_every_method_conforms(mlbench, tmp_path, monkeypatch, choice):
     """The suite that any method found in conf/compress must pass on the 8x8 digits."""
-    words = (f"compress={method}", *SMALL)
+    method, *settings = choice.split()
+    words = (f"compress={method}", *settings, *SMALL)
     save, saves = results.Run.save, []
     monkeypatch.setattr(results, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(results.Run, "save", lambda run, state: (saves.append(1), save(run, state)))

@@ -185,7 +185,7 @@ def test_batch_norms_are_shared_or_each_widths_own():
     assert own.norm(1, 0.5) is not own.norm(1, 1.0)
     assert own.norm(1, 0.5).num_features == 4
     batch = random_split(10, shape=(1, 8, 8)).batch(torch.arange(10))
-    AllWidths([0.5]).loss(own.train(), batch)
+    AllWidths([0.5], []).loss(own.train(), batch)
     assert (own.norm(1, 0.5).running_mean != 0).all()
     assert (own.norm(1, 1.0).running_mean == 0).all()
 
@@ -195,7 +195,15 @@ def test_the_loss_is_the_sum_over_the_widths():
     total = 0
     for net.width in (0.25, 1.0):
         total += F.cross_entropy(net(batch.x), batch.y)
-    torch.testing.assert_close(AllWidths([0.25, 1.0]).loss(net, batch), total)
+    both = AllWidths([0.25, 1.0], [0.5])
+    torch.testing.assert_close(both.loss(net, batch), total)
+    net.train()
+    net.width, seen = 1.0, []
+    net.register_forward_pre_hook(lambda net, _: seen.append(net.width))
+    for _ in range(20):
+        AllWidths([0.25, 1.0], [0.5, 0.75]).loss(net, batch)
+    assert [seen[i] for i in range(60) if i % 3 < 2] == [0.25, 1.0] * 20
+    assert set(seen[2::3]) == {0.5, 0.75}
 
 
 def test_a_dense_layer_behind_a_picture_keeps_its_channels_values():

@@ -7,7 +7,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mlbench.compress.base import Workbench
 from mlbench.compress.straight_through import Coarse, StraightThrough
 
 
@@ -28,17 +27,17 @@ class Binary(Coarse):
         a = limit(real)
         return torch.where(real >= 0, a, -a)
 
-    def draw(self, real: Tensor, generator: torch.Generator) -> Tensor:
-        """a with the probability of the hard sigmoid, else -a."""
+    def draw(self, real: Tensor) -> Tensor:
+        """a with the probability of the hard sigmoid, else -a; by torch's own draws, which are each fit's."""
         a = limit(real)
-        drawn = torch.rand(real.shape, generator=generator).to(real.device)
+        drawn = torch.rand(real.shape).to(real.device)
         return torch.where(drawn < ((real / a + 1) / 2).clamp(0, 1), a, -a)
 
-    def learner(self, bench: Workbench) -> StraightThrough:
+    def learner(self) -> StraightThrough:
         """Straight through the sign or the draw."""
         if self.mode == "deterministic":
             return StraightThrough(self.quantise, limit)
-        return StraightThrough(lambda real: self.draw(real, bench.generator), limit)
+        return StraightThrough(self.draw, limit)
 
 
 def limit(real: Tensor) -> float:

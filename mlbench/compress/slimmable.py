@@ -25,9 +25,9 @@ class Slimmable(Finetuned):
     All `widths` are trained together, the gradients of their losses added up (algorithm 1). Batch norm is `switchable`:
     statistics, scale and shift of its own for each width; `recalibrated`: one scale and shift, statistics computed
     anew for each width after training (Yu & Huang 2019); `shared`: one of everything, which ruins the narrow ones.
-    Widths in `between` are not trained; switchable batch norm has nothing for them and leaves them out. Each width
-    becomes an ordinary smaller network. The last layer keeps its outputs. `alone` trains each width by itself as well,
-    to compare with.
+    One of the widths in `between`, drawn at each step, learns along (after their sandwich rule); switchable batch norm
+    has nothing for them and leaves them out. Each width becomes an ordinary smaller network. The last layer keeps its
+    outputs. `alone` trains each of `widths` by itself as well, to compare with.
     """
 
     widths: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])
@@ -57,9 +57,10 @@ class Slimmable(Finetuned):
         """A point for each width, the narrowest first, each after the same width trained alone."""
         whole = copy.deepcopy(bench.start)
         switchable = self.batch_norm == "switchable"
-        slim = Slim(whole, self.widths if switchable else [])
-        bench.fit(slim, "all widths", AllWidths(self.widths), epochs=self.finetune_epochs, lr=self.finetune_lr)
-        for width in sorted({*self.widths, *([] if switchable else self.between)}):
+        between = [] if switchable else self.between
+        slim, learner = Slim(whole, self.widths if switchable else []), AllWidths(self.widths, between)
+        bench.fit(slim, "all widths", learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
+        for width in sorted({*self.widths, *between}):
             if self.alone and width in self.widths:
                 single = cut(copy.deepcopy(bench.start), width)
                 self.finetune(single, bench, f"width {width:g} alone")
@@ -124,15 +125,17 @@ class Slim(nn.Module):
 
 
 class AllWidths(Learner):
-    """The sum of the cross-entropies at all widths."""
+    """The sum of the cross-entropies at all `widths` and, in training, at one of those in `between`."""
 
-    def __init__(self, widths: list[float]):
-        self.widths = widths
+    def __init__(self, widths: list[float], between: list[float]):
+        self.widths, self.between = widths, between
 
     def loss(self, net: Slim, batch: Batch) -> Tensor:
         """A number."""
-        total = torch.zeros((), device=batch.y.device)
-        for net.width in self.widths:
+        total, widths = torch.zeros((), device=batch.y.device), self.widths
+        if self.between and net.training:
+            widths = [*widths, self.between[torch.randint(len(self.between), ())]]  # torch's own draws are each fit's
+        for net.width in widths:
             total = total + super().loss(net, batch)
         net.width = 1.0
         return total

@@ -70,7 +70,7 @@ class Coarse(Finetuned):
         """The coarse weights that are tested and written."""
 
     @abstractmethod
-    def learner(self, bench: Workbench) -> StraightThrough:
+    def learner(self) -> StraightThrough:
         """How to train."""
 
     @torch.no_grad()
@@ -79,7 +79,7 @@ class Coarse(Finetuned):
         net = dense.net if self.from_dense else deepcopy(bench.start)
         stage = type(self).__name__.lower()
         with torch.enable_grad():
-            net = self.finetune(net, bench, stage, self.learner(bench))
+            net = self.finetune(net, bench, stage, self.learner())
         for weight in weights(net).values():
             weight.copy_(self.quantise(weight))
         recalibrate(net, bench.train, bench.generator)

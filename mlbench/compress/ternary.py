@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mlbench.compress.base import Workbench
 from mlbench.compress.straight_through import Coarse, StraightThrough
 
 THRESHOLD = 0.7  # of the mean of |w|, near the best for uniform and for normal weights (eq. 6)
@@ -21,6 +20,6 @@ class Ternary(Coarse):
         a = size[large].mean() if large.any() else size.new_zeros(())
         return real.sign() * a * large + 0.0  # no negative zeros
 
-    def learner(self, bench: Workbench) -> StraightThrough:  # noqa: ARG002
+    def learner(self) -> StraightThrough:
         """Straight through the threshold; no clipping."""
         return StraightThrough(self.quantise)
