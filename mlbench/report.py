@@ -16,6 +16,8 @@ from mlbench.errors import UserError
 from mlbench.spread import Spread, spread
 
 SERVICE = ("online_accuracy", "original_accuracy", "round_accuracy", "labels_used")  # say all of a feedback stream
+MAPS = ("pointing", "top25_share", "deletion_auc", "insertion_auc", "sparsity", "randomisation_rho")
+TELLING = {"online_accuracy": SERVICE, "deletion_auc": MAPS}  # runs that have the one are told by the others
 HEADLINES = (
     "average_accuracy",
     "backward_transfer",
@@ -91,8 +93,9 @@ def grouped(runs: Iterable[Finished]) -> dict[str, dict[str, Spread]]:
 
 def headlines(groups: dict[str, dict[str, Spread]]) -> list[str]:
     """The metrics that a table of these runs shows, the most telling first."""
-    served = any(SERVICE[0] in found for found in groups.values())
-    return [name for name in (SERVICE if served else HEADLINES) if any(name in found for found in groups.values())]
+    there = {name for found in groups.values() for name in found}
+    telling = next((names for mark, names in TELLING.items() if mark in there), HEADLINES)
+    return [name for name in telling if name in there]
 
 
 def sweep_table(groups: dict[str, dict[str, Spread]]) -> Table:

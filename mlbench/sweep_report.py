@@ -1,16 +1,22 @@
 """What a sweep leaves beside its list of jobs: tables over its runs, and figures drawn from them. No torch."""
 
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
 from mlbench import comparisons
 from mlbench.files import write_csv
+from mlbench.findings import Panel
+from mlbench.grids import draw_grid
 from mlbench.plots import POINT_COSTS, read_matrix, read_points
 from mlbench.report import Finished, grouped, headlines
 from mlbench.spread import Spread, components, spread
 
 NAMING = ("data.order_seed",)  # numbers that name a thing and measure nothing
+MAPS_SHOWN = 8  # pictures
 POINT_METRICS = ("accuracy", "error", "nonzero", "ratio", *POINT_COSTS)
 PANELS = (  # of the figure over a setting: metrics that are good when high, and when low
     (
@@ -36,8 +42,14 @@ def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
     setting, values = one_number(list(groups))
     if setting in NAMING:
         return [table, *write_bars(groups, folder), *write_orders(runs, folder)]
-    return [table, *write_bars(groups, folder), *write_curves(runs, values, folder), *write_points(runs, folder),
-            *write_over_setting(groups, setting, values, folder)]  # fmt: skip
+    return [
+        table,
+        *write_bars(groups, folder),
+        *write_curves(runs, values, folder),
+        *write_points(runs, folder),
+        *write_maps(runs, folder),
+        *write_over_setting(groups, setting, values, folder),
+    ]
 
 
 def write_orders(runs: list[Finished], folder: Path) -> list[Path]:
@@ -101,6 +113,25 @@ def write_points(runs: list[Finished], folder: Path) -> list[Path]:
     rows = [[*about, *cells(spread(values))] for about, values in found.items()]
     write_csv(table, ["setting", "step", "stage", "metric", "mean", "half_interval", "runs"], rows)
     return [table, *(comparisons.draw_points(table, cost, folder / f"accuracy_{cost}.png") for cost in POINT_COSTS)]
+
+
+def write_maps(runs: list[Finished], folder: Path) -> list[Path]:
+    """maps.png: the same pictures explained in the way of each setting, from the first run of each."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for run in runs:
+        path = run.folder / "artefacts" / "maps.npz"
+        if run.label not in found and path.exists():
+            with np.load(path, allow_pickle=False) as file:
+                found[run.label] = {name: file[name][:MAPS_SHOWN] for name in ("pictures", "target", "maps")}
+    same = {each[name].tobytes() for each in found.values() for name in ("pictures", "target")}
+    if len(found) < 2 or len(same) > 2:  # other pictures, or other answers, cannot stand beside one another
+        return []
+    first, rows = next(iter(found.values())), []
+    for number, picture in enumerate(first["pictures"]):
+        own = [Panel(textwrap.fill(label, 16), map=each["maps"][number].sum(0)) for label, each in found.items()]
+        rows.append((f"explained: class {first['target'][number]}", [Panel("input", picture), *own]))
+    draw_grid(rows, folder / "maps.png")
+    return [folder / "maps.png"]
 
 
 def write_over_setting(

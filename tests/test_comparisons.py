@@ -256,3 +256,14 @@ def test_a_sweep_joins_the_points_of_its_compression_runs(mlbench, tmp_path):
             assert found[technique, stage, metric] == (pytest.approx(expected), "2")
     figures = {f"accuracy_{cost}.png" for cost in ("bytes", "macs", "latency_ms")}
     assert figures <= {path.name for path in sweep.glob("*.png")}
+
+
+def test_a_sweep_shows_the_same_pictures_in_the_way_of_each_method(mlbench, tmp_path):
+    words = ("train.epochs=1", "model.channels=[4]", "data=planted", "explain.samples=8", "threads=1")
+    code, text, error = mlbench("-m", "explain=saliency,occlusion", *words)
+    assert code == 0, error
+    (sweep,) = (tmp_path / "out" / "sweeps").iterdir()
+    assert (sweep / "maps.png").stat().st_size > 5000
+    assert all(name in text for name in ("pointing", "top25 share", "deletion auc", "insertion auc"))
+    assert mlbench("-m", "explain=saliency", "seed=1,2", *words)[0] == 0  # one method: nothing to compare
+    assert len(list((tmp_path / "out").glob("sweeps/*/maps.png"))) == 1

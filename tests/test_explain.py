@@ -117,7 +117,7 @@ def test_the_network_is_left_as_it_was_also_after_an_error():
         (["explain=saliency", "explain.images=nowhere"], ["nowhere", "does not exist"]),
         (["explain=saliency", "data=split_digits"], ["stream of tasks"]),
         (["explain=smoothgrad", "explain.moment=squar"], ["did you mean 'square'"]),
-        (["explain=occlusion", "explain.stride=6"], ["stride", "no pixel is left out"]),
+        (["explain=occlusion", "explain.stride=4"], ["stride", "no pixel is left out"]),
         (["explain=salienc"], ["did you mean 'saliency'"]),
         (["explain=saliency", "data=planted", "data.share=.5"], ["share", "label=texture"]),
         (["explain=saliency", "data=planted", "data.size=9"], ["size", "8 pixels"]),

@@ -10,30 +10,35 @@ from mlbench.explain.base import Attribution, logit
 from mlbench.explain.segments import slic
 
 AT_ONCE = 256  # covered pictures
+LARGE = 16  # pixels a side
+PATCHES = (3, 5)  # squares for smaller pictures and for large ones
 
 
 @dataclass(kw_only=True)
 class Occlusion(Attribution):
     """How far the logit falls when a part of the picture is grey (Zeiler & Fergus 2014, section 4.2).
 
-    The part is a square of `patch` pixels, moved by `stride`, or each SLIC superpixel with `segments` of them. A
-    pixel's value is the mean over the parts that it belongs to. Grey is the mean of the training pictures.
+    The part is a square of `patch` pixels (null: 5, or 3 in small pictures), moved by `stride`, or each SLIC superpixel
+    with `segments` of them. A pixel's value is the mean over the parts that it belongs to. Grey is 0 in the normalised
+    picture: the mean of the training pictures, unless data.normalise=unit.
     """
 
-    patch: int = field(default=5)
+    patch: int | None = field(default=None)
     stride: int = field(default=2)
     segments: int | None = field(default=None)
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.patch >= 1, "patch", self.patch, "1 or more pixels")
-        require(1 <= self.stride <= self.patch, "stride", self.stride, "1 to patch, so that no pixel is left out")
+        require(self.patch is None or self.patch >= 1, "patch", self.patch, "1 or more pixels, or null")
+        largest = self.patch or PATCHES[0]
+        require(1 <= self.stride <= largest, "stride", self.stride, f"1 to {largest}, so that no pixel is left out")
         require(self.segments is None or self.segments >= 2, "segments", self.segments, "2 or more, or null")
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]."""
         if self.segments is None:
-            parts = squares(x.shape[2], x.shape[3], self.patch, self.stride).to(x.device)
+            patch = self.patch or PATCHES[min(x.shape[2:]) >= LARGE]
+            parts = squares(*x.shape[2:], patch, self.stride).to(x.device)
             parts = parts.expand(len(x), *parts.shape)
         else:
             labels = slic(x, self.segments)  # [B, H, W]
