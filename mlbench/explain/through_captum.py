@@ -1,0 +1,59 @@
+"""How captum is called: its classes by name, its draws from the run's generator, its known warnings kept quiet."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlbench.errors import UserError
+
+EXPECTED = (  # what captum tells of its own ways, at every call
+    "Setting backward hooks on ReLU activations",
+    "Setting forward, backward hooks and attributes on non-linear",
+    "Input Tensor 0 did not already require gradients",
+    "Input Tensor 0 had a non-zero gradient tensor",
+)
+
+
+def check_captum(name: str) -> None:
+    """Raise UserError where captum is not installed; `name` is the method that needs it."""
+    try:
+        import captum.attr  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"explain={name} needs captum, which is not installed; pip install 'mlbench[explain]'"
+        ) from error
+
+
+def check_skimage(name: str) -> None:
+    """Raise UserError where scikit-image, which makes superpixels, is not installed."""
+    try:
+        import skimage.segmentation  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"explain={name} needs scikit-image, which is not installed; pip install 'mlbench[explain]'"
+        ) from error
+
+
+@contextmanager
+def drawing(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Captum draws from the global generators of torch and numpy: seeded by `generator` inside, as before outside."""
+    seed, kept = int(torch.randint(2**31, (), generator=generator)), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(kept)
+
+
+def quietly(attribute: Callable[..., Tensor], x: Tensor, **arguments: object) -> Tensor:
+    """What captum's `attribute` gives for pictures, detached, without the warnings that are EXPECTED."""
+    with warnings.catch_warnings():
+        for message in EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
+        return attribute(x.detach().requires_grad_(), **arguments).detach()
