@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.errors import SettingError, UserError, nearest, require
+from mlbench.errors import SettingError, require
 from mlbench.explain.base import Attribution
-from mlbench.explain.through_captum import check_captum, quietly
+from mlbench.explain.through_captum import check_captum, quietly, submodule
 
 MIXERS = (nn.MultiheadAttention,)  # behind them no unit belongs to a place any more
 
@@ -27,12 +27,7 @@ class GradCam(Attribution):
         """captum must be there, and the layer, or a convolution."""
         check_captum("gradcam")
         if self.layer is not None:
-            paths = [path for path, _ in net.named_modules() if path]
-            if self.layer not in paths:
-                raise UserError(
-                    f"explain.layer={self.layer}: the network has no such layer{nearest(self.layer, paths)}"
-                    f"\nit has {', '.join(paths)}"
-                )
+            submodule(net, self.layer)
             return
         layers = list(net.modules())
         have = any(isinstance(layer, nn.Conv2d) for layer in layers)

@@ -1,14 +1,15 @@
 """How captum is called: its classes by name, its draws from the run's generator, its known warnings kept quiet."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mlbench.errors import UserError
+from mlbench.errors import UserError, nearest
 
 EXPECTED = (  # what captum tells of its own ways, at every call
     "Setting backward hooks on ReLU activations",
@@ -36,6 +37,27 @@ def check_skimage(name: str) -> None:
         raise UserError(
             f"explain={name} needs scikit-image, which is not installed; pip install 'mlbench[explain]'"
         ) from error
+
+
+def captum_class(name: str, setting: str) -> type:
+    """The attribution class of captum.attr called `name`. Raises UserError for anything else."""
+    import captum.attr
+
+    found = {key: value for key, value in vars(captum.attr).items() if inspect.isclass(value)}
+    classes = {key: value for key, value in found.items() if issubclass(value, captum.attr.Attribution)}
+    name = name.removeprefix("captum.attr.")
+    if name not in classes:
+        raise UserError(f"{setting}={name}: no attribution class of captum.attr{nearest(name, classes)}")
+    return classes[name]
+
+
+def submodule(net: nn.Module, path: object) -> nn.Module:
+    """The layer at a path. Raises UserError where there is none."""
+    layers = {name: module for name, module in net.named_modules() if name}
+    if str(path) not in layers:
+        told = f"explain: the network has no layer {path}{nearest(str(path), layers)}"
+        raise UserError(f"{told}\nit has {', '.join(layers)}")
+    return layers[str(path)]
 
 
 @contextmanager
