@@ -29,8 +29,9 @@ class Captum(Attribution):
 
     `construct` holds what its constructor takes beside the network: `layer` is the path of a module,
     `attribution_method` the name of another class, around which NoiseTunnel works. `attribute` holds the arguments of
-    its attribute(); lists become tuples, `baselines` may be zero, mean, blur or train (some training pictures), and
-    signs are kept where it would drop them. `segments` makes superpixels its features. Maps of a layer are added up over channels and enlarged.
+    its attribute(): lists become tuples, `baselines` may be zero, mean, blur or train (some training pictures), and
+    signs are kept where it would drop them. `segments` makes superpixels its features. Maps of a layer are added up
+    over channels and enlarged.
     """
 
     attribution: str

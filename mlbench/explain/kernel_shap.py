@@ -22,8 +22,6 @@ class KernelShap(Superpixels):
     def drawn(self, count: int) -> Tensor:
         """Everything, nothing, then pairs of opposites."""
         pairs = (self.perturbations - 1) // 2
-        if count == 1:  # the picture is one superpixel, which is all there is to say
-            return torch.tensor([[1.0], [0.0]]).repeat(pairs + 1, 1)
         sizes = torch.arange(1, count)
         chances = 1 / (sizes * (count - sizes))
         size = sizes[torch.multinomial(chances, pairs, replacement=True)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.errors import require
-from mlbench.explain.base import Attribution, Workbench
+from mlbench.explain.base import Attribution, Workbench, logit
 from mlbench.explain.segments import slic
 from mlbench.explain.through_captum import check_captum, check_skimage, drawing
 
@@ -65,7 +65,11 @@ class Superpixels(Attribution):
         """The weight of each superpixel [count] of one picture [1, C, H, W] with superpixels [H, W]."""
         from captum.attr import LimeBase
 
-        kept = self.drawn(int(labels.max()) + 1).to(x.device)  # [n, count]
+        count = int(labels.max()) + 1
+        if count == 1:  # all there is to say
+            with torch.no_grad():
+                return logit(net, x, target) - logit(net, torch.zeros_like(x), target)
+        kept = self.drawn(count).to(x.device)  # [n, count]
         weights = iter(self.weights(kept).split(1))
 
         def perturbed(inputs: Tensor, **settings: object) -> Iterator[Tensor]:  # noqa: ARG001
