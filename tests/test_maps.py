@@ -49,21 +49,20 @@ def test_logits_are_explained_not_probabilities():
     torch.testing.assert_close(maps.flatten(), net[1].weight[1])  # the softmax would be flat here
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     ("moment", "name"), [("mean", "smoothgrad"), ("square", "smoothgrad_sq"), ("variance", "vargrad")]
 )
-def test_smoothgrad_approaches_captums(shape, moment, name):
+def test_smoothgrad_approaches_captums(moment, name):
     """Both draw their own noise, so many copies of a small network's pictures are compared."""
-    net, x, target = given(shape, 1)
-    maps = smooth(copies=2000, noise=0.15, moment=moment).maps(net, x, target)
+    net, x, target = given((1, 8, 8), 1)
+    maps = smooth(copies=1000, noise=0.15, moment=moment).maps(net, x, target)
     size = 0.15 * (x.max() - x.min()).item()
     torch.manual_seed(1)
     tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(net))
-    settings = {"nt_samples": 2000, "nt_samples_batch_size": 100, "stdevs": size, "nt_type": name, "abs": False}
+    settings = {"nt_samples": 1000, "nt_samples_batch_size": 100, "stdevs": size, "nt_type": name, "abs": False}
     theirs = tunnel.attribute(x.clone().requires_grad_(), target=target, **settings)
-    assert torch.corrcoef(torch.stack([maps.flatten(), theirs.flatten()]))[0, 1] > 0.98
-    assert maps.norm() == pytest.approx(theirs.norm().item(), rel=0.05)
+    assert torch.corrcoef(torch.stack([maps.flatten(), theirs.flatten()]))[0, 1] > 0.95
+    assert maps.norm() == pytest.approx(theirs.norm().item(), rel=0.1)
 
 
 @pytest.mark.parametrize("copies", [7, 64, 150])
@@ -103,7 +102,7 @@ def largest(net, method, x, target):
 
 def test_memory_does_not_grow_with_the_number_of_copies_or_places():
     net, x, target = given((1, 28, 28), 4)
-    assert largest(net, smooth(copies=40), x, target) == largest(net, smooth(copies=400), x, target) == 64
+    assert largest(net, smooth(copies=40), x, target) == largest(net, smooth(copies=200), x, target) == 64
     assert largest(net, Occlusion(patch=2, stride=1), x, target) <= 256
 
 
