@@ -39,6 +39,9 @@ class Method:
     def check(self, net: nn.Module) -> None:
         """Raise SettingError or UserError for what does not go with the network, before anything is trained."""
 
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """The same for what only shows when pictures [B, C, H, W] go through the network, which is not trained yet."""
+
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """Look at the trained network, which is as it was before when this is over (`untouched`)."""
         raise NotImplementedError
@@ -62,6 +65,12 @@ class Attribution(Method):
 
     def look(self, bench: Workbench) -> None:
         """Learn what is needed of the data, before the first map."""
+
+    def origin(self, x: Tensor) -> Tensor | None:  # noqa: ARG002
+        """The pictures [B, C, H, W] from which the maps explain the way to `x`, so that they add up to what the logit
+        gains on it (completeness); None for maps that promise no such thing.
+        """
+        return None
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """Signed maps [B, C, H, W] or [B, 1, H, W] of pictures [B, C, H, W] for the classes `target` [B]."""

@@ -56,6 +56,10 @@ def judge(method: Attribution, net: nn.Module, examples: Examples, name: str, ge
         found |= {f"randomisation_{key}": depth[0][key] for key in ("rho", "abs_rho", "ssim") if key in depth[0]}
         if title == name:
             found["seconds_per_image"] = seconds
+            if (start := method.origin(examples.x)) is not None:
+                found["completeness_error"] = scores.completeness_error(
+                    net, examples.x, start, maps[title], examples.target
+                )
         if "randomisation_rho" in found:
             found["randomisation_passed"] = float(found["randomisation_rho"] < FAILS_FROM)
         prefix = "" if title == name else f"control_{title}_"

@@ -140,6 +140,8 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
             for path in files(Path(method.images).expanduser()) if method.images else ():
                 picture(path, stream.input_shape)
         method.check(net)
+        with untouched(net):
+            method.rehearse(net, stream.tasks[0].train.batch(torch.arange(2)).x)
     except SettingError as error:
         raise UserError(f"explain.{error}") from error
     return partial(Explain, prepared=prepared)

@@ -78,6 +78,18 @@ def sparsity(maps: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def completeness_error(net: nn.Module, x: Tensor, start: Tensor, maps: Tensor, target: Tensor) -> float:
+    """By how much maps miss what the logit gains from `start` to `x`, as a share of it, over all examples.
+
+    Sums of sizes are divided, not each by its own: a picture whose logit gains nothing would decide the mean.
+    """
+    parts = zip(x.split(CHUNK), start.split(CHUNK), target.split(CHUNK), strict=True)
+    gains = torch.cat([logit(net, a, c) - logit(net, b, c) for a, b, c in parts]).double()
+    missed = maps.flatten(1).double().sum(1) - gains
+    return (missed.abs().sum() / gains.abs().sum().clamp(min=1e-300)).item()
+
+
+@torch.no_grad()
 def infidelity(net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """How badly a map predicts what noise does to the logit, [B] (Yeh et al. 2019, definition 2.1); 0 is perfect.
 

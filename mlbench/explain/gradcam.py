@@ -1,0 +1,79 @@
+"""Where the last filters that matter have found something."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlbench.errors import SettingError, require
+from mlbench.explain.base import Attribution
+from mlbench.explain.through_captum import check_captum, quietly, submodule
+
+MIXERS = (nn.MultiheadAttention,)  # behind them no unit belongs to a place any more
+
+
+@dataclass(kw_only=True)
+class GradCam(Attribution):
+    """The channels of a layer, weighed by the mean gradient of each (Selvaraju et al. 2017, eq. 1 and 2), by captum.
+
+    `layer` is the path of a module whose output is [B, K, h, w]; null is the last convolution. Unlike in the paper
+    negative values are kept. The map is enlarged bilinearly to the picture.
+    """
+
+    layer: str | None = field(default=None)
+
+    def check(self, net: nn.Module) -> None:
+        """captum must be there, and the layer, or a convolution."""
+        check_captum("gradcam")
+        if self.layer is not None:
+            submodule(net, self.layer)
+            return
+        layers = list(net.modules())
+        have = any(isinstance(layer, nn.Conv2d) for layer in layers)
+        require(have, "layer", None, "a layer with maps [B, K, h, w]; the network has no convolution")
+        mixed = any(isinstance(layer, MIXERS) for layer in layers)
+        require(
+            not mixed, "layer", None, "a layer with maps [B, K, h, w]; attention mixes places after the convolution"
+        )
+
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """The layer must be used once and have an output with places."""
+        path = self.layer or last_convolution(net, x)
+        shapes = [list(output.shape) if isinstance(output, Tensor) else [] for _, output in outputs(net, x, {path})]
+        if len(shapes) != 1 or len(shapes[0]) != 4:
+            found = f"it is used {len(shapes)} times" if len(shapes) != 1 else f"its output is {shapes[0]}"
+            raise SettingError("layer", path, f"a layer that is used once and has maps [B, K, h, w]; {found}")
+
+    def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        """[B, 1, H, W]."""
+        from captum.attr import LayerGradCam
+
+        layer = net.get_submodule(self.layer or last_convolution(net, x[:1]))
+        coarse = quietly(LayerGradCam(net, layer).attribute, x, target=target)  # [B, 1, h, w]
+        return F.interpolate(coarse, x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def outputs(net: nn.Module, x: Tensor, paths: set[str]) -> list[tuple[str, object]]:
+    """(path, output) of each run of these modules while `x` goes through the network."""
+    found: list[tuple[str, object]] = []
+    hooks = []
+    for path in paths:
+
+        def ran(module: nn.Module, inputs: object, output: object, path: str = path) -> None:  # noqa: ARG001
+            found.append((path, output))
+
+        hooks.append(net.get_submodule(path).register_forward_hook(ran))
+    try:
+        with torch.no_grad():
+            net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def last_convolution(net: nn.Module, x: Tensor) -> str:
+    """The path of the convolution that runs last, wherever it stands in the network."""
+    paths = {path for path, module in net.named_modules() if isinstance(module, nn.Conv2d)}
+    return outputs(net, x, paths)[-1][0]

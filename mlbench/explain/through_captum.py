@@ -1,0 +1,81 @@
+"""How captum is called: its classes by name, its draws from the run's generator, its known warnings kept quiet."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlbench.errors import UserError, nearest
+
+EXPECTED = (  # what captum tells of its own ways, at every call
+    "Setting backward hooks on ReLU activations",
+    "Setting forward, backward hooks and attributes on non-linear",
+    "Input Tensor 0 did not already require gradients",
+    "Input Tensor 0 had a non-zero gradient tensor",
+)
+
+
+def check_captum(name: str) -> None:
+    """Raise UserError where captum is not installed; `name` is the method that needs it."""
+    try:
+        import captum.attr  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"explain={name} needs captum, which is not installed; pip install 'mlbench[explain]'"
+        ) from error
+
+
+def check_skimage(name: str) -> None:
+    """Raise UserError where scikit-image, which makes superpixels, is not installed."""
+    try:
+        import skimage.segmentation  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"explain={name} needs scikit-image, which is not installed; pip install 'mlbench[explain]'"
+        ) from error
+
+
+def captum_class(name: str, setting: str) -> type:
+    """The attribution class of captum.attr called `name`. Raises UserError for anything else."""
+    import captum.attr
+
+    found = {key: value for key, value in vars(captum.attr).items() if inspect.isclass(value)}
+    classes = {key: value for key, value in found.items() if issubclass(value, captum.attr.Attribution)}
+    name = name.removeprefix("captum.attr.")
+    if name not in classes:
+        raise UserError(f"{setting}={name}: no attribution class of captum.attr{nearest(name, classes)}")
+    return classes[name]
+
+
+def submodule(net: nn.Module, path: object) -> nn.Module:
+    """The layer at a path. Raises UserError where there is none."""
+    layers = {name: module for name, module in net.named_modules() if name}
+    if str(path) not in layers:
+        told = f"explain: the network has no layer {path}{nearest(str(path), layers)}"
+        raise UserError(f"{told}\nit has {', '.join(layers)}")
+    return layers[str(path)]
+
+
+@contextmanager
+def drawing(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Captum draws from the global generators of torch and numpy: seeded by `generator` inside, as before outside."""
+    seed, kept = int(torch.randint(2**31, (), generator=generator)), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(kept)
+
+
+def quietly(attribute: Callable[..., Tensor], x: Tensor, **arguments: object) -> Tensor:
+    """What captum's `attribute` gives for pictures, detached, without the warnings that are EXPECTED."""
+    with warnings.catch_warnings():
+        for message in EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
+        return attribute(x.detach().requires_grad_(), **arguments).detach()
