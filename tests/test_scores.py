@@ -219,3 +219,10 @@ def test_the_wrong_class_is_never_the_right_one():
         wrong = made["wrong_class"](None, None, target)
         assert (wrong != target).all()
         assert ((wrong >= 0) & (wrong < 5)).all()
+
+
+def test_a_map_of_zeros_has_neither_sparsity_nor_sensitivity():
+    net, x, target, _ = given()
+    nothing = torch.zeros_like(x)
+    assert scores.sparsity(nothing).isnan().all()
+    assert scores.sensitivity(net, x, nothing, target, input_gradient, torch.Generator()).isnan().all()

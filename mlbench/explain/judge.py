@@ -1,5 +1,6 @@
 """Scores for a method's maps, beside those of controls."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -103,7 +104,8 @@ def scored(
             "pointing": scores.pointing(maps, examples.truth),
             "top25_share": scores.top_share(maps, examples.truth),
         }
-    means = {name: value.double().mean().item() for name, value in values.items()}
+    means = {name: value.double().nanmean().item() for name, value in values.items()}
+    means = {name: value for name, value in means.items() if not math.isnan(value)}  # defined for no example
     shares = np.linspace(0, 1, scores.STEPS + 1)
     rows = [
         {"share of pixels": share, "deletion": gone, "insertion": come}

@@ -14,7 +14,7 @@ def zero(x: Tensor, black: Tensor) -> Tensor:
 
 
 def mean(x: Tensor, black: Tensor) -> Tensor:  # noqa: ARG001
-    """The mean of the training pictures, which normalising made 0."""
+    """0 of the normalised pictures: the mean of the training pictures, unless data.normalise=unit."""
     return torch.zeros_like(x)
 
 

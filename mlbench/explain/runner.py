@@ -17,6 +17,7 @@ from mlbench.data.tasks import Stream
 from mlbench.errors import SettingError, UserError
 from mlbench.explain.base import Attribution, Method, untouched
 from mlbench.explain.judge import Examples, judge
+from mlbench.explain.through_captum import check_skimage
 from mlbench.files import write_csv, write_text, write_whole
 from mlbench.findings import Findings
 from mlbench.job import Runner
@@ -130,11 +131,12 @@ def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
 
 
 def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
-    """What makes the runner. Raises UserError for a stream of tasks, and for settings that do not fit the data."""
+    """What makes the runner. Raises UserError for a stream of tasks, settings that do not fit, and missing packages."""
     check_single_task(prepared, stream)
     method = prepared.technique
     try:
         if isinstance(method, Attribution):
+            check_skimage(prepared.names["explain"])  # which the scores need
             if method.target is not None and method.target >= stream.outputs:
                 raise SettingError("target", method.target, f"a class from 0 to {stream.outputs - 1}, or null")
             for path in files(Path(method.images).expanduser()) if method.images else ():

@@ -1,5 +1,7 @@
 """How good maps are: numbers for each example, the same for every method and control. Shapes: maps [B, C, H, W]."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -69,11 +71,14 @@ def top_share(maps: Tensor, truth: Tensor) -> Tensor:
 
 
 def sparsity(maps: Tensor) -> Tensor:
-    """Gini's index [B] of the strengths: 0 where all are equal, near 1 where one has all (Chalasani et al. 2020)."""
+    """Gini's index [B] of the strengths: 0 where all are equal, near 1 where one has all (Chalasani et al. 2020).
+
+    A map of zeros has no index: NaN.
+    """
     values = strength(maps).flatten(1).double().sort(1).values  # ascending
     count = values.shape[1]
     ranks = torch.arange(1, count + 1, device=values.device)
-    total = values.sum(1).clamp(min=1e-300)
+    total = values.sum(1)
     return 1 - 2 * ((values / total[:, None]) * ((count - ranks + 0.5) / count)).sum(1)
 
 
@@ -110,11 +115,15 @@ def infidelity(net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, generato
 def sensitivity(
     net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, of: Maps, generator: torch.Generator
 ) -> Tensor:
-    """The largest relative change [B] of a map among NEIGHBOURS close pictures (Yeh et al. 2019, SENS_MAX)."""
+    """The largest relative change [B] of a map among NEIGHBOURS close pictures (Yeh et al. 2019, SENS_MAX).
+
+    NaN for a map of zeros, of which a change is no share.
+    """
     radius = RADIUS * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
     found = []
     for _ in range(NEIGHBOURS):
         step = radius * (2 * torch.rand(x.shape, generator=generator) - 1).to(x.device)
         change = of(net, x + step, target) - maps
-        found.append(change.flatten(1).norm(dim=1) / maps.flatten(1).norm(dim=1).clamp(min=1e-30))
-    return torch.stack(found).amax(0)
+        found.append(change.flatten(1).norm(dim=1))
+    size = maps.flatten(1).norm(dim=1)
+    return torch.where(size > 0, torch.stack(found).amax(0) / size, math.nan)
