@@ -117,7 +117,7 @@ def test_integrated_gradients_are_captums_whatever_the_batch_and_complete():
     maps = method.maps(net, x, target)
     hook.remove()
     assert max(largest) <= 64
-    theirs = captum.attr.IntegratedGradients(net).attribute(x.requires_grad_(), 0.0, target=target, n_steps=100)
+    theirs = captum.attr.IntegratedGradients(net).attribute(x.requires_grad_(), 0.0, target=target, n_steps=200)
     torch.testing.assert_close(maps, theirs, rtol=1e-4, atol=1e-6)
     assert completeness_error(net, x, method.origin(x), maps, target) < 0.01
     assert completeness_error(net, x, method.origin(x), 2 * maps, target) == pytest.approx(1, abs=0.02)

@@ -137,9 +137,9 @@ def test_sensitivity_is_captums():
     steps = [radius * (2 * torch.rand(x.shape, generator=draw) - 1) for _ in range(count)]
     near = (x[:, None] + torch.stack(steps, 1)).flatten(0, 1)
     theirs = captum.metrics.sensitivity_max(
-        lambda inputs, target: input_gradient(net, inputs, target),
+        lambda inputs, target: (input_gradient(net, inputs[0], target),),
         x,
-        perturb_func=lambda inputs, perturb_radius: near,
+        perturb_func=lambda inputs, perturb_radius: (near,),
         n_perturb_samples=count,
         target=target,
     )
