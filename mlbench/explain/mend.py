@@ -55,8 +55,8 @@ class Mend(Method):
         """Accuracies before and after, a table of the rounds, a figure of mended pictures."""
         window = self.size(bench.input_shape[1:])
         self.attribution.look(bench)
-        findings = Findings(metrics=tested(net, bench, "_before"))
-        rows: list[dict[str, object]] = [{"round": 0, **tested(net, bench)}]
+        findings = Findings(metrics=accuracies(net, bench, "_before"))
+        rows: list[dict[str, object]] = [{"round": 0, **accuracies(net, bench)}]
         mended = random = bench.train
         missed = None
         for number in range(1, self.rounds + 1):
@@ -67,16 +67,16 @@ class Mend(Method):
             if number == 1:
                 findings.grids["mended"] = [shown(i, before, maps, mended, random, bench) for i in examples(mended)]
             net = bench.fit(copy.deepcopy(bench.start), f"mended, round {number}", train=mended)
-            rows.append({"round": number, **tested(net, bench)})
+            rows.append({"round": number, **accuracies(net, bench)})
             if bench.planted is not None:
                 truth = bench.planted.train[bench.train.rows]
                 far = overlap(corners, truth, window, bench.planted.size) < FOUND_FROM
                 missed = far if missed is None else missed & far
                 findings.metrics["found_share"] = (~missed[truth[:, 0] >= 0]).double().mean().item()
                 rows[-1]["found_share"] = findings.metrics["found_share"]
-        findings.metrics |= tested(net, bench, "_after")
+        findings.metrics |= accuracies(net, bench, "_after")
         control = bench.fit(copy.deepcopy(bench.start), "control: random windows", train=random)
-        findings.metrics |= tested(control, bench, "_random")
+        findings.metrics |= accuracies(control, bench, "_random")
         findings.tables["rounds"] = rows
         return findings
 
@@ -94,7 +94,7 @@ class Mend(Method):
             yield strength(self.attribution.maps(net, batch.x, batch.y).detach())
 
 
-def tested(net: nn.Module, bench: Workbench, when: str = "") -> dict[str, float]:
+def accuracies(net: nn.Module, bench: Workbench, when: str = "") -> dict[str, float]:
     """Accuracies on the test pictures, and on the same without the planted answer."""
     found = {f"accuracy{when}": bench.accuracy(net, bench.test)}
     if bench.planted is not None:
