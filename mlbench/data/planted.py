@@ -45,6 +45,8 @@ class PlantedTexture(Data):
         task, sides = base.tasks[0], base.input_shape[1:]
         size = self.size or (3 if min(sides) < SMALL else 5)
         require(size < min(sides), "size", size, f"less than the pictures' {min(sides)} pixels")
+        there_are = 2 ** min(size * size, 7)  # patterns; more than are allowed is enough to know
+        require(self.textures <= there_are, "textures", self.textures, f"up to {there_are} of {size}x{size} pixels")
         patterns = textures(self.textures, size)
         classes = [f"texture {number}" for number in range(self.textures)]
         if self.label == "own":
