@@ -1,0 +1,112 @@
+"""What does a class look like to the network?"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.errors import require
+from mlbench.explain.base import Workbench
+from mlbench.explain.naturalness import nearest, total_variation
+from mlbench.explain.synthesis import Synthesis, Units, units_of
+from mlbench.findings import Findings, Panel, Row
+
+
+@dataclass(kw_only=True)
+class Maximise(Synthesis):
+    """Pictures that excite a class, a filter or a neuron most, by gradient ascent (Simonyan et al. 2014, section 2).
+
+    The search is done twice, without regularisers (noise) and with them. `copies` pictures are made for each unit, from
+    different beginnings. How natural they are is measured beside as many real test pictures, of the same classes where
+    the units are classes: total variation, and the distance to the nearest training picture, both for values 0..1.
+    """
+
+    copies: int = field(default=2)
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.copies >= 1, "copies", self.copies, "1 or more")
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """Both searches, measured."""
+        net.requires_grad_(False)
+        with units_of(net, self.layer, self.place) as units:
+            with torch.no_grad():
+                count = units(bench.train.batch(torch.zeros_like(bench.train.labels[:1])).x).shape[1]
+            wanted = torch.tensor(self.wanted(count) * self.copies, device=bench.train.labels.device)
+            made = {
+                "real": self.real(bench, wanted),
+                "raw": self.raw().synthesise(bench, units, wanted, "raw pixels"),
+                "regularised": self.synthesise(bench, units, wanted, "regularised"),
+            }
+            return self.measured(bench, units, wanted, made)
+
+    def real(self, bench: Workbench, wanted: Tensor) -> Tensor:
+        """A test picture [n, C, H, W] for each unit wanted, of its class where units are classes."""
+        order = torch.randperm(len(bench.test), generator=bench.generator).to(wanted.device)
+        if self.layer is not None:
+            return bench.test.batch(order[torch.arange(len(wanted), device=wanted.device) % len(order)]).x
+        labels, used, chosen = bench.test.labels[order], {}, []
+        for unit in wanted.tolist():
+            of_class = order[labels == unit]
+            of_class = of_class if len(of_class) else order  # a class that has no test pictures
+            chosen.append(of_class[used.get(unit, 0) % len(of_class)])
+            used[unit] = used.get(unit, 0) + 1
+        return bench.test.batch(torch.stack(chosen)).x
+
+    def measured(self, bench: Workbench, units: Units, wanted: Tensor, made: dict[str, Tensor]) -> Findings:
+        """Tables, metrics, pictures."""
+        findings, pictures, table = Findings(), [], []
+        arrays, captions = {"units": wanted.cpu().numpy()}, {}
+        for name, x in made.items():
+            seen = torch.from_numpy(bench.picture(x)).to(x.device)  # as it is shown
+            unit = seen.float() / 255
+            distance, which = nearest(unit, bench.whole)
+            columns = {
+                "total_variation": total_variation(unit),
+                "nearest": distance,
+                **excited(units, x, wanted, classes=self.layer is None),
+            }
+            means = {column: values.double().mean().item() for column, values in columns.items()}
+            findings.metrics |= {f"{name}_{column}": value for column, value in means.items()}
+            table.append({"pictures": name, "count": len(x), **means})
+            for number, values in enumerate(zip(*(each.tolist() for each in columns.values()), strict=True)):
+                row = {"pictures": name, "unit": int(wanted[number])}
+                pictures.append(row | dict(zip(columns, values, strict=True)))
+            arrays |= {name: seen.cpu().numpy(), f"{name}_nearest": bench.whole.raw(which).cpu().numpy()}
+            captions[name] = columns["activation"].tolist()
+        real = findings.metrics["real_total_variation"]
+        for row in table:
+            row["of_real_variation"] = row["total_variation"] / real if real else ""
+        findings.tables |= {"naturalness": table, "pictures": pictures}
+        findings.arrays["maximised"] = arrays
+        findings.grids["maximised"] = self.drawn(bench, arrays, captions)
+        return findings
+
+    def drawn(self, bench: Workbench, arrays: dict, captions: dict[str, list[float]]) -> list[Row]:
+        """A row for each kind of picture, a column for each unit; the first copy of each."""
+        shown = len(arrays["units"]) // self.copies
+        name = bench.classes.__getitem__ if self.layer is None else "unit {}".format
+        names = [name(int(unit)) for unit in arrays["units"][:shown]]
+        titles = {
+            "real": "real test pictures, and how far they excite",
+            "raw": "raw pixels: gradient ascent, nothing more",
+            "regularised": self.told(),
+        }
+        rows = []
+        for kind, title in titles.items():
+            pairs = zip(names, captions[kind], arrays[kind], strict=False)
+            rows.append((title, [Panel(f"{each}: {value:.1f}", picture) for each, value, picture in pairs]))
+        closest = arrays["regularised_nearest"][:shown]
+        rows.append(("the training pictures nearest to these", [Panel(picture=picture) for picture in closest]))
+        return rows
+
+
+@torch.no_grad()
+def excited(units: Units, x: Tensor, wanted: Tensor, classes: bool) -> dict[str, Tensor]:
+    """How excited each wanted unit is [n], and a class's probability, which says nothing of naturalness."""
+    found = units(x).float()
+    values = {"activation": found.gather(1, wanted[:, None]).squeeze(1)}
+    if classes:
+        values["probability"] = found.softmax(1).gather(1, wanted[:, None]).squeeze(1)
+    return values
