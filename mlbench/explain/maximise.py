@@ -89,7 +89,7 @@ class Maximise(Synthesis):
         name = bench.classes.__getitem__ if self.layer is None else "unit {}".format
         names = [name(int(unit)) for unit in arrays["units"][:shown]]
         titles = {
-            "real": "real test pictures, and how far they excite",
+            "real": "real test pictures, and their activation",
             "raw": "raw pixels: gradient ascent, nothing more",
             "regularised": self.told(),
         }

@@ -13,7 +13,7 @@ from mlbench.data.tasks import Batch
 from mlbench.errors import SettingError, UserError, nearest, require
 from mlbench.explain import gan
 from mlbench.explain.base import Method, Workbench
-from mlbench.explain.canvas import PARAMETRISATIONS, SAMPLE, Canvas, Frame, moved
+from mlbench.explain.canvas import PARAMETRISATIONS, SAMPLE, Frame, moved
 from mlbench.explain.naturalness import total_variation
 from mlbench.explain.scores import blurred
 from mlbench.theta import Theta
@@ -51,8 +51,8 @@ class Synthesis(Method):
     prior: Literal["none", "gan"] = field(default="none")
     steps: int = field(default=256)
     lr: float = field(default=0.05)
-    l2: float = field(default=1.0)
-    total_variation: float = field(default=20.0)
+    l2: float = field(default=0.3)
+    total_variation: float = field(default=1.0)
     jitter: int = field(default=2)
     scale: float = field(default=0.1)
     rotation: float = field(default=10.0)
@@ -72,15 +72,19 @@ class Synthesis(Method):
         require(0 <= self.scale < 1, "scale", self.scale, "0 to below 1, a share of the size")
         require(0 <= self.rotation <= 180, "rotation", self.rotation, "0 to 180 degrees")
 
+    def path(self, net: nn.Module) -> str | None:  # noqa: ARG002
+        """The layer to look into, null for the logits."""
+        return self.layer
+
     def check(self, net: nn.Module) -> None:
         """The layer must be there, and have the unit, as far as can be told without running it."""
-        paths = [path for path, _ in net.named_modules() if path]
-        if self.layer is not None and self.layer not in paths:
+        path, paths = self.path(net), [path for path, _ in net.named_modules() if path]
+        if path is not None and path not in paths:
             raise UserError(
-                f"explain.layer={self.layer}: the network has no such layer{nearest(self.layer, paths)}\n"
+                f"explain.layer={path}: the network has no such layer{nearest(path, paths)}\n"
                 f"there are {', '.join(paths)}"
             )
-        found = width(net.get_submodule(self.layer) if self.layer else last(net))
+        found = width(net.get_submodule(path) if path else last(net))
         if self.unit is not None and found is not None and self.unit >= found:
             raise SettingError("unit", self.unit, f"0 to {found - 1}")
 
