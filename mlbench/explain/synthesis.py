@@ -35,9 +35,10 @@ class Synthesis(Method):
     A unit is a class (`layer: null`, its logit), or an output of the layer with that path (`layer: "4"`): a filter, by
     its map's mean, or with `place: centre` the neuron in the middle of its map. `unit` is one of them; null takes the
     first `limit`. Sought is the picture with the highest excitation, in standard deviations over training pictures so
-    that weights suit any layer, less `l2` times the mean square of what it differs from the data's median pixel, less
-    `total_variation` times its own. The network sees it shifted, magnified and turned at random. `blur` is of the
-    parametrisation: the picture is the Gaussian window's mean of what is trained.
+    that weights suit any layer, less, for each pixel, `l2` times the square of what it differs from the data's median
+    pixel and `total_variation` times what it differs from its neighbours. The network sees it shifted, magnified and
+    turned at random. `blur` is of the parametrisation: the picture is what is trained under a Gaussian window.
+
     With `prior: gan` the search is for the code z of a small generative adversarial network instead, less
     `latent_prior` times |z|^2 / 2, as z is standard normal (Nguyen et al. 2016); `l2`, `total_variation` and `blur`
     have no part in that.
@@ -51,8 +52,8 @@ class Synthesis(Method):
     prior: Literal["none", "gan"] = field(default="none")
     steps: int = field(default=256)
     lr: float = field(default=0.05)
-    l2: float = field(default=0.3)
-    total_variation: float = field(default=1.0)
+    l2: float = field(default=0.005)
+    total_variation: float = field(default=0.02)
     jitter: int = field(default=2)
     scale: float = field(default=0.1)
     rotation: float = field(default=10.0)
@@ -122,8 +123,7 @@ class Synthesis(Method):
         ascent = Ascent(self, frame, units, wanted, spread(bench, units)[wanted])
         settings = {"epochs": 1, "batch_size": 1, "lr": self.lr, "weight_decay": 0.0}
         bench.fit(canvas, title, ascent, steps, optimizer="adam", schedule="linear", augment="none", **settings)
-        with torch.no_grad():
-            return canvas()
+        return canvas().detach()
 
 
 @dataclass
@@ -146,8 +146,9 @@ class Ascent(Learner):
         """[n]."""
         if self.settings.prior == "gan":
             return self.settings.latent_prior * net.value.square().sum(1) / 2
-        energy = (pictures - self.frame.background).square().mean((1, 2, 3))
-        return self.settings.l2 * energy + self.settings.total_variation * total_variation(self.frame.unit(pictures))
+        energy, variation = (pictures - self.frame.background).square(), total_variation(self.frame.unit(pictures))
+        weighed = self.settings.l2 * energy.mean((1, 2, 3)) + self.settings.total_variation * variation
+        return pictures.shape[2] * pictures.shape[3] * weighed
 
     def shaken(self, x: Tensor) -> Tensor:
         """Pictures as the network sees them in one step, each moved in its own way."""
