@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mlbench.data.tasks import Split
 from mlbench.errors import require
 from mlbench.explain.base import Workbench
-from mlbench.explain.naturalness import nearest, total_variation
+from mlbench.explain.naturalness import naturalness
 from mlbench.explain.synthesis import Synthesis, Units, units_of
 from mlbench.findings import Findings, Panel
 
@@ -57,13 +57,12 @@ class Filters(Synthesis):
         count = min(self.top, len(seen))
         strongest, places = real.topk(count, dim=0)  # [top, n]
         shown = torch.from_numpy(bench.picture(made)).to(real.device)
-        unit = shown.float() / 255
+        natural, _ = naturalness(shown, bench.whole)
         columns = {
             "synthesised_activation": reached,
             "top_activation": strongest.mean(0),
             "random_activation": real[:count].mean(0),  # the examples are in random order
-            "synthesised_total_variation": total_variation(unit),
-            "synthesised_nearest": nearest(unit, bench.whole)[0],
+            **{f"synthesised_{name}": values for name, values in natural.items()},
         }
         findings = Findings(metrics={name: values.double().mean().item() for name, values in columns.items()})
         findings.metrics["synthesised_above_top"] = (reached > strongest[0]).double().mean().item()

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from mlbench.errors import require
 from mlbench.explain.base import Workbench
-from mlbench.explain.naturalness import nearest, total_variation
+from mlbench.explain.naturalness import naturalness
 from mlbench.explain.synthesis import Synthesis, Units, units_of
 from mlbench.findings import Findings, Panel, Row
+
+SHOWN = 12  # columns of the figure
 
 
 @dataclass(kw_only=True)
@@ -56,36 +58,30 @@ class Maximise(Synthesis):
 
     def measured(self, bench: Workbench, units: Units, wanted: Tensor, made: dict[str, Tensor]) -> Findings:
         """Tables, metrics, pictures."""
-        findings, pictures, table = Findings(), [], []
-        arrays, captions = {"units": wanted.cpu().numpy()}, {}
+        findings, each, table = Findings(), [], []
+        arrays, activations = {"units": wanted.cpu().numpy()}, {}
         for name, x in made.items():
-            seen = torch.from_numpy(bench.picture(x)).to(x.device)  # as it is shown
-            unit = seen.float() / 255
-            distance, which = nearest(unit, bench.whole)
-            columns = {
-                "total_variation": total_variation(unit),
-                "nearest": distance,
-                **excited(units, x, wanted, classes=self.layer is None),
-            }
+            shown = torch.from_numpy(bench.picture(x)).to(x.device)
+            columns, which = naturalness(shown, bench.whole)
+            columns |= excited(units, x, wanted, classes=self.layer is None)
             means = {column: values.double().mean().item() for column, values in columns.items()}
             findings.metrics |= {f"{name}_{column}": value for column, value in means.items()}
             table.append({"pictures": name, "count": len(x), **means})
-            for number, values in enumerate(zip(*(each.tolist() for each in columns.values()), strict=True)):
-                row = {"pictures": name, "unit": int(wanted[number])}
-                pictures.append(row | dict(zip(columns, values, strict=True)))
-            arrays |= {name: seen.cpu().numpy(), f"{name}_nearest": bench.whole.raw(which).cpu().numpy()}
-            captions[name] = columns["activation"].tolist()
-        real = findings.metrics["real_total_variation"]
-        for row in table:
-            row["of_real_variation"] = row["total_variation"] / real if real else ""
-        findings.tables |= {"naturalness": table, "pictures": pictures}
+            rows = zip(wanted.tolist(), *(values.tolist() for values in columns.values()), strict=True)
+            each += [{"pictures": name, **dict(zip(["unit", *columns], row, strict=True))} for row in rows]
+            arrays |= {name: shown.cpu().numpy(), f"{name}_nearest": bench.whole.raw(which).cpu().numpy()}
+            activations[name] = columns["activation"].tolist()
+        if real := findings.metrics["real_total_variation"]:
+            for row in table:
+                row["of_real_variation"] = row["total_variation"] / real
+        findings.tables |= {"naturalness": table, "pictures": each}
         findings.arrays["maximised"] = arrays
-        findings.grids["maximised"] = self.drawn(bench, arrays, captions)
+        findings.grids["maximised"] = self.drawn(bench, arrays, activations)
         return findings
 
-    def drawn(self, bench: Workbench, arrays: dict, captions: dict[str, list[float]]) -> list[Row]:
-        """A row for each kind of picture, a column for each unit; the first copy of each."""
-        shown = len(arrays["units"]) // self.copies
+    def drawn(self, bench: Workbench, arrays: dict, activations: dict[str, list[float]]) -> list[Row]:
+        """A row for each kind of picture, a column for each unit, up to SHOWN; the first copy of each."""
+        shown = min(SHOWN, len(arrays["units"]) // self.copies)
         name = bench.classes.__getitem__ if self.layer is None else "unit {}".format
         names = [name(int(unit)) for unit in arrays["units"][:shown]]
         titles = {
@@ -95,7 +91,7 @@ class Maximise(Synthesis):
         }
         rows = []
         for kind, title in titles.items():
-            pairs = zip(names, captions[kind], arrays[kind], strict=False)
+            pairs = zip(names, activations[kind], arrays[kind], strict=False)
             rows.append((title, [Panel(f"{each}: {value:.1f}", picture) for each, value, picture in pairs]))
         closest = arrays["regularised_nearest"][:shown]
         rows.append(("the training pictures nearest to these", [Panel(picture=picture) for picture in closest]))

@@ -8,6 +8,13 @@ from mlbench.data.tasks import Split
 CHUNK = 4096  # real pictures at once
 
 
+def naturalness(pictures: Tensor, real: Split) -> tuple[dict[str, Tensor], Tensor]:
+    """The two measures [n] of pictures uint8 [n, C, H, W], as they are shown, and which of `real` are nearest [n]."""
+    unit = pictures.float() / 255
+    distance, which = nearest(unit, real)
+    return {"total_variation": total_variation(unit), "nearest": distance}, which
+
+
 def total_variation(pictures: Tensor) -> Tensor:
     """The mean difference [n] between neighbouring pixels of pictures [n, C, H, W] with values 0..1.
 
