@@ -35,6 +35,10 @@ class Studio(Bench):
         normalise = self.train.normalise
         self.black, self.kept, self.makings = -normalise.mean / normalise.std, {}, 0
 
+    def fit(self, *given, **changes):
+        torch.manual_seed(0)  # as the runner does before each fit
+        return super().fit(*given, **changes)
+
     def picture(self, x):
         raw = x * self.train.normalise.std + self.train.normalise.mean
         return raw.round().clamp(0, 255).to(torch.uint8).numpy()
