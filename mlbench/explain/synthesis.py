@@ -58,8 +58,8 @@ class Synthesis(Method):
     scale: float = field(default=0.1)
     rotation: float = field(default=10.0)
     blur: int = field(default=0)
-    latent_prior: float = field(default=0.1)
-    gan_steps: int = field(default=1500)
+    latent_prior: float = field(default=0.5)
+    gan_steps: int = field(default=2000)
     gan_latent: int = field(default=32)
     gan_width: int = field(default=32)
 
