@@ -1,7 +1,7 @@
 """How natural made pictures are, measured and not left to a classifier, which finds noise as convincing as pictures.
 
-One measure alone misleads: a black picture is nearer to a thin digit of MNIST (about 3.5) than most real test pictures
-are to any training picture; but it has no variation.
+One measure alone misleads: an almost black picture is 3.5 from the thinnest digits of MNIST, nearer than real test
+pictures are to the training pictures on average; but it has next to no variation.
 """
 
 import torch
