@@ -1,6 +1,7 @@
 """Runs that train more than one network: the dense one, kept in the store, and whatever a technique trains after it."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,10 +51,7 @@ class Trainings(Job):
         """The trained network to start from: the one given, the one in the store, or trained now and stored."""
         if self.prepared.settings.checkpoint:
             return self.net.eval()
-        resolved = OmegaConf.to_container(self.prepared.config, resolve=True)
-        names = ("data", "model", "train", "seed", "precision", "deterministic")
-        made_by = {name: resolved[name] for name in names} | {"device": self.compute.device.type}
-        path = store.place(Path(self.prepared.settings.out).expanduser() / "store", made_by)
+        path = self.place("data", "model", "train", "seed", "precision", "deterministic")
         if not path.exists():
             self.run.display.note(f"the network is trained once and kept as {path}")
         with store.held(path):
@@ -65,6 +63,21 @@ class Trainings(Job):
                 self.describe(self.net).save(path)
         torch.manual_seed(self.draws.derived("after the dense network"))
         return self.net.eval()
+
+    def place(self, *names: str, **besides: Any) -> Path:
+        """The file in the store for what these parts of the config make, on this kind of device."""
+        resolved = OmegaConf.to_container(self.prepared.config, resolve=True)
+        made_by = {name: resolved[name] for name in names} | {"device": self.compute.device.type, **besides}
+        return store.place(Path(self.prepared.settings.out).expanduser() / "store", made_by)
+
+    def stored(self, title: str, made_by: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """See `Workbench`."""
+        path = self.place("data", "seed", "deterministic", kind=title, validation=self.training.validation, **made_by)
+        with store.held(path):
+            if not path.exists():
+                self.run.display.note(f"the {title} is trained once and kept as {path}")
+                write_tensors(path, make())
+            return read_tensors(path)
 
     def fit(
         self, net: nn.Module, title: str, learner: Learner | None = None, train: Split | None = None, **changes: Any

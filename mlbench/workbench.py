@@ -1,6 +1,7 @@
 """What a method of compression or explanation works with."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -32,6 +33,13 @@ class Workbench(Protocol):
 
         A resumed run does not train again what was finished: the method is run from its beginning and meets the trained
         weights here. It must therefore do the same each time: random choices come from `generator`.
+        """
+
+    def stored(self, title: str, made_by: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` returns, tensors by name with `weights` among them, made once and kept in the store.
+
+        It is found again by the run's data, seed and validation share, by `title`, and by the settings `made_by`. It is
+        for what is trained without `fit`; `make` draws no random numbers but its own.
         """
 
     def accuracy(self, net: nn.Module, split: Split | None = None) -> float:

@@ -25,11 +25,11 @@ def probability(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     return torch.cat([net(a).softmax(1).gather(1, b[:, None]).squeeze(1) for a, b in parts])
 
 
-def blurred(x: Tensor) -> Tensor:
-    """x [B, C, H, W] under a Gaussian window."""
-    window = torch.exp(-((torch.arange(2 * BLUR + 1.0) - BLUR) ** 2) / (2 * (BLUR / 3) ** 2)).to(x)
+def blurred(x: Tensor, reach: int = BLUR) -> Tensor:
+    """x [B, C, H, W] under a Gaussian window of `reach` pixels around each, and a standard deviation of a third."""
+    window = torch.exp(-((torch.arange(2 * reach + 1.0) - reach) ** 2) / (2 * (reach / 3) ** 2)).to(x)
     window = (window / window.sum()).expand(x.shape[1], 1, 1, -1)
-    padded = F.pad(x, (BLUR, BLUR, BLUR, BLUR), mode="replicate")
+    padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
     rows = F.conv2d(padded, window, groups=x.shape[1])
     return F.conv2d(rows, window.transpose(2, 3), groups=x.shape[1])
 
