@@ -16,6 +16,8 @@ mlbench: lifelong learning, network compression and interpretability, one comman
 
   mlbench                                        train the default model on digits
   mlbench lifelong=gem data=split_cifar          one dataset, one model, one technique
+  mlbench compress=prune data=mnist model=lenet_300_100
+  mlbench explain=smoothgrad data=planted
   mlbench experiment=gem_permuted_mnist lifelong=ewc seed=1
   mlbench -m lifelong=finetune,ewc,gem seed=0,1,2   every combination, then a table with error bars
 

@@ -18,8 +18,9 @@ AT_ONCE = 64  # pictures; more would only take more memory
 class IntegratedGradients(Attribution):
     """(x - b) times the mean gradient on the straight way from b to x (Sundararajan et al. 2017, eq. 1), by captum.
 
-    The mean is taken at `steps` places by the Gauss-Legendre rule; 50 miss the sum by up to 3 % on a residual network. `baseline` b is black (zero), the mean of the
-    training pictures or the blurred picture; where b and x agree, pixels get nothing, whatever they mean.
+    The mean is taken at `steps` places by the Gauss-Legendre rule; 50 miss the sum by up to 3 % on a residual network.
+    `baseline` b is black (zero), the mean of the training pictures or the blurred picture; where b and x agree, pixels
+    get nothing, whatever they mean.
     """
 
     baseline: Literal["zero", "mean", "blur"] = field(default="mean")
