@@ -72,7 +72,7 @@ def dispatch(words: list[str]) -> int:
     """Answer a word of our own, or run."""
     match words:
         case ["-h" | "--help" | "help", *_]:
-            print(HELP.format(groups=", ".join(group for group in GROUPS if entries(group))), end="")
+            print(HELP.format(groups=", ".join(GROUPS)), end="")
         case ["--version"]:
             print(__version__)
         case ["list"]:
@@ -180,7 +180,7 @@ def show_data(folder: Path) -> None:
 
     from mlbench.data.downloads import DOWNLOADS
 
-    table = Table("name", "file", "state", "size", title=f"data_dir={folder}", title_justify="left", box=None)
+    table = Table("name", "file", "state", "size", box=None)
     table.add_row("digits", "(inside scikit-learn)", "there", "")
     for name, (_, megabytes) in DOWNLOADS.items():
         path = folder / f"{name}.npz"
@@ -191,7 +191,9 @@ def show_data(folder: Path) -> None:
     for path in sorted(folder.glob("*.npz")) if folder.is_dir() else []:
         if path.name not in known:
             table.add_row(f"npz data.path={path.name}", path.name, "there", f"{path.stat().st_size / 1e6:.0f} MB")
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(f"data_dir={folder}", soft_wrap=True, highlight=False)  # a path that can be copied
+    console.print(table)
 
 
 def get_data(name: str, folder: Path) -> None:

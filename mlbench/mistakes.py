@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mlbench.catalogue import GROUPS, conf_folder, entries
+from mlbench.catalogue import GROUPS, conf_folder
 from mlbench.errors import UserError, nearest
 
 
@@ -45,8 +45,6 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
 
     wrong = re.search(r"[Cc]ould not override '([^']*)'", str(error))
     key = wrong.group(1) if wrong else (error.__cause__.full_key or "")
-    if key in GROUPS and not entries(key):
-        return f"{key}: this version of mlbench has no {key} methods"
     parent, _, name = key.rpartition(".")
     groups = [word for word in words if word.partition("=")[0] in GROUPS and "," not in word]
     groups += [f"hydra.searchpath=[file://{folder}]" for folder in own_folders(words)]

@@ -28,7 +28,7 @@ def folder_is_empty(path):
         (["sed=3"], ["sed: no such setting", "did you mean 'seed'"]),
         (["+train.warmup=3"], ["train.warmup: no such setting", "schedule"]),
         (["+colour=red"], ["colour: no such setting"]),
-        (["explain=lime"], ["explain: this version of mlbench has no explain methods"]),
+        (["explain=limes"], ["explain", "did you mean 'lime'"]),
         (["train.lr=abc"], ["train.lr=abc: must be a number"]),
         (["train.epochs=1.5"], ["train.epochs=1.5: must be a whole number"]),
         (["seed=x"], ["seed=x: must be a whole number"]),
