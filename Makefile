@@ -43,7 +43,7 @@ format: $(STAMP)  ## Let ruff put the code in order
 benchmark: $(STAMP)  ## Speed against a bare PyTorch loop, one thread (needs MNIST and a quiet machine)
 	$(BIN)/python scripts/benchmark.py
 
-reproduce: $(STAMP)  ## The README's tables of results (needs MNIST and CIFAR-100; about 45 minutes)
+reproduce: $(STAMP)  ## The README's tables of results (needs MNIST and CIFAR-100; about five hours)
 	$(BIN)/python scripts/reproduce.py
 
 clean:  ## Remove the environment and what tools left behind; outputs/ stays
