@@ -212,6 +212,7 @@ def test_a_stage_that_cannot_follow_says_so_and_keeps_what_was_measured(mlbench,
         (["compress=prune", "latency_batch=0"], ["latency_batch"]),
         (["compress=prune", "export=[jpeg]"], ["export", "onnx"]),
         (["compress=prun"], ["did you mean 'prune'"]),
+        (["compress=distill", "compress.teachers=[nowhere.pt]"], ["teachers", "nowhere.pt does not exist"]),
     ],
 )
 def test_mistakes_get_short_answers_and_leave_nothing(mlbench, tmp_path, words, parts):

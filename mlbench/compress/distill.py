@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from mlbench.build import Blueprint
 from mlbench.compress.base import Finetuned, Point, Workbench
 from mlbench.data.tasks import Batch, Split
 from mlbench.distillation import distillation
-from mlbench.errors import SettingError, require
+from mlbench.errors import SettingError, UserError, require
 from mlbench.train import Learner
 
 CHUNK = 1000  # validation examples at once
@@ -51,7 +52,10 @@ class Distill(Finetuned):
         require(self.finetune_epochs > 0, "finetune_epochs", self.finetune_epochs, "1 or more: it is what trains")
 
     def check(self, net: nn.Module) -> None:
-        """Hints are compared at the input of a linear last layer."""
+        """Teachers must be there; hints are compared at the input of a linear last layer."""
+        for path in self.teachers:
+            if not Path(path).expanduser().exists():
+                raise UserError(f"compress.teachers: {path} does not exist")
         if self.hint_strength and last_layer(net) is None:
             raise SettingError("hint_strength", self.hint_strength, "0 for a teacher without a linear layer")
 
