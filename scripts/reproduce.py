@@ -21,11 +21,12 @@ PERMUTED = "experiment=gem_permuted_mnist seed=0,1,2,3,4"
 ROTATED = "experiment=gem_rotated_mnist seed=0,1,2"
 CIFAR = "data=split_cifar100 data.tasks=5 data.train_per_task=300 model=resnet18 model.width=20 seed=0,1,2 threads=1"
 CLASSES = "data=split_mnist data.scenario=class data.train_per_task=2000 train.epochs=1 seed=0,1,2"
-COMPRESSED = "seed=0,1,2 threads=1"
+THREE = "seed=0,1,2 threads=1"
 RESNET = (
     "experiment=prune_neurons_resnet18 data.train_examples=5000 data.test_examples=1000 train.epochs=2 "
     "compress.finetune_epochs=2 latency_batch=1,16"
 )
+MAPS = "saliency,smoothgrad,integrated_gradients,occlusion,gradcam,guided_backprop"
 RESULTS = (
     f"{PERMUTED} lifelong=finetune train.lr=0.03",
     f"{PERMUTED} lifelong=l2,ewc,si,mas,rwalk,scp,lwf,agem,gem,er,der,derpp,gdumb,packnet,independent,joint",
@@ -38,12 +39,14 @@ RESULTS = (
     "data=feedback_digits seed=0,1,2 lifelong=frozen,finetune,ewc,gem,cumulative",
     "experiment=curriculum",
     "experiment=ewc_strength",
-    f"experiment=deep_compression_lenet300,deep_compression_lenet300_small,deep_compression_lenet5 {COMPRESSED}",
-    f"experiment=binary_mnist,cluster_mnist,lottery_ticket,distill_without_threes,early_exit_mnist {COMPRESSED}",
-    f"experiment=slimmable_mnist {COMPRESSED}",
-    f"experiment=slimmable_mnist compress.batch_norm=shared,switchable compress.alone=false {COMPRESSED}",
-    f"{RESNET} {COMPRESSED}",
+    f"experiment=deep_compression_lenet300,deep_compression_lenet300_small,deep_compression_lenet5 {THREE}",
+    f"experiment=binary_mnist,cluster_mnist,lottery_ticket,distill_without_threes,early_exit_mnist {THREE}",
+    f"experiment=slimmable_mnist {THREE}",
+    f"experiment=slimmable_mnist compress.batch_norm=shared,switchable compress.alone=false {THREE}",
+    f"{RESNET} {THREE}",
     "experiment=distill_temperature",
+    f"experiment=planted_shortcut explain={MAPS} {THREE}",
+    f"experiment=find_and_mend {THREE}",
 )
 DEVELOPMENT = (
     "experiment=gem_permuted_mnist data=permuted_npz data.source.path={path} data.test_per_task=1000 "
