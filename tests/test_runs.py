@@ -344,7 +344,7 @@ def kill(process, place, delay):
     process.communicate()
 
 
-LONGER = ("data.tasks=4", "data.train_per_task=400", "data.test_per_task=50", "train.epochs=10", "train.momentum=0.5")
+LONGER = ("data.tasks=4", "data.train_per_task=400", "data.test_per_task=50", "train.epochs=25", "train.momentum=0.5")
 
 
 def kill_and_resume(tmp_path, words, times, longest):
