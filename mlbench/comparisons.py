@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mlbench.plots import LABELS_UP_TO, POINT_COSTS, canvas, save, scale_to_costs
+from mlbench.plots import LABELS_UP_TO, POINT_COSTS, canvas, read_points, save, scale_to_costs
 from mlbench.spread import Spread
 
 SOLID = 10  # curves that are told apart by colour alone; later ones change their dashes, too
@@ -101,10 +101,8 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
 
     A colour for each setting. The dense network, the first point of each, is a diamond.
     """
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     points: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
-    for row in rows:
+    for row in read_points(table):
         points.setdefault((row["setting"], row["step"], row["stage"]), {})[row["metric"]] = row
     settings = list(dict.fromkeys(setting for setting, _, _ in points))
     figure = canvas(7, 4.6)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from mlbench.data.tasks import Normalise, Pool, Split
-from mlbench.explain.mend import Mend, anywhere, overlap, painted, square, strongest
+from mlbench.explain.mend import Mend, anywhere, overlap, painted, strongest
 from mlbench.explain.saliency import Saliency
+from mlbench.squares import inside as square
 from tests.test_explain import table
 from tests.test_runs import only_run, summary
 

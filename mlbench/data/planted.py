@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mlbench import squares
 from mlbench.data.source import Data, Source, check_complete
 from mlbench.data.tasks import Normalise, Planted, Pool, Split, Stream, Task
 from mlbench.errors import SettingError, require
 
-SMALL = 16  # pixels a side below which textures have 3 pixels a side, not 5
 TRIED = 256  # drawn for each texture; the one least like those before it is taken
 
 
@@ -43,7 +43,7 @@ class PlantedTexture(Data):
         """One task. Textures are the same at every seed; places, and labels that they decide, are drawn."""
         base = self.source.stream(data_dir, generator)
         task, sides = base.tasks[0], base.input_shape[1:]
-        size = self.size or (3 if min(sides) < SMALL else 5)
+        size = self.size or squares.side(sides)
         require(size < min(sides), "size", size, f"less than the pictures' {min(sides)} pixels")
         there_are = 2 ** min(size * size, 7)  # patterns; more than are allowed is enough to know
         require(self.textures <= there_are, "textures", self.textures, f"up to {there_are} of {size}x{size} pixels")

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from mlbench import squares
 from mlbench.errors import UserError
 
 Augment = Callable[[Tensor], Tensor]  # uint8 [B, C, H, W] in and out
@@ -175,11 +176,7 @@ class Planted:
 
     def masks(self, corners: Tensor, sides: tuple[int, int]) -> Tensor:
         """True inside the answer: bool [n, H, W] of corners [n, 2]; nowhere where there is none."""
-        row, column = (corners[:, i, None, None] for i in range(2))
-        y = torch.arange(sides[0], device=corners.device)[:, None]
-        x = torch.arange(sides[1], device=corners.device)
-        inside = (y >= row) & (y < row + self.size) & (x >= column) & (x < column + self.size)
-        return inside & (row >= 0)
+        return squares.inside(corners, self.size, sides) & (corners[:, 0, None, None] >= 0)
 
     def to(self, device: torch.device) -> "Planted":
         """On `device`."""

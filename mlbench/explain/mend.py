@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlbench import squares
 from mlbench.data.tasks import Pool, Split
 from mlbench.errors import SettingError, UserError, require
 from mlbench.explain.base import Attribution, Method, Workbench, strength
 from mlbench.findings import Findings, Panel, Row
 
-SMALL = 16  # pixels a side below which the window has 3 pixels a side, not 5
 AROUND = 2  # pixels around what is painted over, whose mean is the paint
 AT_ONCE = 32  # pictures
 FOUND_FROM = 0.5  # intersection over union of a window and the texture
@@ -82,7 +82,7 @@ class Mend(Method):
 
     def size(self, sides: tuple[int, int]) -> int:
         """The window's. Raises UserError where nothing of a picture would be left."""
-        window = self.window or (3 if min(sides) < SMALL else 5)
+        window = self.window or squares.side(sides)
         if window + 2 * self.margin >= min(sides):
             raise UserError(f"explain.window={window}: with its margins it must be below {min(sides)} pixels")
         return window
@@ -115,22 +115,13 @@ def anywhere(corners: Tensor, sides: tuple[int, int], window: int, generator: to
     return torch.stack(places, 1).to(corners.device)
 
 
-def square(corners: Tensor, size: int, sides: tuple[int, int]) -> Tensor:
-    """True inside squares whose upper left corners [n, 2] may lie outside: bool [n, H, W]."""
-    inside = []
-    for axis, side in enumerate(sides):
-        place = torch.arange(side, device=corners.device)
-        inside.append((place >= corners[:, axis, None]) & (place < corners[:, axis, None] + size))
-    return inside[0][:, :, None] & inside[1][:, None, :]
-
-
 def painted(split: Split, corners: Tensor, window: int, margin: int) -> Split:
     """The same examples, in their own pool, with windows and margins in the mean colour of the pixels around."""
     done, corner, size = [], corners - margin, window + 2 * margin
     for index in torch.arange(len(split), device=split.labels.device).split(AT_ONCE):
         pictures = split.raw(index)
-        inside = square(corner[index], size, pictures.shape[2:])
-        ring = square(corner[index] - AROUND, size + 2 * AROUND, pictures.shape[2:]) & ~inside
+        inside = squares.inside(corner[index], size, pictures.shape[2:])
+        ring = squares.inside(corner[index] - AROUND, size + 2 * AROUND, pictures.shape[2:]) & ~inside
         total = torch.einsum("nchw,nhw->nc", pictures.float(), ring.float())
         paint = (total / ring.sum((1, 2))[:, None]).round().to(torch.uint8)
         done.append(torch.where(inside[:, None], paint[:, :, None, None], pictures))

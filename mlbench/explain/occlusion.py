@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from mlbench.errors import require
 from mlbench.explain.base import Attribution, logit
 from mlbench.explain.segments import slic
+from mlbench.squares import side
 
 AT_ONCE = 256  # covered pictures
-LARGE = 16  # pixels a side
-PATCHES = (3, 5)  # squares for smaller pictures and for large ones
+NARROWEST = 3  # pixels a side that `patch: null` can mean
 
 
 @dataclass(kw_only=True)
@@ -30,14 +30,14 @@ class Occlusion(Attribution):
     def __post_init__(self):
         super().__post_init__()
         require(self.patch is None or self.patch >= 1, "patch", self.patch, "1 or more pixels, or null")
-        largest = self.patch or PATCHES[0]
+        largest = self.patch or NARROWEST
         require(1 <= self.stride <= largest, "stride", self.stride, f"1 to {largest}, so that no pixel is left out")
         require(self.segments is None or self.segments >= 2, "segments", self.segments, "2 or more, or null")
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]."""
         if self.segments is None:
-            patch = self.patch or PATCHES[min(x.shape[2:]) >= LARGE]
+            patch = self.patch or side(x.shape[2:])
             parts = squares(*x.shape[2:], patch, self.stride).to(x.device)
             parts = parts.expand(len(x), *parts.shape)
         else:

@@ -1,0 +1,20 @@
+"""Squares in pictures: planted, covered or painted over."""
+
+import torch
+from torch import Tensor
+
+SMALL = 16  # pixels a side
+
+
+def side(sides: tuple[int, int]) -> int:
+    """The side of a square that suits pictures of (H, W) pixels: 5, or 3 in small ones."""
+    return 3 if min(sides) < SMALL else 5
+
+
+def inside(corners: Tensor, size: int, sides: tuple[int, int]) -> Tensor:
+    """True inside squares whose upper left corners [n, 2] may lie outside: bool [n, H, W]."""
+    found = []
+    for axis, length in enumerate(sides):
+        place = torch.arange(length, device=corners.device)
+        found.append((place >= corners[:, axis, None]) & (place < corners[:, axis, None] + size))
+    return found[0][:, :, None] & found[1][:, None, :]
