@@ -11,7 +11,7 @@ from torch import nn
 
 from mlbench.errors import SettingError, UserError
 from mlbench.explain.captum import Captum
-from mlbench.explain.gradcam import GradCam, last_convolution
+from mlbench.explain.gradcam import GradCam, last_maps
 from mlbench.explain.guided_backprop import GuidedBackprop
 from mlbench.explain.integrated_gradients import IntegratedGradients
 from mlbench.explain.kernel_shap import KernelShap
@@ -192,16 +192,16 @@ def test_guided_backprop_by_hand():
 
 
 def test_gradcam_by_hand():
-    """On the last convolution A: the mean of dy/dA over places, times A, over channels."""
+    """On A, the last convolution's ReLU: the mean of dy/dA over places, times A, over channels."""
     net, x = network((1, 28, 28)), pictures((1, 28, 28), 2)
     target = torch.tensor([3, 1])
-    features = nn.Sequential(*list(net)[:5])(x).detach().requires_grad_()
-    nn.Sequential(*list(net)[5:])(features).gather(1, target[:, None]).sum().backward()
+    features = nn.Sequential(*list(net)[:7])(x).detach().requires_grad_()
+    nn.Sequential(*list(net)[7:])(features).gather(1, target[:, None]).sum().backward()
     coarse = (features.grad.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).detach()
     expected = captum.attr.LayerAttribution.interpolate(coarse, (28, 28), "bilinear")
     torch.testing.assert_close(GradCam().maps(net, x, target), expected)
-    torch.testing.assert_close(GradCam(layer="4").maps(net, x, target), expected)
-    assert not torch.allclose(GradCam(layer="0").maps(net, x, target), expected)
+    torch.testing.assert_close(GradCam(layer="6").maps(net, x, target), expected)
+    assert not torch.allclose(GradCam(layer="4").maps(net, x, target), expected)
 
 
 class Backwards(nn.Module):
@@ -215,8 +215,29 @@ class Backwards(nn.Module):
         return self.late(self.early(x)).mean((2, 3))
 
 
-def test_the_last_convolution_is_the_one_that_runs_last():
-    assert last_convolution(Backwards(), pictures((1, 8, 8))) == "late"
+class SharedReLU(nn.Module):
+    """Its only ReLU runs twice; what stands between them is the last that runs once."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 3, 3)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.second(self.relu(self.first(x)))).mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("net", "path"),
+    [
+        (Backwards(), "late"),
+        (SharedReLU(), "second"),
+        (CNN((1, 8, 8), 3, [4, 6]), "6"),  # ReLU, before the pooling
+        (ResNet18((1, 16, 16), 3, 4), "10"),  # the last residual block, with its ReLU
+    ],
+)
+def test_gradcam_looks_where_the_network_reads_its_last_maps(net, path):
+    assert last_maps(net.eval(), pictures((1, 16, 16))) == path
 
 
 def test_gradcam_refuses_what_has_no_places():

@@ -51,6 +51,7 @@ def test_no_relu_is_shared():
         (lambda: LeNet5((1, 8, 8), 10), "16x16"),
         (lambda: CNN((1, 8, 8), 10, [4, 4, 4, 4]), "poolings"),
         (lambda: CNN((1, 8, 8), 10, []), "channels"),
+        (lambda: CNN((1, 8, 8), 10, [4], over_places="median"), "over_places"),
         (lambda: ResNet18((1, 4, 4), 10, 4), "8x8"),
         (lambda: ResNet18(CIFAR, 10, 0), "width"),
         (lambda: Torchvision(CIFAR, 10, "resnet_eighteen"), "name=resnet_eighteen"),

@@ -1,5 +1,6 @@
 """Where the last filters that matter have found something."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import torch
@@ -17,8 +18,9 @@ MIXERS = (nn.MultiheadAttention,)  # behind them no unit belongs to a place any 
 class GradCam(Attribution):
     """The channels of a layer, weighed by the mean gradient of each (Selvaraju et al. 2017, eq. 1 and 2), by captum.
 
-    `layer` is the path of a module whose output is [B, K, h, w]; null is the last convolution. Unlike in the paper
-    negative values are kept. The map is enlarged bilinearly to the picture.
+    `layer` is the path of a module whose output is [B, K, h, w]; null is what the network reads behind the last
+    convolution, as `last_maps` finds it. Unlike in the paper negative values are kept. The map is enlarged bilinearly
+    to the picture.
     """
 
     layer: str | None = field(default=None)
@@ -39,7 +41,7 @@ class GradCam(Attribution):
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """The layer must be used once and have an output with places."""
-        path = self.layer or last_convolution(net, x)
+        path = self.layer or last_maps(net, x)
         shapes = [list(output.shape) if isinstance(output, Tensor) else [] for _, output in outputs(net, x, {path})]
         if len(shapes) != 1 or len(shapes[0]) != 4:
             found = f"it is used {len(shapes)} times" if len(shapes) != 1 else f"its output is {shapes[0]}"
@@ -49,7 +51,7 @@ class GradCam(Attribution):
         """[B, 1, H, W]."""
         from captum.attr import LayerGradCam
 
-        layer = net.get_submodule(self.layer or last_convolution(net, x[:1]))
+        layer = net.get_submodule(self.layer or last_maps(net, x[:1]))
         coarse = quietly(LayerGradCam(net, layer).attribute, x, target=target)  # [B, 1, h, w]
         return F.interpolate(coarse, x.shape[2:], mode="bilinear", align_corners=False)
 
@@ -73,7 +75,20 @@ def outputs(net: nn.Module, x: Tensor, paths: set[str]) -> list[tuple[str, objec
     return found
 
 
-def last_convolution(net: nn.Module, x: Tensor) -> str:
-    """The path of the convolution that runs last, wherever it stands in the network."""
-    paths = {path for path, module in net.named_modules() if isinstance(module, nn.Conv2d)}
-    return outputs(net, x, paths)[-1][0]
+def last_maps(net: nn.Module, x: Tensor) -> str:
+    """The path of the module that is the last to give maps of the size that the last convolution's maps have.
+
+    Behind batch norm and ReLU, or at the end of a residual block, where the network reads them (the paper's "rectified
+    convolutional feature maps"). Modules that run twice cannot be told apart and do not count.
+    """
+    ran = outputs(net, x, {path for path, _ in net.named_modules() if path})
+    once = {path for path, count in Counter(path for path, _ in ran).items() if count == 1}
+    convolutions = [output for path, output in ran if isinstance(net.get_submodule(path), nn.Conv2d)]
+    size = convolutions[-1].shape[2:]
+    maps = (path for path, output in reversed(ran) if path in once and is_maps(output) and output.shape[2:] == size)
+    return next(maps)
+
+
+def is_maps(output: object) -> bool:
+    """Whether this is a tensor [B, K, h, w]."""
+    return isinstance(output, Tensor) and output.dim() == 4

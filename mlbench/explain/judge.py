@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from mlbench.explain import scores
 from mlbench.explain.base import Attribution, Maps
 from mlbench.explain.controls import controls
+from mlbench.explain.memory import peak_bytes
 from mlbench.explain.randomisation import FAILS_FROM, cascade
 from mlbench.findings import Chart, Findings, Panel, Row
 
@@ -52,15 +54,16 @@ def judge(method: Attribution, net: nn.Module, examples: Examples, name: str, ge
         began = time.perf_counter()
         maps[title] = in_parts(each, net, examples.x, examples.target)
         seconds = (time.perf_counter() - began) / len(examples.x)
+        few = (net, examples.x[:MAPS_AT_ONCE], examples.target[:MAPS_AT_ONCE])
+        peak = peak_bytes(partial(each, *few), examples.x.device)
         found, own_curves = scored(net, examples, maps[title], each, generator)
+        found |= {"seconds_per_image": seconds, "peak_bytes": float(peak)}
         depth = cascade(net, examples.x[:COSTLY], examples.target[:COSTLY], each, generator.initial_seed() % 2**32)
         found |= {f"randomisation_{key}": depth[0][key] for key in ("rho", "abs_rho", "ssim") if key in depth[0]}
-        if title == name:
-            found["seconds_per_image"] = seconds
-            if (start := method.origin(examples.x)) is not None:
-                found["completeness_error"] = scores.completeness_error(
-                    net, examples.x, start, maps[title], examples.target
-                )
+        if title == name and (start := method.origin(examples.x)) is not None:
+            found["completeness_error"] = scores.completeness_error(
+                net, examples.x, start, maps[title], examples.target
+            )
         if "randomisation_rho" in found:
             found["randomisation_passed"] = float(found["randomisation_rho"] < FAILS_FROM)
         prefix = "" if title == name else f"control_{title}_"

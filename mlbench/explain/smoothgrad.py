@@ -21,7 +21,7 @@ class SmoothGrad(Attribution):
     """
 
     copies: int = field(default=50)
-    noise: float = field(default=0.15)
+    noise: float = field(default=0.2)
     moment: Literal["mean", "square", "variance"] = field(default="mean")
 
     def __post_init__(self):

@@ -1,5 +1,7 @@
 """Small convolutional networks."""
 
+from typing import Literal
+
 from torch import nn
 
 
@@ -27,15 +29,24 @@ class LeNet5(nn.Sequential):
 
 
 class CNN(nn.Sequential):
-    """Blocks of 3x3 convolution, batch norm, ReLU and 2x2 pooling, then one linear layer on the mean of each channel.
+    """Blocks of 3x3 convolution, batch norm, ReLU and 2x2 pooling, then one linear layer on a number of each channel.
 
-    Pictures [B, C, H, W] with sides of at least 2 ** len(channels) pixels to logits [B, outputs].
+    That is its mean over all places (`over_places: mean`), or its maximum: then one place decides, and gradients go to
+    what it sees alone. Pictures [B, C, H, W] with sides of at least 2 ** len(channels) pixels to logits [B, outputs].
     """
 
-    def __init__(self, input_shape: tuple[int, int, int], outputs: int, channels: list[int]):
+    def __init__(
+        self,
+        input_shape: tuple[int, int, int],
+        outputs: int,
+        channels: list[int],
+        over_places: Literal["mean", "maximum"] = "mean",
+    ):
         width, *sides = input_shape
         if not channels or any(count < 1 for count in channels):
             raise ValueError(f"channels={list(channels)}: one block or more, each of 1 channel or more")
+        if over_places not in OVER_PLACES:
+            raise ValueError(f"over_places={over_places}: {' or '.join(OVER_PLACES)}")
         if min(sides) < 2 ** len(channels):
             raise ValueError(f"{len(channels)} poolings leave nothing of pictures of {sides[0]}x{sides[1]} pixels")
         layers: list[nn.Module] = []
@@ -47,4 +58,7 @@ class CNN(nn.Sequential):
                 nn.MaxPool2d(2),
             ]
             width = following
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, outputs))
+        super().__init__(*layers, OVER_PLACES[over_places](1), nn.Flatten(), nn.Linear(width, outputs))
+
+
+OVER_PLACES = {"mean": nn.AdaptiveAvgPool2d, "maximum": nn.AdaptiveMaxPool2d}
