@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mlbench import artefact
 from mlbench.build import build
+from mlbench.data.kinds import AsIds
 from mlbench.data.tasks import Normalise
 from mlbench.errors import UserError
 from mlbench.files import write_whole
@@ -31,11 +32,11 @@ class Trained:
 
     net: nn.Module
     model: dict[str, Any]  # the config node
-    input_shape: tuple[int, int, int]  # C, H, W
+    input_shape: tuple[int, ...]  # C, H, W, or L of a text
     outputs: int
     classes: list[str]
     scenario: str | None
-    normalise: Normalise
+    normalise: Normalise | AsIds
 
     def packed(self) -> dict[str, Any]:
         """Tensors and plain values only."""
@@ -46,8 +47,8 @@ class Trained:
             "outputs": self.outputs,
             "classes": list(self.classes),
             "scenario": self.scenario,
-            "mean": self.normalise.mean,
-            "std": self.normalise.std,
+            "mean": getattr(self.normalise, "mean", None),  # texts have none
+            "std": getattr(self.normalise, "std", None),
             "wrapping": getattr(self.net, "wrapping", None),
             "replaced": getattr(self.net, "replaced", None),
             "weights": dict(self.net.state_dict()),
@@ -105,8 +106,9 @@ def read_network(path: Path) -> dict[str, Any]:
 def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
     """The trained model of a run folder or checkpoint: a module in eval mode, its preprocessing in front.
 
-    It takes pictures [B, C, H, W] with values 0..255 (uint8 or float) and gives logits [B, outputs]. `config_dir` is
-    the folder of the user's own modules, where the model came from one. Raises UserError for what cannot be read.
+    It takes pictures [B, C, H, W] with values 0..255 (uint8 or float), spectrograms [B, 1, bands, frames] or ids of
+    word pieces [B, L], and gives logits [B, outputs]. `config_dir` is the folder of the user's own modules, where the
+    model came from one. Raises UserError for what cannot be read.
     """
     packed = read_network(Path(path))
     folders = (Path(config_dir).resolve(),) if config_dir else ()
@@ -114,7 +116,8 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
     node = OmegaConf.create(packed["model"])
     given = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
     net = restored(build(node, nn.Module, "model", folders, **given), packed, folders)
-    return nn.Sequential(Normalise(packed["mean"], packed["std"]), net).eval()
+    preprocessing = AsIds() if packed["mean"] is None else Normalise(packed["mean"], packed["std"])
+    return nn.Sequential(preprocessing, net).eval()
 
 
 def restored(net: nn.Module, packed: dict[str, Any], config_dirs: tuple[Path, ...] = ()) -> nn.Module:

@@ -3,7 +3,7 @@
 import os
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mlbench.errors import UserError
@@ -38,12 +38,15 @@ def make_deterministic(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
-def choose_threads(wanted: int | str, net: nn.Module, input_shape: tuple[int, ...], batch_size: int) -> int:
-    """`auto`: one thread for small networks, where two are slower than one on a busy machine; else all cores."""
+def choose_threads(wanted: int | str, net: nn.Module, example: Tensor, batch_size: int) -> int:
+    """`auto`: one thread for small networks, where two are slower than one on a busy machine; else all cores.
+
+    `example` [1, ...] is what the network takes.
+    """
     if wanted != "auto":
         return int(wanted)
     with eval_mode(net), FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.zeros(1, *input_shape))
+        net(example)
     multiply_adds = counter.get_total_flops() / 2 * batch_size
     if multiply_adds < THREADING_PAYS:
         return 1

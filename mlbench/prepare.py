@@ -120,7 +120,7 @@ class Prepared:
         runner = module.prepare(self, stream, net)
         for task in stream.tasks:
             check_trainable(net, task, self.training)
-        torch.set_num_threads(choose_threads(chosen.threads, net, stream.input_shape, self.training.batch_size))
+        torch.set_num_threads(choose_threads(chosen.threads, net, example(stream, 1), self.training.batch_size))
         if not folder.exists() or chosen.force:
             self.create(folder, hydra_files)
         layout = torch.channels_last if compute.channels_last else torch.preserve_format
@@ -145,13 +145,14 @@ class Prepared:
         shape = stream.input_shape
         given = {"input_shape": shape, "outputs": stream.outputs}
         net = build(self.config.model, nn.Module, "model", self.dirs, **given)
-        described = "x".join(str(side) for side in shape)
+        task, described = stream.tasks[0], "x".join(str(side) for side in shape)
+        kind = "spectrograms" if task.sound is not None else "pictures" if task.text is None else "texts"
         try:
             with torch.no_grad():
-                made = net.eval()(torch.zeros(2, *shape)).shape
+                made = net.eval()(example(stream, 2)).shape
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"model={self.names['model']} does not take pictures of {described} ({reason})") from error
+            raise UserError(f"model={self.names['model']} does not take {kind} of {described} ({reason})") from error
         if made != (2, stream.outputs):
             raise UserError(f"model={self.names['model']} gives {list(made[1:])} outputs; needed are {stream.outputs}")
         if self.settings.checkpoint:
@@ -175,6 +176,12 @@ class Prepared:
             **hydra_files,
         }
         create_folder(folder, files)
+
+
+def example(stream: Stream, count: int) -> torch.Tensor:
+    """So many empty examples, as the network takes them: [count, C, H, W] floats, or [count, L] ids."""
+    kind = torch.float32 if stream.tasks[0].text is None else torch.int64
+    return torch.zeros(count, *stream.input_shape, dtype=kind)
 
 
 def with_weights(net: nn.Module, path: Path, name: str, dirs: tuple[Path, ...]) -> nn.Module:

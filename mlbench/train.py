@@ -182,7 +182,8 @@ class Steps:
 
 def cut_batches(chunk: Batch, size: int, compute: Compute) -> Iterator[Batch]:
     """Views of `chunk`, `size` examples each, the last perhaps fewer."""
-    x = chunk.x.contiguous(memory_format=torch.channels_last) if compute.channels_last else chunk.x
+    layout = torch.channels_last if compute.channels_last and chunk.x.dim() == 4 else torch.contiguous_format
+    x = chunk.x.contiguous(memory_format=layout)
     for part in zip(x.split(size), chunk.y.split(size), chunk.task.split(size), strict=True):
         yield Batch(*part)
 

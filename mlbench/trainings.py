@@ -36,7 +36,10 @@ class Trainings(Job):
 
     def __post_init__(self):
         task, share = self.stream.tasks[0], self.training.validation
-        self.train, self.validation = task.train.cut(share, self.draws.generator("validation"))
+        if task.validation is not None and not share:
+            self.train, self.validation = task.train, task.validation
+        else:
+            self.train, self.validation = task.train.cut(share, self.draws.generator("validation"))
         self.whole, self.dropped = self.train, []
         if task.dropped is not None:
             learnt, held_out = task.dropped.cut(share, self.draws.generator("validation"))
@@ -143,7 +146,7 @@ class Trainings(Job):
         """See `Workbench`."""
         packed = read_network(Path(path))
         if tuple(packed["input_shape"]) != self.input_shape or packed["outputs"] != self.outputs:
-            raise UserError(f"{path} is for pictures or classes of another kind")
+            raise UserError(f"{path} is for examples or classes of another kind")
         given = {"input_shape": self.input_shape, "outputs": self.outputs}
         built = Blueprint(OmegaConf.create(packed["model"]), "model", self.prepared.dirs).build(nn.Module, **given)
         return restored(built, packed, self.prepared.dirs).to(self.compute.device).eval()

@@ -86,6 +86,10 @@ def test_gem_says_how_much_it_will_replay():
 
 def test_threads_follow_the_work_of_a_batch():
     small, large = MLP((1, 8, 8), 10, [16]), ResNet18((3, 32, 32), 10, 64)
-    assert choose_threads("auto", small, (1, 8, 8), 32) == 1
-    assert choose_threads("auto", large, (3, 32, 32), 32) == choose_threads("auto", large, (3, 32, 32), 64) >= 1
-    assert choose_threads(3, small, (1, 8, 8), 32) == 3
+    assert choose_threads("auto", small, torch.zeros(1, 1, 8, 8), 32) == 1
+    assert (
+        choose_threads("auto", large, torch.zeros(1, 3, 32, 32), 32)
+        == choose_threads("auto", large, torch.zeros(1, 3, 32, 32), 64)
+        >= 1
+    )
+    assert choose_threads(3, small, torch.zeros(1, 1, 8, 8), 32) == 3

@@ -1,7 +1,8 @@
-"""Pictures as tensors, cut into splits, tasks and streams of tasks.
+"""Examples as tensors, cut into splits, tasks and streams of tasks.
 
-Pictures stay uint8 [N, C, H, W] in one pool that all tasks share; a split names rows of it. Floats come into being
-a chunk at a time: gathered, transformed (permuted, rotated) and normalised together, then cut into batches.
+Most are pictures; texts and sounds stand in the same pools (kinds.py). Pictures stay uint8 [N, C, H, W] in one pool
+that all tasks share; a split names rows of it. Floats come into being a chunk at a time: gathered, transformed
+(permuted, rotated) and normalised together, then cut into batches.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench import squares
+from mlbench.data.kinds import AsIds, Moves, Properties, Sound, Text
 from mlbench.errors import UserError
 
 Augment = Callable[[Tensor], Tensor]  # uint8 [B, C, H, W] in and out
@@ -30,7 +32,7 @@ class Batch(NamedTuple):
 class Pool:
     """Pictures that several splits share, so that they lie in memory, and on the device, once."""
 
-    pictures: Tensor  # [N, C, H, W] uint8
+    pictures: Tensor  # [N, C, H, W] uint8; of texts int32 [N, L], of sounds float [N, 1, bands, frames]
 
     def to(self, device: torch.device) -> None:
         """Move to `device` when half of its free memory holds them; otherwise chunks are moved as they are used."""
@@ -79,7 +81,7 @@ class Split:
     rows: Tensor  # [n] int64, into the pool
     labels: Tensor  # [n] int64
     task: int | Tensor  # one for all, or [n] int64
-    normalise: Normalise
+    normalise: Normalise | AsIds
     transform: Transform | None = None
 
     def __len__(self) -> int:
@@ -166,7 +168,7 @@ class Split:
 
 
 @dataclass
-class Planted:
+class Planted(Moves):
     """Where the answer stands in pictures that were given one: for scoring explanations, not for learning."""
 
     train: Tensor  # [N, 2] row and column of its upper left corner in each picture of the training pool, -1 for none
@@ -178,20 +180,20 @@ class Planted:
         """True inside the answer: bool [n, H, W] of corners [n, 2]; nowhere where there is none."""
         return squares.inside(corners, self.size, sides) & (corners[:, 0, None, None] >= 0)
 
-    def to(self, device: torch.device) -> "Planted":
-        """On `device`."""
-        return Planted(self.train.to(device), self.test.to(device), self.size, self.clean.to(device))
-
 
 @dataclass
-class Task:
+class Task(Moves):
     """One thing to learn, with the data to learn it from and to be tested on."""
 
     name: str
     train: Split
     test: Split
     dropped: Split | None = None  # training examples of classes that `data.drop_classes` keeps out of `train`
+    validation: Split | None = None  # where the data has its own; otherwise it is cut from `train`
     planted: Planted | None = None
+    properties: Properties | None = None
+    text: Text | None = None
+    sound: Sound | None = None
 
 
 class SharedHead:
@@ -278,24 +280,23 @@ class Stream:
     feedback: Corrections | None = None  # the tasks after the first are rounds that a deployed model serves
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of a picture."""
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of a picture, (L,) of a text."""
         return tuple(self.tasks[0].train.pool.pictures.shape[1:])
 
     def to(self, device: torch.device) -> "Stream":
         """The stream on `device`, each shared pool moved once, test pictures settled where that costs little memory."""
-        tasks = []
-        splits = [split for t in self.tasks for split in (t.train, t.test, t.dropped) if split is not None]
+        splits = [
+            split for t in self.tasks for split in (t.train, t.test, t.validation, t.dropped) if split is not None
+        ]
         splits += [t.planted.clean for t in self.tasks if t.planted is not None]
+        splits += [t.text.running for t in self.tasks if t.text is not None and t.text.running is not None]
         for pool in {id(split.pool): split.pool for split in splits}.values():
             pool.to(device)
         settle = sum(len(t.test) for t in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes <= SETTLED_BYTES
-        for task in self.tasks:
-            test = task.test.to(device)
-            test = test.settled() if settle else test
-            dropped, planted = (None if part is None else part.to(device) for part in (task.dropped, task.planted))
-            train = task.train.to(device)
-            tasks.append(replace(task, train=train, test=test, dropped=dropped, planted=planted))
+        tasks = [task.to(device) for task in self.tasks]
+        if settle:
+            tasks = [replace(task, test=task.test.settled()) for task in tasks]
         return replace(self, tasks=tasks)
 
 
