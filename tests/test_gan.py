@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import nn
 
@@ -12,6 +14,7 @@ from mlbench.explain import gan
 from mlbench.explain.canvas import Frame
 from mlbench.explain.gan import Generator, critic, generator, latent, trained
 from mlbench.explain.maximise import Maximise
+from mlbench.explain.synthesis import shell
 from mlbench.models.convolutional import CNN
 from tests.conftest import random_split
 from tests.test_explain import SMALL, table
@@ -116,15 +119,26 @@ def test_pictures_of_codes_are_the_generators_own_in_eval_mode():
     assert not any(module.training for module in made_by.modules())
 
 
-def test_a_strong_prior_draws_the_codes_to_the_middle():
+def test_the_prior_is_the_density_of_the_lengths_of_normal_codes():
+    codes = torch.randn(20, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = -scipy.stats.chi(7).logpdf(codes.norm(dim=1))
+    found = shell(codes).numpy()
+    np.testing.assert_allclose(found - found[0], expected - expected[0], atol=1e-9)
+
+
+def test_a_strong_prior_draws_the_codes_to_where_normal_ones_lie(monkeypatch):
+    """Not to the origin, where none lie."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
-    bench = Studio(net, (1, 8, 8))
-    settings = {"prior": "gan", "steps": 300, "gan_steps": 2, "gan_latent": 3, "gan_width": 4, "jitter": 0}
-    wanted = torch.arange(3)
-    x = Maximise(latent_prior=1e4, scale=0.0, rotation=0.0, **settings).synthesise(bench, net, wanted, "")
-    with torch.no_grad():
-        middle = Frame.of(bench).normalised(generator(bench, 2, 3, 4)(torch.zeros(3, 3)))
-    torch.testing.assert_close(x, middle, atol=0.05, rtol=0)
+    bench, canvases = Studio(net, (1, 8, 8)), []
+
+    def kept(*arguments):
+        canvases.append(latent(*arguments))
+        return canvases[-1]
+
+    monkeypatch.setattr("mlbench.explain.gan.latent", kept)
+    settings = {"prior": "gan", "steps": 300, "gan_steps": 2, "gan_latent": 10, "gan_width": 4, "jitter": 0}
+    Maximise(latent_prior=1e4, scale=0.0, rotation=0.0, **settings).synthesise(bench, net, torch.arange(3), "")
+    torch.testing.assert_close(canvases[0].value.detach().norm(dim=1), torch.full((3,), 3.0), atol=0.05, rtol=0)
 
 
 def test_a_run_keeps_the_generator_in_the_store(mlbench, tmp_path):

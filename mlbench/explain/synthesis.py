@@ -39,8 +39,9 @@ class Synthesis(Method):
     pixel and `total_variation` times what it differs from its neighbours. The network sees it shifted, magnified and
     turned at random. `blur` is of the parametrisation: the picture is what is trained under a Gaussian window.
 
-    With `prior: gan` the search is for the code z of a small generative adversarial network instead, less
-    `latent_prior` times |z|^2 / 2, as z is standard normal (Nguyen et al. 2016); `l2`, `total_variation` and `blur`
+    With `prior: gan` the search is for the code z of a small generative adversarial network instead (Nguyen et al.
+    2016), plus `latent_prior` times the log-density of |z|, as z is standard normal. (That of z itself would draw the
+    search to the origin, near which no code that the generator was trained on lies.) `l2`, `total_variation` and `blur`
     have no part in that.
     """
 
@@ -58,7 +59,7 @@ class Synthesis(Method):
     scale: float = field(default=0.1)
     rotation: float = field(default=10.0)
     blur: int = field(default=0)
-    latent_prior: float = field(default=0.5)
+    latent_prior: float = field(default=2.0)
     gan_steps: int = field(default=2000)
     gan_latent: int = field(default=32)
     gan_width: int = field(default=32)
@@ -145,7 +146,7 @@ class Ascent(Learner):
     def penalty(self, net: nn.Module, pictures: Tensor) -> Tensor:
         """[n]."""
         if self.settings.prior == "gan":
-            return self.settings.latent_prior * net.value.square().sum(1) / 2
+            return self.settings.latent_prior * shell(net.value)
         energy, variation = (pictures - self.frame.background).square(), total_variation(self.frame.unit(pictures))
         weighed = self.settings.l2 * energy.mean((1, 2, 3)) + self.settings.total_variation * variation
         return pictures.shape[2] * pictures.shape[3] * weighed
@@ -162,6 +163,15 @@ class Ascent(Learner):
     def after_step(self, net: nn.Module, theta: Theta, step_size: Callable[[], float | Tensor]) -> None:  # noqa: ARG002
         """Pixels stay between black and white."""
         net.keep_within()
+
+
+def shell(codes: Tensor) -> Tensor:
+    """Minus the log-density [n] of the lengths of codes [n, d] that are standard normal, up to a constant.
+
+    It is least at sqrt(d - 1): r^2 / 2 - (d - 1) log r.
+    """
+    length = codes.norm(dim=1).clamp(min=1e-6)
+    return length.square() / 2 - (codes.shape[1] - 1) * length.log()
 
 
 @contextmanager
