@@ -17,6 +17,7 @@ from mlbench.data.tasks import Split, Stream
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy
 from mlbench.job import Job
+from mlbench.pretraining import MaskedLanguage
 from mlbench.progress import Progress
 from mlbench.train import Learner, examples_in_epoch, fit
 
@@ -54,18 +55,32 @@ class Trainings(Job):
         """The trained network to start from: the one given, the one in the store, or trained now and stored."""
         if self.prepared.settings.checkpoint:
             return self.net.eval()
-        path = self.place("data", "model", "train", "seed", "precision", "deterministic")
+        self.pretrained()
+        make = lambda: self.fit(self.net, "dense", train=self.whole)  # noqa: E731
+        self.kept(self.place(*MADE_BY, "train"), "dense", make)
+        torch.manual_seed(self.draws.derived("after the dense network"))
+        return self.net.eval()
+
+    def pretrained(self) -> nn.Module:
+        """The network after what it learns from texts without labels, as it is where it has no `pretraining`."""
+        text, settings = self.stream.tasks[0].text, getattr(self.net, "pretraining", None)
+        if text is not None and settings is not None and not self.prepared.settings.checkpoint:
+            learner, running = MaskedLanguage(text), text.running
+            make = lambda: self.fit(self.net, "pretraining", learner, running, **settings)  # noqa: E731
+            self.kept(self.place(*MADE_BY, stage="pretraining"), "pretraining", make)
+        return self.net.eval()
+
+    def kept(self, path: Path, title: str, make: Callable[[], object]) -> None:
+        """The weights of `path`, or those that `make` trains, which are kept there."""
         if not path.exists():
-            self.run.display.note(f"the network is trained once and kept as {path}")
+            self.run.display.note(f"the network is trained once and kept as {path} ({title})")
         with store.held(path):
             if path.exists():
                 self.fits += 1
                 restored(self.net, read_network(path))
             else:
-                self.fit(self.net, "dense", train=self.whole)
+                make()
                 self.describe(self.net).save(path)
-        torch.manual_seed(self.draws.derived("after the dense network"))
-        return self.net.eval()
 
     def place(self, *names: str, **besides: Any) -> Path:
         """The file in the store for what these parts of the config make, on this kind of device."""
@@ -158,6 +173,9 @@ class Trainings(Job):
     def load(self, saved: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.seconds, self.samples, self.resumed = saved["seconds"], saved["samples"], saved["fit"]
+
+
+MADE_BY = ("data", "model", "seed", "precision", "deterministic")  # parts of the config that make a network
 
 
 def check_single_task(prepared: "Prepared", stream: Stream) -> None:

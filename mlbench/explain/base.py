@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench import workbench
-from mlbench.data.tasks import Planted, Split
+from mlbench.data.tasks import Planted, Split, Task
 from mlbench.errors import require
 from mlbench.findings import Findings
 
@@ -21,6 +21,7 @@ Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 class Workbench(workbench.Workbench, Protocol):
     """What a method works with."""
 
+    task: Task  # all there is of the data
     test: Split
     planted: Planted | None  # where the answer stands, if that is known
     classes: list[str]
@@ -34,7 +35,15 @@ class Workbench(workbench.Workbench, Protocol):
 
 
 class Method:
-    """A way to explain; subclasses are dataclasses whose fields are the hyperparameters."""
+    """A way to explain; subclasses are dataclasses whose fields are the hyperparameters.
+
+    `about_answers` is False for what looks inside: then a network for texts is taken as its pretraining left it.
+    """
+
+    about_answers = True
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """Raise SettingError or UserError for what does not go with the data, before anything is trained."""
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError or UserError for what does not go with the network, before anything is trained."""

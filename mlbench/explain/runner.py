@@ -21,6 +21,7 @@ from mlbench.explain.through_captum import check_skimage
 from mlbench.files import write_csv, write_text, write_whole
 from mlbench.findings import Findings
 from mlbench.job import Runner
+from mlbench.pretraining import masked_accuracy
 from mlbench.trainings import Trainings, check_single_task
 
 if TYPE_CHECKING:
@@ -35,21 +36,22 @@ class Explain(Trainings):
         super().__post_init__()
         self.method: Method = self.prepared.technique
         self.seconds |= {"explain": 0.0}
-        task = self.stream.tasks[0]
+        self.task = task = self.stream.tasks[0]
         self.test, self.planted, self.classes = task.test, task.planted, self.stream.classes
         self.normalise = task.train.normalise
-        self.black = -self.normalise.mean / self.normalise.std
+        if task.text is None:
+            self.black = -self.normalise.mean / self.normalise.std
 
     def __call__(self) -> None:
         """Train or read the network, explain it, write what was found."""
         if (saved := self.run.saved()) is not None:
             self.load(saved)
-        net = self.dense()
-        findings = Findings(metrics={"accuracy": self.accuracy(net, self.test)})
-        if self.planted is not None:
-            findings.metrics["clean_accuracy"] = self.accuracy(net, self.planted.clean)
-        self.run.log(0, "eval", 1, "test", "accuracy", findings.metrics["accuracy"])
-        self.run.display.note(f"accuracy {findings.metrics['accuracy']:.4f}; explaining")
+        inside = self.task.text is not None and not self.method.about_answers
+        net = self.pretrained() if inside else self.dense()
+        findings = Findings(metrics=self.measured(net, inside))
+        for name, value in findings.metrics.items():
+            self.run.log(0, "eval", 1, "test", name, value)
+            self.run.display.note(f"{name.replace('_', ' ')} {value:.4f}")
         self.phase, began = "explain", time.perf_counter()
         trained = self.seconds["explain"]
         with untouched(net):
@@ -60,6 +62,16 @@ class Explain(Trainings):
         costs |= {"parameters": sum(p.numel() for p in net.parameters()), "samples_processed": self.samples}
         self.run.finish(self.describe(net), findings.metrics, costs)
         shutil.rmtree(self.run.folder / "checkpoints" / "fits", ignore_errors=True)
+
+    def measured(self, net: nn.Module, inside: bool) -> dict[str, float]:
+        """How good the network is at what it was trained for, on test data."""
+        if inside:
+            can_tell = hasattr(net, "covered")
+            return {"masked_accuracy": masked_accuracy(net, self.test, self.task.text)} if can_tell else {}
+        metrics = {"accuracy": self.accuracy(net, self.test)}
+        if self.planted is not None:
+            metrics["clean_accuracy"] = self.accuracy(net, self.planted.clean)
+        return metrics
 
     def judge(self, method: Attribution, net: nn.Module) -> Findings:
         """See `Workbench`."""
@@ -141,6 +153,7 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
                 raise SettingError("target", method.target, f"a class from 0 to {stream.outputs - 1}, or null")
             for path in files(Path(method.images).expanduser()) if method.images else ():
                 picture(path, stream.input_shape)
+        method.check_data(stream.tasks[0], stream.classes)
         method.check(net)
         with untouched(net):
             method.rehearse(net, stream.tasks[0].train.batch(torch.arange(2)).x)

@@ -1,0 +1,138 @@
+"""What do the layers know? Probes, and what else a probe's accuracy could come from."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.data.kinds import Items, Properties
+from mlbench.data.tasks import Pool, Split, Task
+from mlbench.errors import SettingError, require
+from mlbench.explain import lookup
+from mlbench.explain.base import Method, Workbench
+from mlbench.explain.layers import layers_of, vectors
+from mlbench.explain.probed import Probed
+from mlbench.explain.probes import Mixes, Probes, Standardise, Targets, Together, answers
+from mlbench.findings import Findings
+
+STORED = torch.float16  # of vectors: a hundred thousand words in ten layers are a quarter of a gigabyte then
+HELD_OUT = 0.1  # of the items, where the data has no validation set of its own
+
+
+@dataclass(kw_only=True)
+class Probe(Method):
+    """A probe for `property` on each layer (Alain & Bengio 2016), for each of the sizes `hidden`, trained together.
+
+    A size of 0 is a linear probe, others are hidden units of a perceptron (one layer, ReLU). `property` null takes the
+    first that the data knows. Beside each probe stand the same one on the untrained network, what a word's form alone
+    tells (`lookup`: its most frequent value in training), the most frequent value of all, and the control task of
+    Hewitt & Liang (2019): values drawn at random for each form, from the values' frequencies; selectivity is the
+    accuracy less that of the control (their equation 1). Forms with more than one value in training are ambiguous:
+    there a lookup has to guess. Items that are no words have no form, and so neither lookup nor control.
+
+    The best layer of each probe is chosen on validation data. `mix` adds linear probes on weighed sums of the layers 0
+    to l (Tenney et al. 2019). `samples` is how many items at most are learned from; null takes all.
+    """
+
+    about_answers = False
+
+    property: str | None = field(default=None)
+    hidden: list[int] = field(default_factory=lambda: [0, 10, 100, 1000])
+    mix: bool = field(default=True)
+    samples: int | None = field(default=None)
+    epochs: int = field(default=8)
+    batch_size: int = field(default=256)
+    lr: float = field(default=0.003)
+    weight_decay: float = field(default=0.0)
+
+    def __post_init__(self):
+        sizes = self.hidden and all(size >= 0 for size in self.hidden) and len(set(self.hidden)) == len(self.hidden)
+        require(bool(sizes), "hidden", self.hidden, "a list of different sizes, 0 for a linear probe")
+        require(self.samples is None or self.samples >= 20, "samples", self.samples, "20 or more, or null")
+        for name in ("epochs", "batch_size"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """The data must know the property."""
+        self.asked(known_of(task, classes))
+
+    def asked(self, known: Properties) -> str:
+        """The property to look for. Raises SettingError for one that the data does not know."""
+        name = self.property or next(iter(known.values))
+        if name not in known.values:
+            raise SettingError("property", name, f"{' or '.join(known.values)}, or null")
+        return name
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """Vectors of all layers once, all probes in one fit, then what they found beside what they are measured by."""
+        known = known_of(bench.task, bench.classes)
+        name, paths = self.asked(known), layers_of(net)
+        parts = self.parts(bench, known)
+        values, words = known.values[name], known.train.forms is not None
+        nonsense = None
+        if words:
+            forms = 1 + max(int(items.forms.max()) for _, items in parts.values())
+            nonsense = lookup.control(known.train, name, forms, len(values), bench.generator)
+        splits, targets = {}, {}
+        for part, (split, items) in parts.items():
+            layers = [vectors(each, split, items, bench.task, paths).to(STORED) for each in (net, bench.start)]
+            x, labels = torch.cat(layers, 1), [items.labels[name]]
+            targets[part] = torch.stack(labels + ([nonsense[items.forms]] if words else []), 1)
+            rows = torch.arange(len(x), device=x.device)
+            standardise = splits["train"].normalise if splits else Standardise(x)
+            splits[part] = Split(Pool(x), rows, rows, 0, standardise)
+        probes = self.trained(bench, splits["train"], targets["train"], len(paths), len(values))
+        found = {part: answers(probes, splits[part]) for part in ("validation", "test")}
+        guess = None
+        if words:
+            guess = lookup.lookup(known.train, parts["test"][1], name, len(values))
+        often = lookup.majority(parts["train"][1], name)
+        weights = probes["mix"].weights()[-1].detach() if self.mix else None
+        return Probed(paths, self.hidden, targets, found, guess, often, weights).findings()
+
+    def trained(self, bench: Workbench, split: Split, targets: Tensor, layers: int, values: int) -> Together:
+        """All probes, after one fit."""
+        width, count = split.pool.pictures.shape[2], targets.shape[1]
+        probes = {named(size): Probes(count, 2 * layers, width, values, size) for size in self.hidden}
+        if self.mix:
+            probes["mix"] = Mixes(layers, width, values)
+        net = Together(probes).to(split.rows.device)
+        settings = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        decay = {"optimizer": "adamw", "weight_decay": self.weight_decay, "schedule": "linear", "augment": "none"}
+        return bench.fit(net, "probes", Targets(targets), split, **settings, **decay)
+
+    def parts(self, bench: Workbench, known: Properties) -> dict[str, tuple[Split, Items]]:
+        """What to learn from, to choose by, and to measure on: splits with what is asked of them."""
+        task, train, held_out = bench.task, known.train, known.validation
+        draws = torch.randperm(len(train), generator=bench.generator).to(train.rows.device)
+        if held_out is None:
+            count = max(1, round(HELD_OUT * len(train)))
+            held_out, draws = some(train, draws[:count]), draws[count:]
+        train = some(train, draws[: self.samples])
+        validation = task.train if known.validation is None else task.validation
+        return {"train": (task.train, train), "validation": (validation, held_out), "test": (task.test, known.test)}
+
+
+def named(size: int) -> str:
+    """What a probe of this size is called."""
+    return f"mlp_{size}" if size else "linear"
+
+
+def some(items: Items, index: Tensor) -> Items:
+    """The items at `index`, in their old order."""
+    index = index.sort().values
+    spans, forms = (None if part is None else part[index] for part in (items.spans, items.forms))
+    return Items(items.rows[index], {name: labels[index] for name, labels in items.labels.items()}, spans, forms)
+
+
+def known_of(task: Task, classes: list[str]) -> Properties:
+    """What is known of the data; the label, where nothing else is."""
+    if task.properties is not None:
+        return task.properties
+    train, test = (
+        Items(torch.arange(len(split), device=split.labels.device), {"class": split.labels})
+        for split in (task.train, task.test)
+    )
+    return Properties({"class": classes}, train, test)
