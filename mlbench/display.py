@@ -5,6 +5,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mlbench import tokens
+from mlbench.findings import Passage
 from mlbench.progress import Progress as FitProgress
 
 LINE_SECONDS = 10.0  # at most one plain line in this time within an epoch
@@ -68,6 +70,12 @@ class Display:
     def note(self, text: str) -> None:
         """A line that stays."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def passages(self, passages: list[Passage]) -> None:
+        """Coloured texts, where there are colours."""
+        if self.console.is_terminal:
+            for passage in passages:
+                self.console.print(tokens.rich_text(passage), highlight=False)
 
     def stop(self) -> None:
         """Take the bar away."""

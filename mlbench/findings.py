@@ -31,6 +31,15 @@ Row = tuple[str, list[Panel]]  # title, panels
 
 
 @dataclass
+class Passage:
+    """A text whose pieces have values: what speaks for something, and, negative, what against it."""
+
+    title: str
+    pieces: list[str]  # "##" begins one that goes on with a word
+    values: list[float]
+
+
+@dataclass
 class Findings:
     """What an explanation found; the runner writes it."""
 
@@ -39,6 +48,7 @@ class Findings:
     charts: dict[str, Chart] = field(default_factory=dict)  # name of a figure
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # written as artefacts/<name>.npz
     grids: dict[str, list[Row]] = field(default_factory=dict)  # name of a figure
+    passages: dict[str, list[Passage]] = field(default_factory=dict)  # name of a figure
     texts: dict[str, str] = field(default_factory=dict)  # file name -> content
 
     def join(self, other: "Findings") -> None:

@@ -7,8 +7,8 @@ SMALL = 16  # pixels a side
 
 
 def side(sides: tuple[int, int]) -> int:
-    """The side of a square that suits pictures of (H, W) pixels: 5, or 3 in small ones."""
-    return 3 if min(sides) < SMALL else 5
+    """The side of a square that suits pictures of (H, W) pixels: 5, or 3 in small ones; 1 in a row of pixels."""
+    return 1 if min(sides) == 1 else 3 if min(sides) < SMALL else 5
 
 
 def inside(corners: Tensor, size: int, sides: tuple[int, int]) -> Tensor:

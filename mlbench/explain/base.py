@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlbench import workbench
 from mlbench.data.tasks import Planted, Split, Task
-from mlbench.errors import require
+from mlbench.errors import UserError, require
 from mlbench.findings import Findings
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -38,12 +38,16 @@ class Method:
     """A way to explain; subclasses are dataclasses whose fields are the hyperparameters.
 
     `about_answers` is False for what looks inside: then a network for texts is taken as its pretraining left it.
+    `reads_texts` is True for what is made for texts as well.
     """
 
     about_answers = True
+    reads_texts = False
 
-    def check_data(self, task: Task, classes: list[str]) -> None:
+    def check_data(self, task: Task, classes: list[str]) -> None:  # noqa: ARG002
         """Raise SettingError or UserError for what does not go with the data, before anything is trained."""
+        if task.text is not None and not self.reads_texts:
+            raise UserError("this explanation is for pictures; texts have saliency, occlusion, probe and a few more")
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError or UserError for what does not go with the network, before anything is trained."""
@@ -61,8 +65,11 @@ class Attribution(Method):
     """An explanation of single answers: a map that says how much each pixel speaks for a class.
 
     Explained is the logit of `target`, a class number, or of the predicted class (null), for `samples` test pictures
-    drawn by the seed, or for the pictures in `images`, a folder or a file.
+    drawn by the seed, or for the pictures in `images`, a folder or a file. `amounts` says whether the values of
+    channels add up, as gradients do not. Texts are explained as pictures of one row (texts.py).
     """
+
+    amounts = True
 
     samples: int = field(default=64)
     images: str | None = field(default=None)
@@ -71,6 +78,12 @@ class Attribution(Method):
     def __post_init__(self):
         require(self.samples >= 1, "samples", self.samples, "1 or more")
         require(self.target is None or self.target >= 0, "target", self.target, "a class number from 0, or null")
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """Texts have no pictures of one's own; the class must be there."""
+        super().check_data(task, classes)
+        require(self.target is None or self.target < len(classes), "target", self.target, below(classes))
+        require(self.images is None or task.text is None, "images", self.images, "null: this data is texts")
 
     def look(self, bench: Workbench) -> None:
         """Learn what is needed of the data, before the first map."""
@@ -89,6 +102,11 @@ class Attribution(Method):
         """Maps, scores and figures."""
         self.look(bench)
         return bench.judge(self, net)
+
+
+def below(classes: list[str]) -> str:
+    """Which classes there are, for a message."""
+    return f"a class from 0 to {len(classes) - 1}, or null"
 
 
 def logit(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from mlbench.explain.base import Attribution, input_gradient
 class InputXGradient(Attribution):
     """Normalised pixels times the logit's gradient (Shrikumar et al. 2016): exact where the network is linear."""
 
+    reads_texts = True
+
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, C, H, W]."""
         return x * input_gradient(net, x, target)

@@ -23,6 +23,8 @@ class IntegratedGradients(Attribution):
     get nothing, whatever they mean.
     """
 
+    reads_texts = True
+
     baseline: Literal["zero", "mean", "blur"] = field(default="mean")
     steps: int = field(default=200)
 

@@ -18,10 +18,12 @@ NARROWEST = 3  # pixels a side that `patch: null` can mean
 class Occlusion(Attribution):
     """How far the logit falls when a part of the picture is grey (Zeiler & Fergus 2014, section 4.2).
 
-    The part is a square of `patch` pixels (null: 5, or 3 in small pictures), moved by `stride`, or each SLIC superpixel
-    with `segments` of them. A pixel's value is the mean over the parts that it belongs to. Grey is 0 in the normalised
-    picture: the mean of the training pictures, unless data.normalise=unit.
+    The part is a square of `patch` pixels (null: 5, or 3 in small pictures; of a text 1, a piece), moved by `stride`,
+    or each SLIC superpixel with `segments` of them. A pixel's value is the mean over the parts that it belongs to. Grey
+    is 0 in the normalised picture: the mean of the training pictures, unless data.normalise=unit.
     """
+
+    reads_texts = True
 
     patch: int | None = field(default=None)
     stride: int = field(default=2)
@@ -38,7 +40,7 @@ class Occlusion(Attribution):
         """[B, 1, H, W]."""
         if self.segments is None:
             patch = self.patch or side(x.shape[2:])
-            parts = squares(*x.shape[2:], patch, self.stride).to(x.device)
+            parts = squares(*x.shape[2:], patch, min(self.stride, patch)).to(x.device)
             parts = parts.expand(len(x), *parts.shape)
         else:
             labels = slic(x, self.segments)  # [B, H, W]

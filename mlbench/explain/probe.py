@@ -35,6 +35,7 @@ class Probe(Method):
     """
 
     about_answers = False
+    reads_texts = True
 
     property: str | None = field(default=None)
     hidden: list[int] = field(default_factory=lambda: [0, 10, 100, 1000])
@@ -56,6 +57,7 @@ class Probe(Method):
 
     def check_data(self, task: Task, classes: list[str]) -> None:
         """The data must know the property."""
+        super().check_data(task, classes)
         self.asked(known_of(task, classes))
 
     def asked(self, known: Properties) -> str:

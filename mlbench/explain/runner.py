@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlbench import grids, plots
+from mlbench import grids, plots, tokens
 from mlbench.data.image_folder import SUFFIXES, decoded, images
 from mlbench.data.tasks import Stream
 from mlbench.errors import SettingError, UserError
+from mlbench.explain import texts
 from mlbench.explain.base import Attribution, Method, untouched
 from mlbench.explain.judge import Examples, judge
 from mlbench.explain.through_captum import check_skimage
@@ -75,18 +76,27 @@ class Explain(Trainings):
 
     def judge(self, method: Attribution, net: nn.Module) -> Findings:
         """See `Workbench`."""
+        name = self.prepared.names["explain"]
+        if self.task.text is not None:
+            index = self.chosen(method)
+            found = list(texts.sentences(net, method, self.task, index, self.classes))
+            return texts.judge(method, found, name, self.outputs, self.generator)
         examples = self.given(method) if method.images else self.drawn(method)
         with torch.no_grad():
             examples.predicted = net(examples.x).argmax(1)
         examples.target = examples.predicted
         if method.target is not None:
             examples.target = torch.full_like(examples.predicted, method.target)
-        return judge(method, net, examples, self.prepared.names["explain"], self.generator)
+        return judge(method, net, examples, name, self.generator)
+
+    def chosen(self, method: Attribution) -> Tensor:
+        """The test examples to explain, drawn by the seed."""
+        order = torch.randperm(len(self.test), generator=self.draws.generator("examples"))[: method.samples]
+        return order.to(self.test.labels.device)
 
     def drawn(self, method: Attribution) -> Examples:
         """Test pictures drawn by the seed."""
-        order = torch.randperm(len(self.test), generator=self.draws.generator("examples"))[: method.samples]
-        index = order.to(self.test.labels.device)
+        index = self.chosen(method)
         batch, truth = self.test.batch(index), None
         if self.planted is not None:
             corners = self.planted.test[self.test.rows[index]]
@@ -117,6 +127,9 @@ class Explain(Trainings):
             plots.draw_chart(table, (chart.x, chart.y), chart.by, figure, chart.log, not chart.points)
         for name, rows in findings.grids.items():
             grids.draw_grid(rows, folder / "figures" / f"{name}.png")
+        for name, passages in findings.passages.items():
+            tokens.draw_passages(passages, folder / "figures" / f"{name}.png")
+            self.run.display.passages(passages)
         for name, arrays in findings.arrays.items():
             write_whole(folder / "artefacts" / f"{name}.npz", partial(np.savez_compressed, **arrays))
         for name, text in findings.texts.items():
@@ -149,14 +162,13 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
     try:
         if isinstance(method, Attribution):
             check_skimage(prepared.names["explain"])  # which the scores need
-            if method.target is not None and method.target >= stream.outputs:
-                raise SettingError("target", method.target, f"a class from 0 to {stream.outputs - 1}, or null")
             for path in files(Path(method.images).expanduser()) if method.images else ():
                 picture(path, stream.input_shape)
         method.check_data(stream.tasks[0], stream.classes)
         method.check(net)
         with untouched(net):
-            method.rehearse(net, stream.tasks[0].train.batch(torch.arange(2)).x)
+            if stream.tasks[0].text is None:
+                method.rehearse(net, stream.tasks[0].train.batch(torch.arange(2)).x)
     except SettingError as error:
         raise UserError(f"explain.{error}") from error
     return partial(Explain, prepared=prepared)

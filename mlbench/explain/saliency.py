@@ -11,6 +11,9 @@ from mlbench.explain.base import Attribution, input_gradient
 class Saliency(Attribution):
     """The gradient of the logit with respect to the pixels (Simonyan et al. 2014, section 3), its sign kept."""
 
+    reads_texts = True
+    amounts = False
+
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, C, H, W]."""
         return input_gradient(net, x, target)

@@ -20,6 +20,9 @@ class SmoothGrad(Attribution):
     gradients (Hooker et al. 2019), `variance` is their variance over the copies (VarGrad, Adebayo et al. 2018).
     """
 
+    reads_texts = True
+    amounts = False
+
     copies: int = field(default=50)
     noise: float = field(default=0.2)
     moment: Literal["mean", "square", "variance"] = field(default="mean")
