@@ -40,6 +40,16 @@ class Passage:
 
 
 @dataclass
+class Cloud:
+    """Points [n, 2] with numbers [n] of what they are, and the names of these numbers."""
+
+    title: str
+    points: np.ndarray
+    labels: np.ndarray
+    names: list[str]
+
+
+@dataclass
 class Findings:
     """What an explanation found; the runner writes it."""
 
@@ -48,6 +58,7 @@ class Findings:
     charts: dict[str, Chart] = field(default_factory=dict)  # name of a figure
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # written as artefacts/<name>.npz
     grids: dict[str, list[Row]] = field(default_factory=dict)  # name of a figure
+    clouds: dict[str, list[list[Cloud]]] = field(default_factory=dict)  # name of a figure -> rows of panels
     passages: dict[str, list[Passage]] = field(default_factory=dict)  # name of a figure
     texts: dict[str, str] = field(default_factory=dict)  # file name -> content
 

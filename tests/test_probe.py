@@ -9,8 +9,9 @@ from torch import nn
 from mlbench.data.kinds import Items, Properties
 from mlbench.data.tasks import Pool, Split, Task
 from mlbench.errors import SettingError
+from mlbench.explain.known import known_of, some
 from mlbench.explain.lookup import control, lookup, majority
-from mlbench.explain.probe import Probe, known_of, some
+from mlbench.explain.probe import Probe
 from mlbench.explain.probed import Probed
 from mlbench.explain.probes import Mixes, Probes, Standardise, Targets, Together, answers
 from mlbench.optimizer import Training

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from mlbench.data.kinds import Items, Properties
 from mlbench.data.tasks import Pool, Split, Task
-from mlbench.errors import SettingError, require
+from mlbench.errors import require
 from mlbench.explain import lookup
 from mlbench.explain.base import Method, Workbench
+from mlbench.explain.known import asked, known_of, some
 from mlbench.explain.layers import layers_of, vectors
 from mlbench.explain.probed import Probed
 from mlbench.explain.probes import Mixes, Probes, Standardise, Targets, Together, answers
@@ -58,19 +59,12 @@ class Probe(Method):
     def check_data(self, task: Task, classes: list[str]) -> None:
         """The data must know the property."""
         super().check_data(task, classes)
-        self.asked(known_of(task, classes))
-
-    def asked(self, known: Properties) -> str:
-        """The property to look for. Raises SettingError for one that the data does not know."""
-        name = self.property or next(iter(known.values))
-        if name not in known.values:
-            raise SettingError("property", name, f"{' or '.join(known.values)}, or null")
-        return name
+        asked(self.property, known_of(task, classes))
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """Vectors of all layers once, all probes in one fit, then what they found beside what they are measured by."""
         known = known_of(bench.task, bench.classes)
-        name, paths = self.asked(known), layers_of(net)
+        name, paths = asked(self.property, known), layers_of(net)
         parts = self.parts(bench, known)
         values, words = known.values[name], known.train.forms is not None
         nonsense = None
@@ -120,21 +114,3 @@ class Probe(Method):
 def named(size: int) -> str:
     """What a probe of this size is called."""
     return f"mlp_{size}" if size else "linear"
-
-
-def some(items: Items, index: Tensor) -> Items:
-    """The items at `index`, in their old order."""
-    index = index.sort().values
-    spans, forms = (None if part is None else part[index] for part in (items.spans, items.forms))
-    return Items(items.rows[index], {name: labels[index] for name, labels in items.labels.items()}, spans, forms)
-
-
-def known_of(task: Task, classes: list[str]) -> Properties:
-    """What is known of the data; the label, where nothing else is."""
-    if task.properties is not None:
-        return task.properties
-    train, test = (
-        Items(torch.arange(len(split), device=split.labels.device), {"class": split.labels})
-        for split in (task.train, task.test)
-    )
-    return Properties({"class": classes}, train, test)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench import grids, plots, tokens
+from mlbench.clouds import draw_clouds
 from mlbench.data.image_folder import SUFFIXES, decoded, images
 from mlbench.data.tasks import Stream
 from mlbench.errors import SettingError, UserError
@@ -127,6 +128,8 @@ class Explain(Trainings):
             plots.draw_chart(table, (chart.x, chart.y), chart.by, figure, chart.log, not chart.points)
         for name, rows in findings.grids.items():
             grids.draw_grid(rows, folder / "figures" / f"{name}.png")
+        for name, clouds in findings.clouds.items():
+            draw_clouds(clouds, folder / "figures" / f"{name}.png")
         for name, passages in findings.passages.items():
             tokens.draw_passages(passages, folder / "figures" / f"{name}.png")
             self.run.display.passages(passages)
