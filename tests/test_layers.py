@@ -114,7 +114,15 @@ def test_shorter_layers_have_zeros_at_the_end():
     net, x = CNN((1, 8, 8), 3, [4, 5]), torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)
     split = split_of(x, Normalise(torch.tensor([100.0]), torch.tensor([50.0])))
     found = vectors(net, split, Items(torch.tensor([3, 3, 0]), {}), Task("", split, split), ["3", "9"])
-    assert found.shape == (3, 2, 5)
-    assert not found[:, 0, 4].any()
-    assert found[:, 1, 4].any()
+    assert found.shape == (3, 2, 4 * 4 * 4)
+    assert not found[:, 1, 5:].any()
     torch.testing.assert_close(found[0], found[1])
+
+
+def test_maps_are_made_coarse():
+    net, x = CNN((1, 16, 16), 3, [4, 5]), torch.randint(0, 256, (7, 1, 16, 16), dtype=torch.uint8)
+    split = split_of(x, Normalise(torch.tensor([100.0]), torch.tensor([50.0])))
+    maps = activations(net, split, ["3"])["3"]  # [7, 4, 8, 8]
+    found = vectors(net, split, Items(torch.arange(7), {}), Task("", split, split), ["3"])
+    assert found.shape == (7, 1, 64)
+    torch.testing.assert_close(found[2, 0, 5], maps[2, 0, 2:4, 2:4].mean())

@@ -118,7 +118,10 @@ class Embed(Method):
         for kind in self.pictures:
             points = {path: PICTURES[kind](spaces[path, "trained"], seed) for path in paths}
             arrays |= {f"{kind}_{number}": points[path] for number, path in enumerate(paths)}
-            clouds.append([Cloud(f"{kind} of {path}", each, labels, names) for path, each in points.items()])
+            titles = (f"{kind}, layer {number}: {path}" for number, path in enumerate(paths))
+            clouds.append(
+                [Cloud(title, points[path], labels, names) for title, path in zip(titles, paths, strict=True)]
+            )
         findings.arrays["embeddings"] = arrays
         if clouds:
             findings.clouds["layers"] = clouds

@@ -10,6 +10,7 @@ from mlbench.data.tasks import Split, Task
 from mlbench.gradients import eval_mode
 
 AT_ONCE = 128  # examples
+PLACES = 4  # down and across
 NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm
 Reduce = Callable[[Tensor, Tensor], Tensor]
 """(a layer's output [b, ...] for the examples at these places [b] of the split) -> what is kept of it, [k, ...]."""
@@ -64,7 +65,8 @@ def activations(net: nn.Module, split: Split, paths: list[str], reduce: Reduce =
 def vectors(net: nn.Module, split: Split, items: Items, task: Task, paths: list[str]) -> Tensor:
     """What each layer gives for each item, [n, layers, D]; shorter ones have zeros at the end.
 
-    Of a word it is the mean over its pieces, of a picture over places, of a sound over the frames that are there.
+    Of a word it is the mean over its pieces, of a sound over the frames that are there; maps of a picture are made
+    PLACES x PLACES coarse.
     """
     reduce = words(items) if items.spans is not None else examples(split, task)
     found = activations(net, split, paths, reduce)
@@ -96,7 +98,8 @@ def examples(split: Split, task: Task) -> Reduce:
         if output.dim() == 2:
             return output
         if output.dim() == 4:
-            return output.mean((2, 3))
+            sides = [min(side, PLACES) for side in output.shape[2:]]
+            return nn.functional.adaptive_avg_pool2d(output, sides).flatten(1)
         there = present(split, task, index, output.shape[1]).unsqueeze(2)
         return (output * there).sum(1) / there.sum(1)
 
