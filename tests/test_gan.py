@@ -111,12 +111,24 @@ def test_the_generator_is_trained_once_and_stays_as_it_is():
 def test_pictures_of_codes_are_the_generators_own_in_eval_mode():
     bench = Studio(nn.Flatten(), (1, 8, 8))
     made_by, frame = generator(bench, 2, 3, 4), Frame.of(bench)
-    canvas = latent(made_by, frame, 6, torch.Generator().manual_seed(0))
+    canvas = latent(made_by, frame, nn.Flatten(), torch.arange(6), torch.Generator().manual_seed(0))
     canvas.train()  # as `fit` does: batch norm must not look at the batch
     with torch.no_grad():
         torch.testing.assert_close(frame.unit(canvas()), made_by(canvas.value))
         torch.testing.assert_close(canvas()[:2], frame.normalised(made_by(canvas.value[:2])))
     assert not any(module.training for module in made_by.modules())
+
+
+def test_a_search_begins_where_its_unit_is_excited():
+    bench = Studio(nn.Flatten(), (1, 8, 8))
+    made_by, frame = generator(bench, 2, 3, 4), Frame.of(bench)
+    wanted = torch.arange(6)
+    codes = latent(made_by, frame, nn.Flatten(), wanted, torch.Generator().manual_seed(0)).value.detach()
+    same = torch.Generator().manual_seed(0)
+    draws = torch.stack([torch.randn(6, 3, generator=same) for _ in range(gan.TRIED)])
+    with torch.no_grad():
+        pixels = torch.stack([frame.normalised(made_by(each)).flatten(1)[wanted, wanted] for each in draws])
+    assert torch.equal(codes, draws[pixels.argmax(0), wanted])
 
 
 def test_the_prior_is_the_density_of_the_lengths_of_normal_codes():

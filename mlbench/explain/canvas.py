@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from mlbench.explain.base import Workbench
 
+Units = Callable[[Tensor], Tensor]
+"""Normalised pictures [n, C, H, W] -> how excited each unit is, [n, units]."""
+
 START = 0.1  # standard deviation of the noise that pictures start from, normalised or before the sigmoid
 SAMPLE = 500  # training pictures from which background and colours are taken
 DARKEST = 0.05  # a sigmoid starts no nearer to black or white than this, where its gradient is gone

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from mlbench.data.tasks import Split
 from mlbench.errors import require
 from mlbench.explain.base import Workbench
+from mlbench.explain.canvas import Units
 from mlbench.explain.naturalness import naturalness
-from mlbench.explain.synthesis import Synthesis, Units, units_of
+from mlbench.explain.synthesis import Synthesis, units_of
 from mlbench.findings import Findings, Panel
 
 AT_ONCE = 256  # pictures

@@ -12,11 +12,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mlbench.data.tasks import Split
 from mlbench.errors import RunError
 from mlbench.explain.base import Workbench
-from mlbench.explain.canvas import Canvas, Frame
+from mlbench.explain.canvas import Canvas, Frame, Units
 
 BATCH = 64
 LR = {"generator": 1e-3, "critic": 1e-3}
 BETAS = (0.5, 0.99)
+TRIED = 32  # codes, for the beginning of a search
 AVERAGED = 0.99  # of the generator's weights, step by step: much better pictures than its last weights make
 
 
@@ -108,7 +109,19 @@ def generator(bench: Workbench, steps: int, latent: int, width: int) -> Generato
     return found.to(bench.train.labels.device).eval().requires_grad_(False)
 
 
-def latent(generator: Generator, frame: Frame, count: int, draws: torch.Generator) -> Canvas:
-    """Codes are the parameter, drawn from the standard normal at first."""
-    codes = torch.randn(count, generator.latent, generator=draws).to(frame.black.device)
-    return Canvas(codes, lambda value: frame.normalised(generator(value)))
+def latent(generator: Generator, frame: Frame, units: Units, wanted: Tensor, draws: torch.Generator) -> Canvas:
+    """Codes are the parameter; each begins as the one of TRIED standard normal ones that excites its unit most.
+
+    From a single draw a search may end in another class, which it cannot leave without a picture that is none.
+    """
+    render = lambda value: frame.normalised(generator(value))  # noqa: E731
+    best, codes = None, None
+    for _ in range(TRIED):
+        drawn = torch.randn(len(wanted), generator.latent, generator=draws).to(frame.black.device)
+        with torch.no_grad():
+            excited = units(render(drawn)).float().gather(1, wanted[:, None])
+        if best is None:
+            best, codes = excited, drawn
+        codes = torch.where(excited > best, drawn, codes)
+        best = torch.maximum(excited, best)
+    return Canvas(codes, render)

@@ -13,14 +13,11 @@ from mlbench.data.tasks import Batch
 from mlbench.errors import SettingError, UserError, nearest, require
 from mlbench.explain import gan
 from mlbench.explain.base import Method, Workbench
-from mlbench.explain.canvas import PARAMETRISATIONS, SAMPLE, Frame, moved
+from mlbench.explain.canvas import PARAMETRISATIONS, SAMPLE, Frame, Units, moved
 from mlbench.explain.naturalness import total_variation
 from mlbench.explain.scores import blurred
 from mlbench.theta import Theta
 from mlbench.train import Learner
-
-Units = Callable[[Tensor], Tensor]
-"""Normalised pictures [n, C, H, W] -> how excited each unit is, [n, units]."""
 
 OVER_MAP: dict[str, Callable[[Tensor], Tensor]] = {  # [n, units, H, W] to [n, units]
     "mean": lambda maps: maps.mean((2, 3)),
@@ -114,7 +111,7 @@ class Synthesis(Method):
         frame = Frame.of(bench)
         if self.prior == "gan":
             generator = gan.generator(bench, self.gan_steps, self.gan_latent, self.gan_width)
-            canvas = gan.latent(generator, frame, len(wanted), bench.generator)
+            canvas = gan.latent(generator, frame, units, wanted, bench.generator)
         else:
             canvas = PARAMETRISATIONS[self.parametrisation](frame, len(wanted), bench.generator)
             if self.blur:
