@@ -80,3 +80,10 @@ def test_umap_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(UserError, match="umap-learn"):
         Embed(pictures=["umap"]).check(torch.nn.Identity())
+
+
+@pytest.mark.parametrize("method", ["embed", "probe"])
+def test_a_network_without_layers_is_refused(mlbench, method):
+    code, _, error = mlbench(f"explain={method}", "model=linear", "data=digits", "train.epochs=1")
+    assert code == 2
+    assert "no layers between input and output" in error

@@ -16,7 +16,7 @@ from mlbench.data.tasks import Task
 from mlbench.errors import SettingError, UserError, require
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.known import asked, known_of, some
-from mlbench.explain.layers import layers_of, vectors
+from mlbench.explain.layers import check_layers, layers_of, vectors
 from mlbench.findings import Chart, Cloud, Findings
 
 
@@ -67,8 +67,9 @@ class Embed(Method):
         if unknown := sorted(set(self.pictures) - set(PICTURES)):
             raise SettingError("pictures", unknown[0], f"a list of {', '.join(PICTURES)}")
 
-    def check(self, net: nn.Module) -> None:  # noqa: ARG002
-        """UMAP is an extra of its own."""
+    def check(self, net: nn.Module) -> None:
+        """There must be layers; UMAP is an extra of its own."""
+        check_layers(net)
         if "umap" in self.pictures:
             try:
                 import umap  # noqa: F401

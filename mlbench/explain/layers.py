@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mlbench.data.kinds import PAD, Items
 from mlbench.data.tasks import Split, Task
+from mlbench.errors import UserError
 from mlbench.gradients import eval_mode
 
 AT_ONCE = 128  # examples
@@ -31,6 +32,12 @@ def layers_of(net: nn.Module) -> list[str]:
         if not isinstance(child, NORMS) and any(True for _ in child.parameters())
     ]
     return [children[number - 1][0] for number in weighted[1:]]
+
+
+def check_layers(net: nn.Module) -> None:
+    """Raise UserError where there is no layer to look into."""
+    if not layers_of(net):
+        raise UserError("the network has no layers between input and output to look into; take another model")
 
 
 def whole(output: Tensor, index: Tensor) -> Tensor:  # noqa: ARG001

@@ -11,7 +11,7 @@ from mlbench.errors import require
 from mlbench.explain import lookup
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.known import asked, known_of, some
-from mlbench.explain.layers import layers_of, vectors
+from mlbench.explain.layers import check_layers, layers_of, vectors
 from mlbench.explain.probed import Probed
 from mlbench.explain.probes import Mixes, Probes, Standardise, Targets, Together, answers
 from mlbench.findings import Findings
@@ -60,6 +60,10 @@ class Probe(Method):
         """The data must know the property."""
         super().check_data(task, classes)
         asked(self.property, known_of(task, classes))
+
+    def check(self, net: nn.Module) -> None:
+        """There must be layers."""
+        check_layers(net)
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """Vectors of all layers once, all probes in one fit, then what they found beside what they are measured by."""

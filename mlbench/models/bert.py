@@ -33,7 +33,7 @@ class Bert(nn.Module):
     ):
         super().__init__()
         if len(input_shape) != 1 or vocabulary is None:
-            raise ValueError("needs texts, as in data=grammar")
+            raise ValueError("takes texts, as in data=grammar; pictures and sounds need another model=")
         if pretrained is None:
             self.language = fresh(input_shape[0], vocabulary, width, depth, heads, dropout)
         else:
