@@ -4,10 +4,10 @@ import csv
 
 import numpy as np
 import pytest
-import torch
 
 from mlbench.errors import SettingError, UserError
 from mlbench.explain.embed import PICTURES, Embed, agreement, silhouette
+from mlbench.models.convolutional import CNN
 from tests.test_explain import SMALL
 from tests.test_runs import only_run, summary
 
@@ -79,7 +79,7 @@ def test_settings_that_make_no_sense_are_refused(settings, named):
 def test_umap_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(UserError, match="umap-learn"):
-        Embed(pictures=["umap"]).check(torch.nn.Identity())
+        Embed(pictures=["umap"]).check(CNN((1, 8, 8), 3, [4]))
 
 
 @pytest.mark.parametrize("method", ["embed", "probe"])
