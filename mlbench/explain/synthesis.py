@@ -57,7 +57,7 @@ class Synthesis(Method):
     rotation: float = field(default=10.0)
     blur: int = field(default=0)
     latent_prior: float = field(default=2.0)
-    gan_steps: int = field(default=2000)
+    gan_steps: int = field(default=4000)
     gan_latent: int = field(default=32)
     gan_width: int = field(default=32)
 
