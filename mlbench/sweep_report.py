@@ -128,7 +128,10 @@ def write_maps(runs: list[Finished], folder: Path) -> list[Path]:
         return []
     first, rows = next(iter(found.values())), []
     for number, picture in enumerate(first["pictures"]):
-        own = [Panel(textwrap.fill(label.replace("_", " "), 16), map=each["maps"][number].sum(0)) for label, each in found.items()]
+        own = [
+            Panel(textwrap.fill(label.replace("_", " "), 16), map=each["maps"][number].sum(0))
+            for label, each in found.items()
+        ]
         rows.append((f"explained: class {first['target'][number]}", [Panel("input", picture), *own]))
     draw_grid(rows, folder / "maps.png")
     return [folder / "maps.png"]

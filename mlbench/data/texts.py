@@ -1,0 +1,171 @@
+"""Sentences become word pieces, and a stream of one task: the one code for every corpus."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mlbench.data.kinds import PAD, AsIds, Items, Properties, Text
+from mlbench.data.tasks import Pool, SharedHead, Split, Stream, Task
+from mlbench.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PARTS = ("train", "validation", "test")
+
+
+@dataclass
+class Sentence:
+    """Words, what is known of each, and the class of the whole."""
+
+    words: list[str]
+    tags: dict[str, list[str]]  # property -> a value for each word
+    label: str
+
+
+@dataclass
+class Pieces:
+    """A tokeniser, and the ids of what stands for no text."""
+
+    tokenizer: "Tokenizer"
+    opening: int  # [CLS]
+    closing: int  # [SEP]
+    mask: int
+    special: list[int]
+
+    def ids(self, sentences: list[Sentence]) -> list[list[list[int]]]:
+        """The pieces of each word of each sentence; a word that is nothing but what no piece covers is unknown."""
+        found = []
+        words = [sentence.words for sentence in sentences]
+        coded = self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
+        for sentence, code in zip(sentences, coded, strict=True):
+            pieces: list[list[int]] = [[] for _ in sentence.words]
+            for number, word in zip(code.ids, code.word_ids, strict=True):
+                pieces[word].append(number)
+            found.append(pieces)
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """What each id stands for."""
+        return [self.tokenizer.id_to_token(number) or "" for number in range(self.tokenizer.get_vocab_size())]
+
+
+def trained(sentences: Iterable[Sentence], vocabulary: int) -> Pieces:
+    """A word-piece tokeniser (Schuster & Nakajima 2012) with at most so many pieces, made of the words it is given."""
+    tokenizers = imported("tokenizers")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forks do not go together
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    settings = {"vocab_size": vocabulary, "min_frequency": 2, "special_tokens": SPECIAL, "show_progress": False}
+    trainer = tokenizers.trainers.WordPieceTrainer(**settings)
+    tokenizer.train_from_iterator((" ".join(sentence.words) for sentence in sentences), trainer)
+    places = {name: number for number, name in enumerate(SPECIAL)}
+    return Pieces(tokenizer, places["[CLS]"], places["[SEP]"], places["[MASK]"], list(places.values()))
+
+
+def downloaded(name: str) -> Pieces:
+    """The tokeniser of a folder or of a name on Hugging Face's hub. Raises UserError where it cannot be had."""
+    transformers = imported("transformers")
+    try:
+        wrapped = transformers.AutoTokenizer.from_pretrained(name)
+        pieces, special = wrapped.backend_tokenizer, wrapped.all_special_ids
+        ends = (wrapped.cls_token_id, wrapped.sep_token_id, wrapped.mask_token_id)
+    except Exception as error:  # the hub's client raises whatever its network does
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"data.tokenizer={name} cannot be had, as a folder or from the hub ({reason})") from error
+    if wrapped.pad_token_id != PAD or None in ends:
+        raise UserError(f"data.tokenizer={name} is not BERT's kind: needed are [CLS], [SEP], [MASK], and [PAD] as 0")
+    return Pieces(pieces, *ends, list(special))
+
+
+def imported(library: str) -> object:
+    """The library. Raises UserError where it is not installed."""
+    try:
+        module = __import__(library)
+    except ImportError as error:
+        raise UserError(f"data of texts needs {library}: pip install 'mlbench[text]'") from error
+    return module
+
+
+def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Stream:
+    """One task: the sentences' classes, in rows of at most `length` pieces; longer ones are cut."""
+    labels = sorted({sentence.label for part in parts.values() for sentence in part})
+    coded = {name: pieces.ids(part) for name, part in parts.items()}
+    splits = {
+        name: Split(
+            Pool(rows(coded[name], pieces, length)), torch.arange(len(part)), numbered(part, labels), 0, AsIds()
+        )
+        for name, part in parts.items()
+    }
+    text = Text(pieces.names, pieces.special, pieces.mask, running(coded["train"], pieces, length))
+    known = properties(parts, coded, length)
+    task = Task("texts", splits["train"], splits["test"], None, splits["validation"], properties=known, text=text)
+    return Stream([task], None, len(labels), labels, SharedHead())
+
+
+def numbered(sentences: list[Sentence], labels: list[str]) -> Tensor:
+    """The number [n] of each sentence's class."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    return torch.tensor([numbers[sentence.label] for sentence in sentences])
+
+
+def rows(coded: list[list[list[int]]], pieces: Pieces, length: int) -> Tensor:
+    """[CLS] pieces [SEP] of each sentence, int32 [n, length], PAD behind."""
+    table = torch.full((len(coded), length), PAD, dtype=torch.int32)
+    for row, words in zip(table, coded, strict=True):
+        ids = [pieces.opening, *list(chain(*words))[: length - 2], pieces.closing]
+        row[: len(ids)] = torch.tensor(ids)
+    return table
+
+
+def running(coded: list[list[list[int]]], pieces: Pieces, length: int) -> Split:
+    """All sentences one after another, [SEP] behind each, in rows that begin with [CLS]; only the last has PAD."""
+    ids = torch.tensor([number for words in coded for number in (*chain(*words), pieces.closing)], dtype=torch.int32)
+    ids = torch.cat([ids, torch.full((-len(ids) % (length - 1),), PAD, dtype=torch.int32)]).view(-1, length - 1)
+    table = torch.cat([torch.full((len(ids), 1), pieces.opening, dtype=torch.int32), ids], 1)
+    return Split(Pool(table), torch.arange(len(table)), torch.zeros(len(table), dtype=torch.int64), 0, AsIds())
+
+
+def properties(parts: dict[str, list[Sentence]], coded: dict[str, list[list[list[int]]]], length: int) -> Properties:
+    """What is known of the words, those left out that a row has no room for."""
+    names = list(parts["train"][0].tags)
+    every = [sentence for name in PARTS for sentence in parts[name]]
+    values = {name: sorted({tag for sentence in every for tag in sentence.tags[name]}) for name in names}
+    numbers = {name: {tag: number for number, tag in enumerate(tags)} for name, tags in values.items()}
+    words = {word: number for number, word in enumerate(sorted({word for s in every for word in s.words}))}
+    found = {part: items(parts[part], coded[part], length, numbers, words) for part in PARTS}
+    return Properties(values, found["train"], found["test"], found["validation"])
+
+
+def items(
+    sentences: list[Sentence],
+    coded: list[list[list[int]]],
+    length: int,
+    numbers: dict[str, dict[str, int]],
+    words: dict[str, int],
+) -> Items:
+    """The words of one part."""
+    places, forms = [], []
+    tags: dict[str, list[int]] = {name: [] for name in numbers}
+    for row, (sentence, pieces) in enumerate(zip(sentences, coded, strict=True)):
+        start = 1  # behind [CLS]
+        for place, word in enumerate(pieces):
+            end = start + len(word)
+            if end > length - 1:
+                break
+            if word:
+                places.append((row, start, end))
+                forms.append(words[sentence.words[place]])
+                for name, values in numbers.items():
+                    tags[name].append(values[sentence.tags[name][place]])
+            start = end
+    table = torch.tensor(places)
+    labels = {name: torch.tensor(each) for name, each in tags.items()}
+    return Items(table[:, 0], labels, table[:, 1:], torch.tensor(forms))

@@ -1,0 +1,74 @@
+"""A treebank: a folder of CoNLL-U files."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mlbench.data import conllu, texts
+from mlbench.data.source import Data
+from mlbench.data.tasks import Stream
+from mlbench.errors import UserError, require
+
+FILES = {"train": "train", "validation": "dev", "test": "test"}
+
+
+@dataclass
+class Treebank(Data):
+    """The sentences of `*train*.conllu`, `*dev*.conllu` and `*test*.conllu` in a folder, with their words' tags.
+
+    `path` null takes `<data_dir>/<name>`. Word pieces are made of the training words alone, at most `vocabulary` of
+    them, unless `tokenizer` names a folder or a model on Hugging Face's hub. `classes` is a pattern whose group, in a
+    sentence's sent_id, is its class: GUM's genre. `train_sentences` is how many are used, null for all.
+    """
+
+    name: str
+    path: str | None
+    classes: str
+    length: int
+    vocabulary: int | None
+    tokenizer: str | None
+    train_sentences: int | None
+
+    def __post_init__(self):
+        require(8 <= self.length <= 512, "length", self.length, "8 to 512 pieces")
+        if self.tokenizer is None:
+            allowed = "100 to 100000 pieces"
+            require(
+                self.vocabulary is not None and 100 <= self.vocabulary <= 100_000,
+                "vocabulary",
+                self.vocabulary,
+                allowed,
+            )
+        size = self.train_sentences
+        require(size is None or size >= 10, "train_sentences", size, "10 or more, or null for all")
+        try:
+            groups = re.compile(self.classes).groups
+        except re.error:
+            groups = 0
+        require(groups == 1, "classes", self.classes, "a regular expression with one group")
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
+        """One task; `generator` draws the sentences where not all are used."""
+        folder = Path(self.path).expanduser() if self.path else data_dir / self.name
+        parts = {part: conllu.read(file(folder, word), self.classes) for part, word in FILES.items()}
+        if self.train_sentences is not None:
+            order = torch.randperm(len(parts["train"]), generator=generator)[: self.train_sentences].sort().values
+            parts["train"] = [parts["train"][number] for number in order.tolist()]
+        if self.tokenizer is not None:
+            return texts.stream(parts, texts.downloaded(self.tokenizer), self.length)
+        return texts.stream(parts, texts.trained(parts["train"], self.vocabulary), self.length)
+
+
+def file(folder: Path, word: str) -> Path:
+    """The one CoNLL-U file of a folder with this word in its name. Raises UserError."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is not there; put a treebank's *train*.conllu, *dev*.conllu and *test*.conllu into it\n"
+            "or fetch one: mlbench data get ud_english_gum; data=grammar needs none"
+        )
+    found = sorted(folder.glob(f"*{word}*.conllu"))
+    if len(found) != 1:
+        raise UserError(f"{folder} has {len(found)} files *{word}*.conllu; needed is one")
+    return found[0]
