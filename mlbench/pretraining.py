@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.data.kinds import Text
+from mlbench.data.kinds import PAD, Text
 from mlbench.data.tasks import Batch, Split
 from mlbench.gradients import eval_mode
 from mlbench.train import Learner
@@ -23,7 +23,7 @@ class MaskedLanguage(Learner):
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """Places are drawn anew each time."""
         shown, places = covered(batch.x, self.text)
-        return F.cross_entropy(net.covered(shown, places).float(), batch.x[places])
+        return F.cross_entropy(net.covered(shown, places, texts(batch.x, self.text)).float(), batch.x[places])
 
 
 def covered(ids: Tensor, text: Text) -> tuple[Tensor, Tensor]:
@@ -39,6 +39,11 @@ def covered(ids: Tensor, text: Text) -> tuple[Tensor, Tensor]:
     return torch.where(places & (draws[1] > 1 - REPLACED), others, shown), places
 
 
+def texts(ids: Tensor, text: Text) -> Tensor:
+    """Which text of its row each piece [B, L] belongs to, from 1; 0 where there is none."""
+    return (ids == text.opening).cumsum(1) * (ids != PAD)
+
+
 @torch.no_grad()
 def masked_accuracy(net: nn.Module, split: Split, text: Text) -> float:
     """The share of covered pieces of `split` that the network tells; the same places each time."""
@@ -48,6 +53,7 @@ def masked_accuracy(net: nn.Module, split: Split, text: Text) -> float:
         for index in torch.arange(len(split), device=split.labels.device).split(AT_ONCE):
             ids = split.batch(index).x
             shown, places = covered(ids, text)
-            right += int((net.covered(shown, places).argmax(1) == ids[places]).sum())
+            found = net.covered(shown, places, texts(ids, text))
+            right += int((found.argmax(1) == ids[places]).sum())
             count += int(places.sum())
     return right / count

@@ -65,8 +65,8 @@ class Trainings(Job):
         """The network after what it learns from texts without labels, as it is where it has no `pretraining`."""
         text, settings = self.stream.tasks[0].text, getattr(self.net, "pretraining", None)
         if text is not None and settings is not None and not self.prepared.settings.checkpoint:
-            learner, running = MaskedLanguage(text), text.running
-            make = lambda: self.fit(self.net, "pretraining", learner, running, **settings)  # noqa: E731
+            learner, packed = MaskedLanguage(text), text.packed
+            make = lambda: self.fit(self.net, "pretraining", learner, packed, **settings)  # noqa: E731
             self.kept(self.place(*MADE_BY, stage="pretraining"), "pretraining", make)
         return self.net.eval()
 

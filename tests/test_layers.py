@@ -41,7 +41,7 @@ class Tuples(Reader):
 
 
 def text_task(ids):
-    text = Text([f"piece {k}" for k in range(20)], [0, 1, 2], 3)
+    text = Text([f"piece {k}" for k in range(20)], [0, 1, 2], 3, 1)
     return Task("texts", split_of(ids), split_of(ids.clone()), text=text)
 
 

@@ -69,9 +69,8 @@ class Text(Moves):
     pieces: list[str]  # what each id stands for; "##" begins one that goes on with a word
     special: list[int]  # ids that stand for no text, PAD among them
     mask: int  # the id that covers a piece
-    running: "Split | None" = field(
-        default=None
-    )  # the training texts one after another, next to no padding: to pretrain
+    opening: int  # the id that begins a text
+    packed: "Split | None" = field(default=None)  # the training texts, several in a row: to pretrain on
 
 
 @dataclass

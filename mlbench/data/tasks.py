@@ -290,7 +290,7 @@ class Stream:
             split for t in self.tasks for split in (t.train, t.test, t.validation, t.dropped) if split is not None
         ]
         splits += [t.planted.clean for t in self.tasks if t.planted is not None]
-        splits += [t.text.running for t in self.tasks if t.text is not None and t.text.running is not None]
+        splits += [t.text.packed for t in self.tasks if t.text is not None and t.text.packed is not None]
         for pool in {id(split.pool): split.pool for split in splits}.values():
             pool.to(device)
         settle = sum(len(t.test) for t in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes <= SETTLED_BYTES

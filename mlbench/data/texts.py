@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PACKED = 2  # times the length of a sentence's row
 PARTS = ("train", "validation", "test")
 
 
@@ -104,7 +105,8 @@ def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Str
         )
         for name, part in parts.items()
     }
-    text = Text(pieces.names, pieces.special, pieces.mask, running(coded["train"], pieces, length))
+    side_by_side = packed(splits["train"].pool.pictures, PACKED * length)
+    text = Text(pieces.names, pieces.special, pieces.mask, pieces.opening, side_by_side)
     known = properties(parts, coded, length)
     task = Task("texts", splits["train"], splits["test"], None, splits["validation"], properties=known, text=text)
     return Stream([task], None, len(labels), labels, SharedHead())
@@ -125,12 +127,21 @@ def rows(coded: list[list[list[int]]], pieces: Pieces, length: int) -> Tensor:
     return table
 
 
-def running(coded: list[list[list[int]]], pieces: Pieces, length: int) -> Split:
-    """All sentences one after another, [SEP] behind each, in rows that begin with [CLS]; only the last has PAD."""
-    ids = torch.tensor([number for words in coded for number in (*chain(*words), pieces.closing)], dtype=torch.int32)
-    ids = torch.cat([ids, torch.full((-len(ids) % (length - 1),), PAD, dtype=torch.int32)]).view(-1, length - 1)
-    table = torch.cat([torch.full((len(ids), 1), pieces.opening, dtype=torch.int32), ids], 1)
-    return Split(Pool(table), torch.arange(len(table)), torch.zeros(len(table), dtype=torch.int64), 0, AsIds())
+def packed(table: Tensor, length: int) -> Split:
+    """The rows of `table` [n, L], as many whole ones as have room side by side in rows of `length`, PAD behind.
+
+    A batch of sentences as they are is PAD for the most part.
+    """
+    room, open_row = torch.full((len(table), length), PAD, dtype=torch.int32), 0
+    used = 0
+    for row in table:
+        ids = row[: int((row != PAD).sum())]
+        if used + len(ids) > length:
+            open_row, used = open_row + 1, 0
+        room[open_row, used : used + len(ids)] = ids
+        used += len(ids)
+    room = room[: open_row + 1].clone()
+    return Split(Pool(room), torch.arange(len(room)), torch.zeros(len(room), dtype=torch.int64), 0, AsIds())
 
 
 def properties(parts: dict[str, list[Sentence]], coded: dict[str, list[list[list[int]]]], length: int) -> Properties:
