@@ -30,7 +30,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
 
 Settings are written name=value. The most used: seed, device=auto|cpu|cuda|cuda:N|mps, threads, precision=fp32|bf16,
 out=outputs, data_dir, checkpoint, keep=last|tasks|all, force, and train.epochs, train.batch_size, train.lr,
-train.optimizer=sgd|adam|adamw, train.momentum, train.weight_decay, train.schedule=constant|linear|cosine.
+train.optimizer=sgd|adam|adamw, train.momentum, train.weight_decay, train.schedule=constant|linear|cosine|warmup.
 
 Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes: 0 done, 1 the run failed,
 2 a mistake in the command or in an input file, 130 interrupted.

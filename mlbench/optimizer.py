@@ -1,6 +1,7 @@
 """The settings of training, and the one fused optimiser of the whole parameter vector."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,7 @@ class Training:
     lr: float
     momentum: float
     weight_decay: float
-    schedule: Literal["constant", "linear", "cosine"]
+    schedule: Literal["constant", "linear", "cosine", "warmup"]
     augment: Literal["none", "crop_flip", "shift"]
     validation: float
     patience: int
@@ -57,10 +58,23 @@ def make_optimizer(theta: Theta, training: Training, undecayed: list[slice]) -> 
 
 
 def set_lr(optimizer: torch.optim.Optimizer, training: Training, done: float) -> None:
-    """The learning rate when a share `done` of the steps is over: a straight line or half a cosine down to 0."""
-    factor = 1 - done if training.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    """The learning rate when a share `done` of the steps is over."""
     for group in optimizer.param_groups:
-        group["lr"] = training.lr * factor
+        group["lr"] = training.lr * SCHEDULES[training.schedule](done)
+
+
+def warmup(done: float) -> float:
+    """Up from 0 in the first WARMUP of the steps, then down to 0: without it transformers may never begin to learn."""
+    return min(done / WARMUP, (1 - done) / (1 - WARMUP))
+
+
+WARMUP = 0.1
+SCHEDULES: dict[str, Callable[[float], float]] = {  # down to 0, but for the first
+    "constant": lambda done: 1.0,  # noqa: ARG005
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+    "warmup": warmup,
+}
 
 
 @torch.no_grad()

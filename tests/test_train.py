@@ -100,7 +100,12 @@ def test_weight_decay_leaves_the_named_pieces_alone():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "factor"), [("linear", lambda t: 1 - t), ("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2)]
+    ("schedule", "factor"),
+    [
+        ("linear", lambda t: 1 - t),
+        ("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2),
+        ("warmup", lambda t: t / 0.1 if t < 0.1 else (1 - t) / 0.9),
+    ],
 )
 def test_schedules_fall_from_the_full_rate_to_nothing(split, schedule, factor):
     seen = []

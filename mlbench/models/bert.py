@@ -49,7 +49,7 @@ class Bert(nn.Module):
         self.pretraining: dict[str, Any] | None = None
         if pretrained is None and pretrain_epochs:
             shape = {"epochs": pretrain_epochs, "batch_size": pretrain_batch_size, "lr": pretrain_lr}
-            self.pretraining = {**shape, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "linear"}
+            self.pretraining = {**shape, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "warmup"}
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits [B, outputs]."""
