@@ -60,6 +60,9 @@ class Findings:
     grids: dict[str, list[Row]] = field(default_factory=dict)  # name of a figure
     clouds: dict[str, list[list[Cloud]]] = field(default_factory=dict)  # name of a figure -> rows of panels
     passages: dict[str, list[Passage]] = field(default_factory=dict)  # name of a figure
+    sounds: dict[str, tuple[int, np.ndarray]] = field(
+        default_factory=dict
+    )  # artefacts/<name>.wav: samples a second, wave
     texts: dict[str, str] = field(default_factory=dict)  # file name -> content
 
     def join(self, other: "Findings") -> None:

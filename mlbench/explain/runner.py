@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.io import wavfile
 from torch import Tensor, nn
 
 from mlbench import grids, plots, tokens
@@ -135,6 +136,9 @@ class Explain(Trainings):
             self.run.display.passages(passages)
         for name, arrays in findings.arrays.items():
             write_whole(folder / "artefacts" / f"{name}.npz", partial(np.savez_compressed, **arrays))
+        for name, (rate, wave) in findings.sounds.items():
+            samples = np.round(32767 * wave / max(1.0, abs(wave).max())).astype(np.int16)
+            write_whole(folder / "artefacts" / f"{name}.wav", partial(wavfile.write, rate=rate, data=samples))
         for name, text in findings.texts.items():
             write_text(folder / name, text)
 

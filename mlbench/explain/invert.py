@@ -1,0 +1,263 @@
+"""What does a layer still hold of its input? What cannot be given back from it was thrown away."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlbench.data.tasks import Pool, Split, Task
+from mlbench.errors import UserError, require
+from mlbench.explain.base import Method, Workbench
+from mlbench.explain.decoders import Deconvolution, HighwayDecoder, Judge, Rebuild, outputs
+from mlbench.explain.layers import activations, check_layers, layers_of, present, whole
+from mlbench.explain.probes import Standardise
+from mlbench.findings import Chart, Findings, Panel, Row
+
+STORED = torch.float16  # of features
+INPUT = "input"
+
+
+@dataclass(kw_only=True)
+class Invert(Method):
+    """A decoder for each layer gives the input back (Li, Yuan & Lee 2020 for speech; Dosovitskiy & Brox 2016).
+
+    Layer 0 is the input itself. Of sounds each frame is decoded alone, by a highway network, and only frames that are
+    no padding count; of pictures the whole layer, by a deconvolution. R^2 is of test data, 1 - residual / variance
+    around the mean of each band or pixel. Judges that learned digit and speaker from true spectrograms say how much of
+    either is left. Beside all stands the network as it was before training. `samples` is how many examples the decoders
+    learn from, null all; the first `shown` test examples become pictures and, of each layer, sounds.
+    """
+
+    samples: int | None = field(default=None)
+    width: int = field(default=128)
+    highways: int = field(default=2)
+    epochs: int = field(default=5)
+    judge_epochs: int = field(default=8)
+    batch_size: int = field(default=256)
+    lr: float = field(default=0.002)
+    shown: int = field(default=3)
+
+    def __post_init__(self):
+        require(self.samples is None or self.samples >= 2, "samples", self.samples, "2 or more, or null")
+        for name in ("width", "epochs", "judge_epochs", "batch_size", "shown"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        require(self.highways >= 0, "highways", self.highways, "0 or more")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+
+    def check(self, net: nn.Module) -> None:
+        """There must be layers."""
+        check_layers(net)
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """Which of the two it is."""
+        super().check_data(task, classes)
+        self.sounds = task.sound is not None
+
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """Layers of sounds must give a vector for each frame."""
+        if not self.sounds:
+            return
+        split = Split(Pool(x), torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64), 0, nn.Identity())
+        for path, found in activations(net, split, layers_of(net)).items():
+            if found.dim() != 3 or found.shape[1] != x.shape[3]:
+                raise UserError(
+                    f"layer {path} gives {list(found.shape[1:])}, no vector for each frame; take model=speech"
+                )
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """Decoders, what they give back, and what is left in it."""
+        task, paths = bench.task, layers_of(net)
+        order = torch.randperm(len(task.train), generator=bench.generator)[: self.samples].sort().values
+        parts = {"train": task.train.take(order.to(task.train.labels.device)), "test": task.test}
+        kind = Frames(self, bench) if task.sound is not None else Pictures(self, bench)
+        targets = {part: kind.inputs(split) for part, split in parts.items()}
+        rows, given = [], {}
+        for network, each in (("trained", net), ("untrained", bench.start)):
+            features = {part: activations(each, split, paths, kind.reduce(split)) for part, split in parts.items()}
+            if network == "trained":
+                features = {part: {INPUT: kind.given(targets[part]), **found} for part, found in features.items()}
+            for path in features["train"]:
+                layer = 0 if path == INPUT else 1 + paths.index(path)
+                decoder = kind.decoder(features["train"][path])
+                found = self.decoded(bench, decoder, {part: features[part][path] for part in parts}, targets["train"])
+                scores = {"r2": explained(found, targets["test"]), **kind.judged(found)}
+                rows.append({"network": network, "layer": layer, "path": path, **scores})
+                given[network, layer] = kind.examples(found)
+        return kind.show(self.findings(rows), given, [INPUT, *paths])
+
+    def decoded(self, bench: Workbench, decoder: nn.Module, features: dict[str, Tensor], targets: Tensor) -> Tensor:
+        """What a decoder, trained on the training part's features [n, ...], gives for those of the test part."""
+        standardise = Standardise(features["train"])
+        splits = {}
+        for part, x in features.items():
+            rows = torch.arange(len(x), device=x.device)
+            splits[part] = Split(Pool(x.to(STORED)), rows, rows, 0, standardise)
+        settings = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr, "weight_decay": 0.0}
+        decoder = decoder.to(targets.device)
+        fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none"}
+        bench.fit(decoder, "decoder", Rebuild(targets), splits["train"], **settings, **fixed)
+        return outputs(decoder, splits["test"])
+
+    def findings(self, rows: list[dict[str, object]]) -> Findings:
+        """Numbers and charts of the table."""
+        findings = Findings(tables={"layers": rows})
+        for row in rows:
+            prefix = f"layer_{row['layer']}_" + ("untrained_" if row["network"] == "untrained" else "")
+            kept = ("r2", "digit", "speaker")
+            findings.metrics |= {f"{prefix}{name}": row[name] for name in kept if name in row}
+        for name in ("r2", "digit", "speaker"):
+            if name in rows[0]:
+                findings.charts[name] = Chart("layers", "layer", name, by="network")
+        return findings
+
+
+def explained(found: Tensor, truth: Tensor) -> float:
+    """R^2 of what is given back [n, ...]: 1 is all of it, 0 no more than the mean."""
+    residual, varies = (found - truth).double(), (truth - truth.mean(0)).double()
+    return 1 - (residual.square().sum() / varies.square().sum()).item()
+
+
+class Pictures:
+    """Pictures are given back whole."""
+
+    def __init__(self, method: Invert, bench: Workbench):
+        self.method, self.bench = method, bench
+
+    def inputs(self, split: Split) -> Tensor:
+        """[n, C, H, W]."""
+        return split.batch(torch.arange(len(split), device=split.labels.device)).x
+
+    def given(self, inputs: Tensor) -> Tensor:
+        """The input as a layer."""
+        return inputs
+
+    def reduce(self, split: Split) -> Callable[[Tensor, Tensor], Tensor]:  # noqa: ARG002
+        """Layers as they are."""
+        return lambda output, index: whole(output, index).to(STORED)
+
+    def decoder(self, features: Tensor) -> nn.Module:
+        """For features [n, ...] of that shape."""
+        return Deconvolution(tuple(features.shape[1:]), self.bench.input_shape, self.method.width)
+
+    def judged(self, found: Tensor) -> dict[str, float]:  # noqa: ARG002
+        """Nothing: pictures are seen."""
+        return {}
+
+    def examples(self, found: Tensor) -> Tensor:
+        """Those that are shown."""
+        return found[: self.method.shown]
+
+    def show(self, findings: Findings, given: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
+        """A row for each example: the picture, then what each layer gives back."""
+        index = torch.arange(self.method.shown, device=self.bench.test.labels.device)
+        truth = self.bench.picture(self.bench.test.batch(index).x)
+        drawn = {key: self.bench.picture(pictures) for key, pictures in given.items()}
+        rows: list[Row] = []
+        for number, picture in enumerate(truth):
+            for network in ("trained", "untrained"):
+                cells = [Panel("picture", picture)]
+                cells += [Panel(paths[k], found[number]) for (which, k), found in drawn.items() if which == network]
+                rows.append((f"example {number}, {network} network", cells))
+        findings.grids["layers"] = rows
+        findings.arrays["layers"] = {"picture": truth} | {f"{a}_layer_{k}": each for (a, k), each in drawn.items()}
+        return findings
+
+
+class Frames:
+    """Spectrograms are given back frame by frame, and heard by judges."""
+
+    def __init__(self, method: Invert, bench: Workbench):
+        self.method, self.bench, self.task = method, bench, bench.task
+        self.judges = {name: self.judge(name) for name in ("digit", "speaker")}
+        split = self.task.test
+        self.there = present(split, self.task, torch.arange(len(split), device=split.labels.device), self.frames)
+
+    @property
+    def frames(self) -> int:
+        """Of each example, padding included."""
+        return self.bench.input_shape[2]
+
+    def judge(self, name: str) -> nn.Module:
+        """A network that has learned a property from true spectrograms of the training data."""
+        known = self.task.properties
+        labels, count = known.train.labels[name], len(known.values[name])
+        split = replace(self.task.train.take(known.train.rows), labels=labels)
+        net = Judge(self.bench.input_shape[1], count).to(labels.device)
+        settings = {"epochs": self.method.judge_epochs, "batch_size": 64, "lr": 0.003, "weight_decay": 0.0}
+        fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none"}
+        return self.bench.fit(net, f"judge of the {name}", None, split, **settings, **fixed)
+
+    def inputs(self, split: Split) -> Tensor:
+        """The frames that are there, [n, bands]."""
+        index = torch.arange(len(split), device=split.labels.device)
+        return split.batch(index).x.squeeze(1).transpose(1, 2)[present(split, self.task, index, self.frames)]
+
+    def given(self, inputs: Tensor) -> Tensor:
+        """The input as a layer."""
+        return inputs
+
+    def reduce(self, split: Split) -> Callable[[Tensor, Tensor], Tensor]:
+        """The frames that are there, [k, D]."""
+        return lambda output, index: output[present(split, self.task, index, self.frames)].to(STORED)
+
+    def decoder(self, features: Tensor) -> nn.Module:
+        """For features [n, D]."""
+        bands = self.bench.input_shape[1]
+        return HighwayDecoder(features.shape[1], bands, self.method.width, self.method.highways)
+
+    def spectrograms(self, found: Tensor) -> Tensor:
+        """[N, 1, bands, frames] of frames [n, bands], silence where there is none."""
+        silence = self.task.test.normalise(torch.full((1, 1, 1, 1), self.task.sound.mel.silence, device=found.device))
+        table = silence.flatten().expand(*self.there.shape, found.shape[1]).clone()
+        table[self.there] = found
+        return table.transpose(1, 2)[:, None]
+
+    @torch.no_grad()
+    def judged(self, found: Tensor) -> dict[str, float]:
+        """How often the judges are right."""
+        heard, known = self.spectrograms(found), self.task.properties.test
+        return {
+            name: (net(heard[known.rows]).argmax(1) == known.labels[name]).double().mean().item()
+            for name, net in self.judges.items()
+        }
+
+    def examples(self, found: Tensor) -> Tensor:
+        """The spectrograms of those that are shown."""
+        return self.spectrograms(found)[: self.method.shown]
+
+    def show(self, findings: Findings, given: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
+        """Spectrograms of each layer, and what they sound like; the original goes through the same Griffin-Lim."""
+        index = torch.arange(self.method.shown, device=self.bench.test.labels.device)
+        truth, known = self.bench.test.batch(index).x, self.task.properties
+        rows: list[Row] = []
+        for number in range(len(truth)):
+            names = [known.values[name][known.test.labels[name][number]] for name in ("digit", "speaker")]
+            title = "_".join(names) + f"_{number}"
+            for network in ("trained", "untrained"):
+                cells = [Panel("original", picture(truth[number]))]
+                for (which, layer), found in given.items():
+                    if which == network:
+                        cells.append(Panel(paths[layer], picture(found[number])))
+                        mark = "untrained_" if network == "untrained" else ""
+                        findings.sounds[f"{title}_{mark}layer_{layer}"] = self.sound(found[number], number)
+                rows.append((f"{names[0]}, spoken by {names[1]}; {network} network", cells))
+            findings.sounds[f"{title}_original"] = self.sound(truth[number], number)
+        findings.grids["layers"] = rows
+        arrays = {f"{network}_layer_{layer}": found.cpu().numpy() for (network, layer), found in given.items()}
+        findings.arrays["layers"] = {"original": truth.cpu().numpy(), **arrays}
+        return findings
+
+    def sound(self, spectrogram: Tensor, number: int) -> tuple[int, np.ndarray]:
+        """(samples a second, wave [n]) of the frames that are there."""
+        normalise, mel = self.task.test.normalise, self.task.sound.mel
+        loud = (spectrogram * normalise.std + normalise.mean)[0, 0, :, self.there[number]]
+        return mel.rate, mel.wave(loud).cpu().numpy()
+
+
+def picture(spectrogram: Tensor) -> np.ndarray:
+    """uint8 [1, bands, frames] of one [1, bands, frames], low notes below; light is loud."""
+    low, high = -2.0, 2.5  # in standard deviations, the same for all
+    grey = ((spectrogram - low) / (high - low)).clamp(0, 1) * 255
+    return grey.flip(1).to(torch.uint8).cpu().numpy()
