@@ -27,7 +27,7 @@ class Invert(Method):
     no padding count; of pictures the whole layer, by a deconvolution. R^2 is of test data, 1 - residual / variance
     around the mean of each band or pixel. Judges that learned digit and speaker from true spectrograms say how much of
     either is left. Beside all stands the network as it was before training. `samples` is how many examples the decoders
-    learn from, null all; the first `shown` test examples become pictures and, of each layer, sounds.
+    learn from, null all; `shown` test examples become pictures and, of each layer, sounds.
     """
 
     samples: int | None = field(default=None)
@@ -119,6 +119,16 @@ def explained(found: Tensor, truth: Tensor) -> float:
     return 1 - (residual.square().sum() / varies.square().sum()).item()
 
 
+def chosen(split: Split, count: int) -> Tensor:
+    """Places of so many examples, spread over the split."""
+    return torch.linspace(0, len(split) - 1, count).round().long().to(split.labels.device)
+
+
+def cells(first: Panel, given: dict[int, np.ndarray], paths: list[str]) -> list[Panel]:
+    """What each layer gave back, in the order of `paths`; an empty panel where there is nothing."""
+    return [first, *(Panel(paths[k], given.get(k)) if k in given else Panel() for k in range(len(paths)))]
+
+
 class Pictures:
     """Pictures are given back whole."""
 
@@ -147,19 +157,18 @@ class Pictures:
 
     def examples(self, found: Tensor) -> Tensor:
         """Those that are shown."""
-        return found[: self.method.shown]
+        return found[chosen(self.bench.test, self.method.shown)]
 
     def show(self, findings: Findings, given: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
         """A row for each example: the picture, then what each layer gives back."""
-        index = torch.arange(self.method.shown, device=self.bench.test.labels.device)
-        truth = self.bench.picture(self.bench.test.batch(index).x)
+        test = self.bench.test
+        truth = self.bench.picture(test.batch(chosen(test, self.method.shown)).x)
         drawn = {key: self.bench.picture(pictures) for key, pictures in given.items()}
         rows: list[Row] = []
         for number, picture in enumerate(truth):
             for network in ("trained", "untrained"):
-                cells = [Panel("picture", picture)]
-                cells += [Panel(paths[k], found[number]) for (which, k), found in drawn.items() if which == network]
-                rows.append((f"example {number}, {network} network", cells))
+                layers = {k: found[number] for (which, k), found in drawn.items() if which == network}
+                rows.append((f"{network} network", cells(Panel("picture", picture), layers, paths)))
         findings.grids["layers"] = rows
         findings.arrays["layers"] = {"picture": truth} | {f"{a}_layer_{k}": each for (a, k), each in drawn.items()}
         return findings
@@ -225,34 +234,32 @@ class Frames:
 
     def examples(self, found: Tensor) -> Tensor:
         """The spectrograms of those that are shown."""
-        return self.spectrograms(found)[: self.method.shown]
+        return self.spectrograms(found)[chosen(self.task.test, self.method.shown)]
 
     def show(self, findings: Findings, given: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
         """Spectrograms of each layer, and what they sound like; the original goes through the same Griffin-Lim."""
-        index = torch.arange(self.method.shown, device=self.bench.test.labels.device)
-        truth, known = self.bench.test.batch(index).x, self.task.properties
-        rows: list[Row] = []
-        for number in range(len(truth)):
-            names = [known.values[name][known.test.labels[name][number]] for name in ("digit", "speaker")]
-            title = "_".join(names) + f"_{number}"
-            for network in ("trained", "untrained"):
-                cells = [Panel("original", picture(truth[number]))]
-                for (which, layer), found in given.items():
-                    if which == network:
-                        cells.append(Panel(paths[layer], picture(found[number])))
-                        mark = "untrained_" if network == "untrained" else ""
-                        findings.sounds[f"{title}_{mark}layer_{layer}"] = self.sound(found[number], number)
-                rows.append((f"{names[0]}, spoken by {names[1]}; {network} network", cells))
-            findings.sounds[f"{title}_original"] = self.sound(truth[number], number)
+        index, known = chosen(self.task.test, self.method.shown), self.task.properties
+        truth, rows = self.task.test.batch(index).x, []
+        for number, example in enumerate(index.tolist()):
+            names = [known.values[name][known.test.labels[name][example]] for name in ("digit", "speaker")]
+            title = "_".join([*names, str(example)])
+            findings.sounds[f"{title}_original"] = self.sound(truth[number], example)
+            for network, mark in (("trained", ""), ("untrained", "untrained_")):
+                layers = {layer: found[number] for (which, layer), found in given.items() if which == network}
+                for layer, found in layers.items():
+                    findings.sounds[f"{title}_{mark}layer_{layer}"] = self.sound(found, example)
+                drawn = {layer: picture(found) for layer, found in layers.items()}
+                first = Panel("original", picture(truth[number]))
+                rows.append((f"{names[0]}, spoken by {names[1]}; {network} network", cells(first, drawn, paths)))
         findings.grids["layers"] = rows
         arrays = {f"{network}_layer_{layer}": found.cpu().numpy() for (network, layer), found in given.items()}
         findings.arrays["layers"] = {"original": truth.cpu().numpy(), **arrays}
         return findings
 
-    def sound(self, spectrogram: Tensor, number: int) -> tuple[int, np.ndarray]:
+    def sound(self, spectrogram: Tensor, example: int) -> tuple[int, np.ndarray]:
         """(samples a second, wave [n]) of the frames that are there."""
         normalise, mel = self.task.test.normalise, self.task.sound.mel
-        loud = (spectrogram * normalise.std + normalise.mean)[0, 0, :, self.there[number]]
+        loud = (spectrogram * normalise.std + normalise.mean)[0, 0, :, self.there[example]]
         return mel.rate, mel.wave(loud).cpu().numpy()
 
 

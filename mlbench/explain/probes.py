@@ -14,16 +14,20 @@ from mlbench.data.tasks import Batch, Split
 from mlbench.train import Learner
 
 AT_ONCE = 1024  # items
+LEAST = 0.1  # of the standard deviation of all numbers together: a number's own, where it is smaller
 
 
 class Standardise(nn.Module):
-    """Vectors [B, layers, D] to mean 0 and standard deviation 1 of each number, as found in training."""
+    """Features [B, ...] to mean 0 and standard deviation 1 of each number, as found in training.
+
+    One that hardly varies there is left small: blown up, it would be all that a surprising example consists of.
+    """
 
     def __init__(self, vectors: Tensor):
         super().__init__()
         values = vectors.float()
         self.register_buffer("mean", values.mean(0))
-        self.register_buffer("std", values.std(0).clamp(min=1e-4))
+        self.register_buffer("std", values.std(0).clamp(min=LEAST * values.std().item() + 1e-12))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Fresh floats."""

@@ -42,6 +42,7 @@ class Explain(Trainings):
         self.task = task = self.stream.tasks[0]
         self.test, self.planted, self.classes = task.test, task.planted, self.stream.classes
         self.normalise = task.train.normalise
+        self.black = torch.zeros(1, 1, 1, 1)  # of texts: the mask
         if task.text is None:
             self.black = -self.normalise.mean / self.normalise.std
 
