@@ -11,7 +11,7 @@ from mlbench.findings import Passage
 from mlbench.plots import canvas, save
 
 COLOURS = colormaps["RdBu_r"]
-PALE = 0.8  # of the scale's half is used, so that black letters stay readable
+PALE = 0.6  # of the scale's half is used, so that black letters stay readable
 LINE, CHARACTER = 0.24, 0.075  # inches
 WIDTH = 100  # characters in a line of the figure
 
