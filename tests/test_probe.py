@@ -93,6 +93,12 @@ def test_lookup_by_hand():
     assert majority(train, "tag") == 2
 
 
+@pytest.mark.parametrize(("others", "ambiguous"), [(1, False), (2, True)])
+def test_a_form_is_ambiguous_where_no_value_has_nine_tenths(others, ambiguous):
+    train = items(torch.zeros(10, dtype=torch.int64), torch.tensor([1] * (10 - others) + [0] * others))
+    assert lookup(train, train, "tag", 2)[1].tolist() == [ambiguous] * 10
+
+
 def test_the_control_task_gives_a_form_one_value_by_the_values_frequencies():
     tags = torch.tensor([0] * 70 + [1] * 30)
     train = items(torch.arange(100), tags)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PACKED = 2  # times the length of a sentence's row
+START = "\u2581"  # stands before a word
 PARTS = ("train", "validation", "test")
 
 
@@ -59,16 +60,27 @@ class Pieces:
 
 
 def trained(sentences: Iterable[Sentence], vocabulary: int) -> Pieces:
-    """A word-piece tokeniser (Schuster & Nakajima 2012) with at most so many pieces, made of the words it is given."""
+    """A word-piece tokeniser (Schuster & Nakajima 2012) with at most so many pieces, made of the words it is given.
+
+    Pieces are the merges of byte-pair encoding over words that begin with START (Sennrich et al. 2016), and every
+    letter inside a word and at its beginning. The library's own trainer of word pieces gives other pieces each time.
+    """
     tokenizers = imported("tokenizers")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forks do not go together
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+    words = [[START + word for word in sentence.words] for sentence in sentences]
+    letters = sorted({letter for each in words for word in each for letter in word[1:]})
+    coder = tokenizers.Tokenizer(tokenizers.models.BPE())
+    coder.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=vocabulary, min_frequency=2, show_progress=False)
+    coder.train_from_iterator((" ".join(each) for each in words), trainer)
+    merged = sorted(coder.get_vocab(), key=coder.get_vocab().get)
+    names = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    names += [piece[1:] if piece.startswith(START) else f"##{piece}" for piece in merged if len(piece) > 1]
+    places = {name: number for number, name in enumerate(list(dict.fromkeys(names))[:vocabulary])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(places, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    settings = {"vocab_size": vocabulary, "min_frequency": 2, "special_tokens": SPECIAL, "show_progress": False}
-    trainer = tokenizers.trainers.WordPieceTrainer(**settings)
-    tokenizer.train_from_iterator((" ".join(sentence.words) for sentence in sentences), trainer)
-    places = {name: number for number, name in enumerate(SPECIAL)}
-    return Pieces(tokenizer, places["[CLS]"], places["[SEP]"], places["[MASK]"], list(places.values()))
+    special = [places[name] for name in SPECIAL]
+    return Pieces(tokenizer, places["[CLS]"], places["[SEP]"], places["[MASK]"], special)
 
 
 def downloaded(name: str) -> Pieces:

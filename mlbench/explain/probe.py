@@ -28,8 +28,8 @@ class Probe(Method):
     first that the data knows. Beside each probe stand the same one on the untrained network, what a word's form alone
     tells (`lookup`: its most frequent value in training), the most frequent value of all, and the control task of
     Hewitt & Liang (2019): values drawn at random for each form, from the values' frequencies; selectivity is the
-    accuracy less that of the control (their equation 1). Forms with more than one value in training are ambiguous:
-    there a lookup has to guess. Items that are no words have no form, and so neither lookup nor control.
+    accuracy less that of the control (their equation 1). Forms of which no value has nine tenths in training are
+    ambiguous: there a lookup has to guess. Items that are no words have no form, and so neither lookup nor control.
 
     The best layer of each probe is chosen on validation data. `mix` adds linear probes on weighed sums of the layers 0
     to l (Tenney et al. 2019). `samples` is how many items at most are learned from; null takes all.
