@@ -5,11 +5,15 @@ import re
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlbench import __version__
 from mlbench.catalogue import GROUPS, data_dir, entries
 from mlbench.errors import RunError, UserError, nearest
 from mlbench.mistakes import composition_error, own_folders
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HELP = """\
 mlbench: lifelong learning, network compression and interpretability, one command each
@@ -178,7 +182,7 @@ def show_data(folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mlbench.data.downloads import DOWNLOADS
+    from mlbench.data.downloads import DOWNLOADS, TREEBANKS
 
     table = Table("name", "file", "state", "size", box=None)
     table.add_row("digits", "(inside scikit-learn)", "there", "")
@@ -187,6 +191,9 @@ def show_data(folder: Path) -> None:
         there = path.is_file()
         size = f"{path.stat().st_size / 1e6:.0f} MB" if there else f"{megabytes} MB to download"
         table.add_row(name, path.name, "there" if there else "missing", size)
+    for name, (*_, megabytes) in TREEBANKS.items():
+        add_folder(table, folder / name, "*.conllu", f"{megabytes} MB to download")
+    add_folder(table, folder / "spoken_digits", "recordings/*.wav", "")
     known = {f"{name}.npz" for name in DOWNLOADS}
     for path in sorted(folder.glob("*.npz")) if folder.is_dir() else []:
         if path.name not in known:
@@ -196,16 +203,27 @@ def show_data(folder: Path) -> None:
     console.print(table)
 
 
+def add_folder(table: "Table", folder: Path, pattern: str, otherwise: str) -> None:
+    """A row for data that are a folder of files."""
+    sizes = [path.stat().st_size for path in folder.glob(pattern)]
+    size = f"{sum(sizes) / 1e6:.0f} MB" if sizes else otherwise
+    table.add_row(folder.name, f"{folder.name}/{pattern}", "there" if sizes else "missing", size)
+
+
 def get_data(name: str, folder: Path) -> None:
     """Fetch one set into the data directory."""
-    from mlbench.data.downloads import DOWNLOADS
+    from mlbench.data.downloads import DOWNLOADS, TREEBANKS
 
-    if name not in DOWNLOADS:
-        raise UserError(f"no download called {name}{nearest(name, DOWNLOADS)}\nthere are: {', '.join(DOWNLOADS)}")
-    path = folder / f"{name}.npz"
+    names = [*DOWNLOADS, *TREEBANKS]
+    if name not in names:
+        raise UserError(f"no download called {name}{nearest(name, names)}\nthere are: {', '.join(names)}")
+    path = folder / (f"{name}.npz" if name in DOWNLOADS else name)
     if path.exists():
         print(f"{path} is there already")
         return
-    from mlbench.data.vision import fetch
+    if name in DOWNLOADS:
+        from mlbench.data.vision import fetch
+    else:
+        from mlbench.data.treebank import fetch
 
     print(f"wrote {fetch(name, folder)}")

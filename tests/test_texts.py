@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from mlbench.data import conllu, texts
 from mlbench.data.grammar import ADVERBS, BOTH, KINDS, Grammar
 from mlbench.data.kinds import PAD
 from mlbench.data.texts import Sentence
-from mlbench.data.treebank import Treebank
+from mlbench.data.treebank import Treebank, fetch
 from mlbench.errors import SettingError, UserError
 from mlbench.explain.lookup import lookup
 
@@ -210,6 +213,49 @@ def test_what_is_missing_is_named(tmp_path):
         treebank(tmp_path).stream(tmp_path, torch.Generator())
     with pytest.raises(UserError, match=r"data\.tokenizer=.*cannot be had"):
         texts.downloaded(str(tmp_path / "none"))
+
+
+@pytest.fixture
+def server(folder, monkeypatch):
+    """Universal Dependencies on loopback."""
+    place = folder / "served" / "UD_English-GUM" / "master"
+    place.mkdir(parents=True)
+    for word in ("train", "dev", "test"):
+        (folder / f"en-{word}.conllu").rename(place / f"en_gum-ud-{word}.conllu")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder / "served"))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        monkeypatch.setattr("mlbench.data.treebank.ADDRESS", f"http://127.0.0.1:{serving.server_port}")
+        yield place
+        serving.shutdown()
+
+
+def test_a_treebank_is_fetched_on_first_use(server, tmp_path):
+    data = tmp_path / "data"
+    task = treebank(None, name="ud_english_gum", path=None).stream(data, torch.Generator()).tasks[0]
+    assert len(task.train) == 12
+    assert {path.name for path in (data / "ud_english_gum").iterdir()} == {path.name for path in server.iterdir()}
+    assert [path.name for path in data.iterdir()] == ["ud_english_gum"]
+
+
+def test_what_cannot_be_fetched_leaves_nothing(server, tmp_path):
+    (server / "en_gum-ud-test.conllu").write_text("1\ta\n")
+    with pytest.raises(UserError, match="data=grammar needs no download"):
+        fetch("ud_english_gum", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_list_of_data_names_treebanks(mlbench, tmp_path, folder):
+    folder.joinpath("ud_english_ewt").mkdir()
+    folder.joinpath("en-dev.conllu").rename(folder / "ud_english_ewt" / "en-dev.conllu")
+    code, text, _ = mlbench("data", f"data_dir={folder}", out=False)
+    assert code == 0
+    (line,) = [line for line in text.splitlines() if "ud_english_ewt" in line]
+    assert "there" in line
+    assert "missing" in next(line for line in text.splitlines() if "ud_english_gum" in line)
+    code, text, _ = mlbench("data", "get", "ud_english_ewt", f"data_dir={folder}", out=False)
+    assert (code, "is there already" in text) == (0, True)
 
 
 def grammar(seed=0, **changes):

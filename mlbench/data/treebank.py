@@ -1,16 +1,22 @@
 """A treebank: a folder of CoNLL-U files."""
 
 import re
+import shutil
+import tempfile
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from mlbench.data import conllu, texts
+from mlbench.data.downloads import TREEBANKS
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError, require
 
+ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies"
+PATIENCE = 60  # seconds for an answer
 FILES = {"train": "train", "validation": "dev", "test": "test"}
 
 
@@ -18,9 +24,10 @@ FILES = {"train": "train", "validation": "dev", "test": "test"}
 class Treebank(Data):
     """The sentences of `*train*.conllu`, `*dev*.conllu` and `*test*.conllu` in a folder, with their words' tags.
 
-    `path` null takes `<data_dir>/<name>`. Word pieces are made of the training words alone, at most `vocabulary` of
-    them, unless `tokenizer` names a folder or a model on Hugging Face's hub. `classes` is a pattern whose group, in a
-    sentence's sent_id, is its class: GUM's genre. `train_sentences` is how many are used, null for all.
+    `path` null takes `<data_dir>/<name>`, fetched on first use where it can be. Word pieces are made of the training
+    words alone, at most `vocabulary` of them, unless `tokenizer` names a folder or a model on Hugging Face's hub.
+    `classes` is a pattern whose group, in a sentence's sent_id, is its class: GUM's genre. `train_sentences` is how many
+    are used, null for all.
     """
 
     name: str
@@ -52,6 +59,8 @@ class Treebank(Data):
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task; `generator` draws the sentences where not all are used."""
         folder = Path(self.path).expanduser() if self.path else data_dir / self.name
+        if not self.path and not folder.exists() and self.name in TREEBANKS:
+            fetch(self.name, data_dir)
         parts = {part: conllu.read(file(folder, word), self.classes) for part, word in FILES.items()}
         if self.train_sentences is not None:
             order = torch.randperm(len(parts["train"]), generator=generator)[: self.train_sentences].sort().values
@@ -59,6 +68,33 @@ class Treebank(Data):
         if self.tokenizer is not None:
             return texts.stream(parts, texts.downloaded(self.tokenizer), self.length)
         return texts.stream(parts, texts.trained(parts["train"], self.vocabulary), self.length)
+
+
+def fetch(name: str, data_dir: Path) -> Path:
+    """Download a treebank into `<data_dir>/<name>/`, whole or not at all. Raises UserError where that is impossible."""
+    repository, prefix, _ = TREEBANKS[name]
+    folder = data_dir / name
+    created = next((place for place in reversed([data_dir, *data_dir.parents]) if not place.exists()), None)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=f".{name}.") as root:
+            made = Path(root) / name
+            made.mkdir()
+            for word in FILES.values():
+                place = made / f"{prefix}-{word}.conllu"
+                address = f"{ADDRESS}/{repository}/master/{place.name}"
+                with urllib.request.urlopen(address, timeout=PATIENCE) as answer, place.open("wb") as stream:
+                    shutil.copyfileobj(answer, stream)
+                conllu.read(place, "()")
+            made.rename(folder)
+    except (OSError, UserError) as error:
+        if created is not None:
+            shutil.rmtree(created, ignore_errors=True)
+        files = ", ".join(f"{prefix}-{word}.conllu" for word in FILES.values())
+        raise UserError(
+            f"{name} could not be fetched ({error})\nput {files} into {folder}; data=grammar needs no download"
+        ) from error
+    return folder
 
 
 def file(folder: Path, word: str) -> Path:
