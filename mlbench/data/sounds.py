@@ -15,7 +15,7 @@ from mlbench.errors import UserError
 class Utterance:
     """A wave, and what is said by whom."""
 
-    wave: Tensor  # [n] of -1 to 1
+    wave: Tensor  # [n], 1 is full scale
     digit: int
     speaker: str
 

@@ -20,7 +20,7 @@ from mlbench.errors import UserError, require
 NAMED = re.compile(r"(\d+)_(.+)_(\d+)\.wav")  # digit, speaker, index
 TEST_BELOW = 5  # the dataset's own rule: the first five of each digit and speaker are the test set
 DISJOINT = 1 / 3  # of the speakers, for the test
-SCALES = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
+LOUDNESS = 0.05  # root mean square
 
 
 @dataclass
@@ -28,8 +28,9 @@ class SpokenDigits(Data):
     """Files `recordings/{digit}_{speaker}_{index}.wav` in the folder `path`; null takes <data_dir>/spoken_digits.
 
     Mono, 16 or 32 bits or floats, 8,000 Hz. Tested are the indices 0 to 4 of each digit and speaker (`speakers:
-    shared`), or all of a third of the speakers, drawn by the seed, from whom nothing is learned (`disjoint`). Of each
-    there are `frames` frames of 10 ms.
+    shared`), or all of a third of the speakers, drawn by the seed, from whom nothing is learned (`disjoint`). All are
+    brought to the same loudness: how near the microphone stood says who spoke. Of each there are `frames` frames of
+    10 ms.
     """
 
     path: str | None
@@ -65,7 +66,7 @@ class SpokenDigits(Data):
 
 
 def read(path: Path, rate: int) -> Tensor:
-    """A mono wave [n] of -1 to 1. Raises UserError for a file that is none, or has another rate."""
+    """A mono wave [n] of LOUDNESS. Raises UserError for a file that is none, or has another rate."""
     try:
         found, wave = wavfile.read(path)
     except (ValueError, EOFError, OSError) as error:
@@ -74,7 +75,8 @@ def read(path: Path, rate: int) -> Tensor:
         raise UserError(f"{path} has {found} samples a second; needed are {rate}")
     if wave.ndim != 1 or not len(wave):
         raise UserError(f"{path}: one channel with sound in it is needed, this is {list(wave.shape)}")
-    scale = SCALES.get(wave.dtype, 1 if wave.dtype.kind == "f" else None)
-    if scale is None:
+    if wave.dtype not in (np.int16, np.int32) and wave.dtype.kind != "f":
         raise UserError(f"{path}: samples are {wave.dtype}; needed are int16, int32 or floats")
-    return torch.from_numpy(wave.astype(np.float32) / scale)
+    samples = torch.from_numpy(wave.astype(np.float32))
+    loudness = samples.square().mean().sqrt().clamp(min=1e-12)
+    return samples * (LOUDNESS / loudness)

@@ -26,8 +26,8 @@ class Treebank(Data):
 
     `path` null takes `<data_dir>/<name>`, fetched on first use where it can be. Word pieces are made of the training
     words alone, at most `vocabulary` of them, unless `tokenizer` names a folder or a model on Hugging Face's hub.
-    `classes` is a pattern whose group, in a sentence's sent_id, is its class: GUM's genre. `train_sentences` is how many
-    are used, null for all.
+    `classes` is a pattern whose group, in a sentence's sent_id, is its class: GUM's genre. `train_sentences` is how
+    many are used, null for all.
     """
 
     name: str
