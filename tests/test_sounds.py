@@ -69,7 +69,8 @@ def test_files_keep_what_their_names_say(recordings):
     expected = LogMel()(0.05 * wave / wave.square().mean().sqrt())[:, :20]
     known = task.properties.train.labels
     rows = ((known["digit"] == 1) & (known["speaker"] == 1)).nonzero().flatten()
-    same = [torch.allclose(task.train.pool.pictures[row, 0, :, : expected.shape[1]], expected) for row in rows]
+    found = task.train.pool.pictures[rows, 0, :, : expected.shape[1]]
+    same = [torch.allclose(each, expected, atol=1e-3) for each in found]
     assert rate == 8000
     assert same.count(True) == 1
 
