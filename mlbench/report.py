@@ -17,7 +17,31 @@ from mlbench.spread import Spread, spread
 
 SERVICE = ("online_accuracy", "original_accuracy", "round_accuracy", "labels_used")  # say all of a feedback stream
 MAPS = ("pointing", "top25_share", "deletion_auc", "insertion_auc", "sparsity", "randomisation_rho")
-TELLING = {"online_accuracy": SERVICE, "deletion_auc": MAPS}  # runs that have the one are told by the others
+PROBES = (
+    "accuracy",
+    "untrained_accuracy",
+    "lookup_accuracy",
+    "ambiguous_accuracy",
+    "ambiguous_lookup_accuracy",
+    "selectivity",
+)
+LAYERS = (
+    "top_silhouette",
+    "top_neighbours",
+    "top_untrained_neighbours",
+    "top_r2",
+    "top_untrained_r2",
+    "top_digit",
+    "top_speaker",
+    "top_untrained_speaker",
+)
+TELLING = {  # runs that have the one are told by the others
+    "online_accuracy": SERVICE,
+    "deletion_auc": MAPS,
+    "majority_accuracy": PROBES,
+    "top_silhouette": LAYERS,
+    "top_r2": LAYERS,
+}
 HEADLINES = (
     "average_accuracy",
     "backward_transfer",

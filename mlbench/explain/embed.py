@@ -110,8 +110,9 @@ class Embed(Method):
             numbers = {"silhouette": silhouette(x, labels), "neighbours": agreement(x, labels, self.neighbours)}
             layer = paths.index(path)
             rows.append({"network": network, "layer": layer, "path": path, **numbers})
-            prefix = f"layer_{layer}_{'untrained_' if network == 'untrained' else ''}"
-            findings.metrics |= {f"{prefix}{name}": value for name, value in numbers.items()}
+            mark = "untrained_" if network == "untrained" else ""
+            for place in (f"layer_{layer}", *(["top"] if layer == len(paths) - 1 else [])):
+                findings.metrics |= {f"{place}_{mark}{name}": value for name, value in numbers.items()}
         findings.tables["layers"] = rows
         for name in ("silhouette", "neighbours"):
             findings.charts[name] = Chart("layers", "layer", name, by="network")

@@ -102,14 +102,13 @@ class Invert(Method):
 
     def findings(self, rows: list[dict[str, object]]) -> Findings:
         """Numbers and charts of the table."""
-        findings = Findings(tables={"layers": rows})
+        findings, top = Findings(tables={"layers": rows}), rows[-1]["layer"]
+        names = [name for name in ("r2", "digit", "speaker") if name in rows[0]]
         for row in rows:
-            prefix = f"layer_{row['layer']}_" + ("untrained_" if row["network"] == "untrained" else "")
-            kept = ("r2", "digit", "speaker")
-            findings.metrics |= {f"{prefix}{name}": row[name] for name in kept if name in row}
-        for name in ("r2", "digit", "speaker"):
-            if name in rows[0]:
-                findings.charts[name] = Chart("layers", "layer", name, by="network")
+            mark = "untrained_" if row["network"] == "untrained" else ""
+            for place in (f"layer_{row['layer']}", *(["top"] if row["layer"] == top else [])):
+                findings.metrics |= {f"{place}_{mark}{name}": row[name] for name in names}
+        findings.charts |= {name: Chart("layers", "layer", name, by="network") for name in names}
         return findings
 
 
