@@ -10,7 +10,8 @@ from mlbench.data.tasks import Pool, Split
 from mlbench.data.tones import Tones
 from mlbench.errors import SettingError, UserError
 from mlbench.explain.decoders import Deconvolution, HighwayDecoder, Judge, Rebuild, outputs
-from mlbench.explain.invert import Frames, Invert, chosen, explained
+from mlbench.explain.invert import Invert
+from mlbench.explain.rebuilt import Frames, chosen, explained
 from mlbench.models.convolutional import CNN
 from mlbench.models.speech import Speech
 from tests.test_explain import table
