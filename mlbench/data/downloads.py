@@ -10,7 +10,7 @@ DOWNLOADS = {  # name -> (torchvision's class, megabytes to download)
 }
 
 TREEBANKS = {  # name -> (repository of Universal Dependencies, beginning of its files' names, megabytes to download)
-    "ud_english_gum": ("UD_English-GUM", "en_gum-ud", 17),
+    "ud_english_gum": ("UD_English-GUM", "en_gum-ud", 24),
     "ud_english_ewt": ("UD_English-EWT", "en_ewt-ud", 17),
     "ud_english_lines": ("UD_English-LinES", "en_lines-ud", 6),
 }
