@@ -64,4 +64,5 @@ def decode(content: bytes) -> dict[str, Any]:
     for name, kind, shape in packed.pop("tensors"):
         array = coding.decode(reader, kind, shape)
         weights[name] = torch.from_numpy(np.array(array))
-    return {**packed, "mean": torch.tensor(packed["mean"]), "std": torch.tensor(packed["std"]), "weights": weights}
+    constants = {name: torch.tensor(packed[name]) for name in ("mean", "std") if packed[name] is not None}
+    return {**packed, **constants, "weights": weights}

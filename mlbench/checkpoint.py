@@ -37,6 +37,7 @@ class Trained:
     classes: list[str]
     scenario: str | None
     normalise: Normalise | AsIds
+    spelling: str | None = None  # of texts: which word pieces the ids stand for
 
     def packed(self) -> dict[str, Any]:
         """Tensors and plain values only."""
@@ -49,6 +50,7 @@ class Trained:
             "scenario": self.scenario,
             "mean": getattr(self.normalise, "mean", None),  # texts have none
             "std": getattr(self.normalise, "std", None),
+            "spelling": self.spelling,
             "wrapping": getattr(self.net, "wrapping", None),
             "replaced": getattr(self.net, "replaced", None),
             "weights": dict(self.net.state_dict()),

@@ -116,6 +116,9 @@ class Prepared:
             raise UserError(
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
             )
+        if stream.outputs < 2 and getattr(self.technique, "about_answers", True):
+            told = f"data={self.names['data']} has the one class {stream.classes[0]}; there is nothing to tell apart"
+            raise UserError(f"{told}\nexplain=probe and explain=embed need no classes")
         net = self.network(stream)
         runner = module.prepare(self, stream, net)
         for task in stream.tasks:
@@ -150,20 +153,22 @@ class Prepared:
         try:
             with torch.no_grad():
                 made = net.eval()(example(stream, 2)).shape
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"model={self.names['model']} does not take {kind} of {described} ({reason})") from error
         if made != (2, stream.outputs):
             raise UserError(f"model={self.names['model']} gives {list(made[1:])} outputs; needed are {stream.outputs}")
         if self.settings.checkpoint:
-            return with_weights(net, Path(self.settings.checkpoint), self.names["model"], self.dirs)
+            spelling = None if task.text is None else task.text.spelling
+            return with_weights(net, Path(self.settings.checkpoint), self.names["model"], self.dirs, spelling)
         return net
 
     def describe(self, stream: Stream) -> Describe:
         """A function that packs a network with what `mlbench.load` needs."""
         model = OmegaConf.to_container(self.config.model, resolve=True)
-        normalise = stream.tasks[0].train.normalise
-        about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise)
+        normalise, text = stream.tasks[0].train.normalise, stream.tasks[0].text
+        spelling = None if text is None else text.spelling
+        about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling)
         return lambda net, other=None: Trained(net, other or model, *about)
 
     def create(self, folder: Path, hydra_files: dict[str, str]) -> None:
@@ -179,14 +184,26 @@ class Prepared:
 
 
 def example(stream: Stream, count: int) -> torch.Tensor:
-    """So many empty examples, as the network takes them: [count, C, H, W] floats, or [count, L] ids."""
-    kind = torch.float32 if stream.tasks[0].text is None else torch.int64
-    return torch.zeros(count, *stream.input_shape, dtype=kind)
+    """So many examples as the network takes them: empty [count, C, H, W] floats, or [count, L] times the last id."""
+    text = stream.tasks[0].text
+    if text is None:
+        return torch.zeros(count, *stream.input_shape)
+    return torch.full((count, *stream.input_shape), len(text.pieces) - 1)
 
 
-def with_weights(net: nn.Module, path: Path, name: str, dirs: tuple[Path, ...]) -> nn.Module:
-    """`net` with the structure and the weights of a checkpoint. Raises UserError when they are of another model."""
+def with_weights(
+    net: nn.Module, path: Path, name: str, dirs: tuple[Path, ...], spelling: str | None = None
+) -> nn.Module:
+    """`net` with the structure and the weights of a checkpoint. Raises UserError when they are of another model.
+
+    So it does where the checkpoint's word pieces are others than `spelling`.
+    """
     packed = read_network(path)
+    if None not in (spelling, packed.get("spelling")) and packed["spelling"] != spelling:
+        raise UserError(
+            f"checkpoint={path} reads other word pieces than those of this data\n"
+            "they come from the training texts, data.vocabulary and data.tokenizer; set these as they were"
+        )
     try:
         return restored(net, packed, dirs)
     except RuntimeError as error:

@@ -159,6 +159,12 @@ def test_the_file_holds_everything_exactly():
     assert found["model"] == content["model"]
 
 
+def test_a_network_for_texts_has_no_mean():
+    content = packed()[1] | {"mean": None, "std": None}
+    found = artefact.decode(artefact.encode(content, entropy=False))
+    assert found["mean"] is found["std"] is None
+
+
 def test_a_flipped_bit_or_a_missing_byte_is_found():
     written = artefact.encode(packed()[1], entropy=False)
     for place in range(0, len(written), 37):

@@ -21,6 +21,14 @@ HEAD = "# global.Entity = GRP-etype-infstat-salience-centering-minspan-link-iden
 NAMED = "new-nnnnn-cf1-1-sgl"
 
 
+def grammar_pieces(folder, seed):
+    return grammar(seed).tasks[0].text
+
+
+def treebank_pieces(folder, seed):
+    return treebank(folder, train_sentences=10).stream(folder, torch.Generator().manual_seed(seed)).tasks[0].text
+
+
 def word(number, form, upos="NOUN", xpos="NN", misc="_"):
     return f"{number}\t{form}\t{form.lower()}\t{upos}\t{xpos}\t_\t0\troot\t_\t{misc}\n"
 
@@ -78,10 +86,32 @@ def test_labels_of_a_named_entity_file_are_taken_as_they_are(tmp_path):
     assert found.tags["ner"] == ["B-PER", "O"]
 
 
+def test_a_column_file_says_what_its_columns_are(tmp_path):
+    content = "# global.columns = FORM XPOS CHUNK NER\n# NN B-NP O\nAnn NNP B-NP B-PER\n# SYM B-NP O\n\nB NN I-NP O\n"
+    first, second = read(tmp_path, content.replace("# NN", "No NN"))
+    assert first.words == ["No", "Ann", "#"]
+    assert first.tags == {"upos": ["_"] * 3, "xpos": ["NN", "NNP", "SYM"], "ner": ["O", "B-PER", "O"]}
+    assert second.words == ["B"]
+
+
+def test_only_line_feeds_end_lines(tmp_path):
+    (found,) = read(tmp_path, "\ufeff" + sentence("GUM_news_a-1", word(1, "a\u2028b"), word(2, "c\x85")))
+    assert (found.words, found.label) == (["a\u2028b", "c\x85"], "news")
+
+
+def test_the_sent_id_of_a_sentence_is_the_one_above_it(tmp_path):
+    (found,) = read(tmp_path, "# sent_id = GUM_bio_a-1\n\n" + sentence("GUM_news_a-1", word(1, "a")))
+    assert found.label == "news"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (sentence("x", word(1, "a"), "2\tb\tc\n"), "line 4: 3 columns; CoNLL-U has 10"),
+        (sentence("x", word(1, "a"), word(3, "b")), "line 4: the word's number is 3, and not 2"),
+        (sentence("x", word("one", "a")), "line 3: the word's number is one, and not 1"),
+        ("# global.columns = ID UPOS\n1\tX\n", "line 1: no column FORM"),
+        ("# global.columns = FORM NER\nAnn B-PER\nran\n", "line 3: 1 columns; declared are 2"),
         ("", "holds no sentences"),
         ("# sent_id = x\n", "holds no sentences"),
     ],
@@ -186,6 +216,28 @@ def test_pieces_are_the_same_in_another_process(folder):
     assert "'##og'" in first or "'dog'" in first
 
 
+def test_what_every_word_has_is_no_property(folder):
+    task = treebank(folder).stream(folder, torch.Generator()).tasks[0]
+    assert set(task.properties.values) == {"upos", "xpos"}  # no word is a name
+    path = folder / "en-dev.conllu"
+    path.write_text(path.read_text().replace("VERB\tVBZ", "NOUN\tNN"))
+    assert treebank(folder).stream(folder, torch.Generator()).tasks[0].properties is None
+
+
+@pytest.mark.parametrize("data", [grammar_pieces, treebank_pieces])
+def test_pieces_are_the_same_at_every_seed(folder, data):
+    first, other = data(folder, 0), data(folder, 1)
+    assert first.pieces == other.pieces
+    assert first.spelling == other.spelling
+    assert first.packed.pool.pictures.tolist() != other.packed.pool.pictures.tolist()
+
+
+def test_a_vocabulary_that_has_no_room_for_the_letters_is_refused():
+    with pytest.raises(SettingError, match="vocabulary=12: allowed is 13 or more for texts of 4 letters"):
+        texts.trained([Sentence(["abcd"], {}, "")], 12)
+    assert texts.trained([Sentence(["abcd"], {}, "")], 13).ids([Sentence(["dc"], {}, "")]) == [[[8, 11]]]
+
+
 def test_fewer_sentences_are_drawn_by_the_seed(folder):
     first, again = (treebank(folder, train_sentences=10).stream(folder, torch.Generator().manual_seed(3)) for _ in "ab")
     assert len(first.tasks[0].train) == 10
@@ -218,7 +270,7 @@ def test_what_is_missing_is_named(tmp_path):
 @pytest.fixture
 def server(folder, monkeypatch):
     """Universal Dependencies on loopback."""
-    place = folder / "served" / "UD_English-GUM" / "master"
+    place = folder / "served" / "UD_English-GUM" / "r2.16"
     place.mkdir(parents=True)
     for word in ("train", "dev", "test"):
         (folder / f"en-{word}.conllu").rename(place / f"en_gum-ud-{word}.conllu")
@@ -246,6 +298,33 @@ def test_what_cannot_be_fetched_leaves_nothing(server, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+class Broken(SimpleHTTPRequestHandler):
+    """Ends after the first of the bytes it promised, or says nothing that is HTTP."""
+
+    def do_GET(self):
+        if "dev" in self.path:
+            self.wfile.write(b"nonsense\r\n\r\n")
+            return
+        whole = sentence("GUM_news_a-1", word(1, "a")).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(2 * len(whole)))
+        self.end_headers()
+        self.wfile.write(whole)
+
+
+@pytest.mark.parametrize("first", ["train", "dev"])
+def test_a_connection_that_breaks_leaves_nothing(tmp_path, monkeypatch, first):
+    monkeypatch.setattr(Broken, "log_message", lambda *_: None)
+    monkeypatch.setattr("mlbench.data.treebank.FILES", {first: first})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        monkeypatch.setattr("mlbench.data.treebank.ADDRESS", f"http://127.0.0.1:{serving.server_port}")
+        with pytest.raises(UserError, match="could not be fetched"):
+            fetch("ud_english_gum", tmp_path / "data")
+        serving.shutdown()
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_list_of_data_names_treebanks(mlbench, tmp_path, folder):
     folder.joinpath("ud_english_ewt").mkdir()
     folder.joinpath("en-dev.conllu").rename(folder / "ud_english_ewt" / "en-dev.conllu")
@@ -265,6 +344,7 @@ def grammar(seed=0, **changes):
         "test_sentences": 100,
         "length": 24,
         "vocabulary": 300,
+        "tokenizer": None,
     }
     return Grammar(**{**settings, **changes}).stream(None, torch.Generator().manual_seed(seed))
 
@@ -297,6 +377,7 @@ def test_the_words_around_tell_what_a_word_is():
     assert right[ambiguous].double().mean() < 0.7
     assert right[~ambiguous].double().mean() > 0.97
     assert {"B-person", "I-person", "B-place", "I-place", "O"} == set(known.values["ner"])
+    assert {"VB", "VBP", "DT", "PRP$"} < set(known.values["xpos"])
     assert not set(BOTH) & set(KINDS)
 
 
@@ -326,3 +407,70 @@ def test_texts_are_explained_and_plain_training_takes_them(mlbench, tmp_path):
     code, _, error = mlbench("data=digits", "model=bert")
     assert code == 2
     assert "takes texts" in error
+
+
+def test_one_class_is_refused_where_answers_are_asked_for(mlbench, folder):
+    words = ("data=ud_english", f"data.path={folder}", "data.classes='(x)'", "data.vocabulary=100", "model=bert")
+    small = ("model.width=8", "model.depth=1", "model.pretrain_epochs=1", "train.epochs=1", "threads=1")
+    for more in ((), ("explain=saliency",)):
+        code, _, error = mlbench(*words, *small, *more)
+        assert code == 2
+        assert "has the one class text" in error
+    code, _, error = mlbench(*words, *small, "explain=probe", "explain.hidden=[0]")
+    assert code == 0, error
+
+
+def test_a_checkpoint_reads_its_own_pieces_only(mlbench, tmp_path):
+    few = ("data.train_sentences=60", "data.test_sentences=20", "data.validation_sentences=20", "threads=1")
+    small = ("model.width=8", "model.depth=1", "model.pretrain_epochs=0", "train.epochs=1")
+    words = ("data=grammar", "model=bert", *few, *small)
+    assert mlbench(*words)[0] == 0
+    (made,) = (tmp_path / "out" / "plain" / "grammar-bert").iterdir()
+    code, _, error = mlbench(*words, "seed=1", f"checkpoint={made}")
+    assert code == 0, error
+    code, _, error = mlbench(*words, f"checkpoint={made}", "data.vocabulary=300")
+    assert code == 2
+    assert "reads other word pieces" in error
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """A small network of Hugging Face's kind with its tokeniser, in a folder."""
+    transformers = pytest.importorskip("transformers")
+    place = tmp_path / "tiny"
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    names = [*texts.SPECIAL, *letters, *(f"##{letter}" for letter in letters), *(f"spare{k}" for k in range(400))]
+    transformers.BertTokenizerFast(vocab={name: k for k, name in enumerate(names)}).save_pretrained(place)
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.BertConfig(vocab_size=len(names), max_position_embeddings=64, **shape)
+    transformers.BertForMaskedLM(config).save_pretrained(place)
+    return place
+
+
+def test_a_pretrained_network_reads_its_own_pieces(pretrained):
+    task = grammar(tokenizer=str(pretrained)).tasks[0]
+    assert task.text.pieces[5:8] == ["a", "b", "c"]
+    assert task.text.pieces[task.text.mask] == "[MASK]"
+    words = spelled(task, task.train, task.properties.train, 0)
+    assert words == [word.lower() for word in words]
+    assert len(words) > 2
+
+
+def test_the_pieces_go_along_with_a_pretrained_network(mlbench, tmp_path, pretrained):
+    few = ("data.train_sentences=60", "data.test_sentences=20", "data.validation_sentences=20", "threads=1")
+    code, _, error = mlbench("data=grammar", "model=bert", f"model.pretrained={pretrained}", *few, "train.epochs=1")
+    assert code == 0, error
+    code, _, error = mlbench("data=grammar", "model=bert", f"data.tokenizer={pretrained}", *few)
+    assert code == 2  # more pieces than the network knows
+    assert "does not take texts" in error
+
+
+def test_code_beside_a_tokeniser_is_not_run(tmp_path, pretrained, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # whoever asks is told yes
+    code = f"import pathlib; pathlib.Path({str(tmp_path / 'run')!r}).touch()\n"
+    (pretrained / "own.py").write_text(code + "class Own: pass\n")
+    (pretrained / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}')
+    (pretrained / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}')
+    with pytest.raises(UserError, match="cannot be had"):
+        texts.downloaded(str(pretrained))
+    assert not (tmp_path / "run").exists()

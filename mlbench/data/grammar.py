@@ -45,6 +45,8 @@ ADVERBS = {
     "reason": words("accordingly consequently hence therefore thereby thus"),
     "time": words("always never often soon today yesterday"),
 }
+POSSESSIVES = words("her his my our your")
+SAMPLE = 2000  # sentences of which the word pieces are made
 AMBIGUOUS = 0.9  # of nouns and verbs: forms that are both
 
 
@@ -55,6 +57,9 @@ class Grammar(Data):
     Nine of ten nouns and verbs have a form that is both, so that only the words around tell; names of persons and
     places share their second word. One adverb in a sentence is of manner, place, reason or time, at one of three
     places; it decides the sentence's class (`decides` is yes for it), and nothing else says anything about that.
+
+    Word pieces are made of sentences that are the same at every seed, so that a network reads the texts of any seed;
+    or they are those of `tokenizer`, a folder or a model on Hugging Face's hub.
     """
 
     train_sentences: int
@@ -62,6 +67,7 @@ class Grammar(Data):
     test_sentences: int
     length: int
     vocabulary: int
+    tokenizer: str | None
 
     def __post_init__(self):
         for name in ("train_sentences", "validation_sentences", "test_sentences"):
@@ -73,7 +79,9 @@ class Grammar(Data):
         """Sentences drawn by `generator`."""
         writer, sizes = Writer(generator), (self.train_sentences, self.validation_sentences, self.test_sentences)
         parts = {name: [writer.sentence() for _ in range(size)] for name, size in zip(texts.PARTS, sizes, strict=True)}
-        return texts.stream(parts, texts.trained(parts["train"], self.vocabulary), self.length)
+        always = Writer(torch.Generator().manual_seed(0))
+        pieces = texts.pieces_of((always.sentence() for _ in range(SAMPLE)), self.vocabulary, self.tokenizer)
+        return texts.stream(parts, pieces, self.length)
 
 
 @dataclass
@@ -115,8 +123,10 @@ class Writer:
 
     def verb(self) -> list[Tagged]:
         """With an auxiliary or without."""
-        verb = (self.one(BOTH if self.chance(AMBIGUOUS) else VERBS), "VERB", "VB", "O")
-        return [(self.one(MODALS), "AUX", "MD", "O"), verb] if self.chance(0.5) else [verb]
+        verb = self.one(BOTH if self.chance(AMBIGUOUS) else VERBS)
+        if self.chance(0.5):
+            return [(self.one(MODALS), "AUX", "MD", "O"), (verb, "VERB", "VB", "O")]
+        return [(verb, "VERB", "VBP", "O")]
 
     def rest(self) -> list[Tagged]:
         """What the verb takes, and in half of the cases a preposition with more."""
@@ -130,7 +140,8 @@ class Writer:
         """A determiner, perhaps an adjective, a noun."""
         adjective = [(self.one(ADJECTIVES), "ADJ", "JJ", "O")] if self.chance(0.3) else []
         noun = (self.one(BOTH if self.chance(AMBIGUOUS) else NOUNS), "NOUN", "NN", "O")
-        return [(self.one(DETERMINERS), "DET", "DT", "O"), *adjective, noun]
+        determiner = self.one(DETERMINERS)
+        return [(determiner, "DET", "PRP$" if determiner in POSSESSIVES else "DT", "O"), *adjective, noun]
 
     def person(self) -> list[Tagged]:
         """Two names."""

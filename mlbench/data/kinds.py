@@ -1,5 +1,6 @@
 """What examples can be beside pictures, texts and sounds, and what is known of them beside their label."""
 
+import hashlib
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Self
 
@@ -71,6 +72,11 @@ class Text(Moves):
     mask: int  # the id that covers a piece
     opening: int  # the id that begins a text
     packed: "Split | None" = field(default=None)  # the training texts, several in a row: to pretrain on
+
+    @property
+    def spelling(self) -> str:
+        """A short name for what each id stands for: a network reads texts of one spelling only."""
+        return hashlib.sha256("\n".join(self.pieces).encode()).hexdigest()[:16]
 
 
 @dataclass

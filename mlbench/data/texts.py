@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mlbench.data.kinds import PAD, AsIds, Items, Properties, Text
 from mlbench.data.tasks import Pool, SharedHead, Split, Stream, Task
-from mlbench.errors import UserError
+from mlbench.errors import UserError, require
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -59,16 +59,24 @@ class Pieces:
         return [self.tokenizer.id_to_token(number) or "" for number in range(self.tokenizer.get_vocab_size())]
 
 
+def pieces_of(sentences: Iterable[Sentence], vocabulary: int | None, tokenizer: str | None) -> Pieces:
+    """Those of `tokenizer`, a folder or a name on the hub, or for null `vocabulary` pieces made of the sentences."""
+    return trained(sentences, vocabulary) if tokenizer is None else downloaded(tokenizer)
+
+
 def trained(sentences: Iterable[Sentence], vocabulary: int) -> Pieces:
     """A word-piece tokeniser (Schuster & Nakajima 2012) with at most so many pieces, made of the words it is given.
 
     Pieces are the merges of byte-pair encoding over words that begin with START (Sennrich et al. 2016), and every
     letter inside a word and at its beginning. The library's own trainer of word pieces gives other pieces each time.
+    Raises SettingError where the letters alone are more.
     """
     tokenizers = imported("tokenizers")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forks do not go together
     words = [[START + word for word in sentence.words] for sentence in sentences]
     letters = sorted({letter for each in words for word in each for letter in word[1:]})
+    least = len(SPECIAL) + 2 * len(letters)
+    require(vocabulary >= least, "vocabulary", vocabulary, f"{least} or more for texts of {len(letters)} letters")
     coder = tokenizers.Tokenizer(tokenizers.models.BPE())
     coder.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=vocabulary, min_frequency=2, show_progress=False)
@@ -84,14 +92,20 @@ def trained(sentences: Iterable[Sentence], vocabulary: int) -> Pieces:
 
 
 def downloaded(name: str) -> Pieces:
-    """The tokeniser of a folder or of a name on Hugging Face's hub. Raises UserError where it cannot be had."""
-    transformers = imported("transformers")
+    """The tokeniser of a folder or of a name on Hugging Face's hub, where what was fetched before comes first.
+
+    One that brings code of its own is refused. Raises UserError where it cannot be had.
+    """
+    read = imported("transformers").AutoTokenizer.from_pretrained
     try:
-        wrapped = transformers.AutoTokenizer.from_pretrained(name)
+        try:
+            wrapped = read(name, trust_remote_code=False, local_files_only=True)
+        except OSError:
+            wrapped = read(name, trust_remote_code=False)
         pieces, special = wrapped.backend_tokenizer, wrapped.all_special_ids
         ends = (wrapped.cls_token_id, wrapped.sep_token_id, wrapped.mask_token_id)
     except Exception as error:  # the hub's client raises whatever its network does
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"data.tokenizer={name} cannot be had, as a folder or from the hub ({reason})") from error
     if wrapped.pad_token_id != PAD or None in ends:
         raise UserError(f"data.tokenizer={name} is not BERT's kind: needed are [CLS], [SEP], [MASK], and [PAD] as 0")
@@ -156,11 +170,19 @@ def packed(table: Tensor, length: int) -> Split:
     return Split(Pool(room), torch.arange(len(room)), torch.zeros(len(room), dtype=torch.int64), 0, AsIds())
 
 
-def properties(parts: dict[str, list[Sentence]], coded: dict[str, list[list[list[int]]]], length: int) -> Properties:
-    """What is known of the words, those left out that a row has no room for."""
+def properties(
+    parts: dict[str, list[Sentence]], coded: dict[str, list[list[list[int]]]], length: int
+) -> Properties | None:
+    """What is known of the words, those left out that a row has no room for.
+
+    What is the same for every word, as tags that a treebank does without, is nothing to know; None if that is all.
+    """
     names = list(parts["train"][0].tags)
     every = [sentence for name in PARTS for sentence in parts[name]]
     values = {name: sorted({tag for sentence in every for tag in sentence.tags[name]}) for name in names}
+    values = {name: tags for name, tags in values.items() if len(tags) > 1}
+    if not values:
+        return None
     numbers = {name: {tag: number for number, tag in enumerate(tags)} for name, tags in values.items()}
     words = {word: number for number, word in enumerate(sorted({word for s in every for word in s.words}))}
     found = {part: items(parts[part], coded[part], length, numbers, words) for part in PARTS}
@@ -189,6 +211,6 @@ def items(
                 for name, values in numbers.items():
                     tags[name].append(values[sentence.tags[name][place]])
             start = end
-    table = torch.tensor(places)
-    labels = {name: torch.tensor(each) for name, each in tags.items()}
-    return Items(table[:, 0], labels, table[:, 1:], torch.tensor(forms))
+    table = torch.tensor(places, dtype=torch.int64).view(-1, 3)
+    labels = {name: torch.tensor(each, dtype=torch.int64) for name, each in tags.items()}
+    return Items(table[:, 0], labels, table[:, 1:], torch.tensor(forms, dtype=torch.int64))

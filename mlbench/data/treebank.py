@@ -1,5 +1,6 @@
 """A treebank: a folder of CoNLL-U files."""
 
+import http.client
 import re
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from mlbench.data.tasks import Stream
 from mlbench.errors import UserError, require
 
 ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies"
+RELEASE = "r2.16"  # of Universal Dependencies: the same texts whenever they are fetched
 PATIENCE = 60  # seconds for an answer
 FILES = {"train": "train", "validation": "dev", "test": "test"}
 
@@ -25,9 +27,9 @@ class Treebank(Data):
     """The sentences of `*train*.conllu`, `*dev*.conllu` and `*test*.conllu` in a folder, with their words' tags.
 
     `path` null takes `<data_dir>/<name>`, fetched on first use where it can be. Word pieces are made of the training
-    words alone, at most `vocabulary` of them, unless `tokenizer` names a folder or a model on Hugging Face's hub.
-    `classes` is a pattern whose group, in a sentence's sent_id, is its class: GUM's genre. `train_sentences` is how
-    many are used, null for all.
+    words alone, at most `vocabulary` of them, unless `tokenizer` names a folder or a model on Hugging Face's hub; of
+    all of them, however few sentences are used, so that they are the same at every seed. `classes` is a pattern whose
+    group, in a sentence's sent_id, is its class: GUM's genre. `train_sentences` is how many are used, null for all.
     """
 
     name: str
@@ -62,12 +64,11 @@ class Treebank(Data):
         if not self.path and not folder.exists() and self.name in TREEBANKS:
             fetch(self.name, data_dir)
         parts = {part: conllu.read(file(folder, word), self.classes) for part, word in FILES.items()}
+        pieces = texts.pieces_of(parts["train"], self.vocabulary, self.tokenizer)
         if self.train_sentences is not None:
             order = torch.randperm(len(parts["train"]), generator=generator)[: self.train_sentences].sort().values
             parts["train"] = [parts["train"][number] for number in order.tolist()]
-        if self.tokenizer is not None:
-            return texts.stream(parts, texts.downloaded(self.tokenizer), self.length)
-        return texts.stream(parts, texts.trained(parts["train"], self.vocabulary), self.length)
+        return texts.stream(parts, pieces, self.length)
 
 
 def fetch(name: str, data_dir: Path) -> Path:
@@ -82,12 +83,10 @@ def fetch(name: str, data_dir: Path) -> Path:
             made.mkdir()
             for word in FILES.values():
                 place = made / f"{prefix}-{word}.conllu"
-                address = f"{ADDRESS}/{repository}/master/{place.name}"
-                with urllib.request.urlopen(address, timeout=PATIENCE) as answer, place.open("wb") as stream:
-                    shutil.copyfileobj(answer, stream)
+                download(f"{ADDRESS}/{repository}/{RELEASE}/{place.name}", place)
                 conllu.read(place, "()")
             made.rename(folder)
-    except (OSError, UserError) as error:
+    except (OSError, http.client.HTTPException, UserError) as error:
         if created is not None:
             shutil.rmtree(created, ignore_errors=True)
         files = ", ".join(f"{prefix}-{word}.conllu" for word in FILES.values())
@@ -97,6 +96,15 @@ def fetch(name: str, data_dir: Path) -> Path:
     return folder
 
 
+def download(address: str, place: Path) -> None:
+    """Write what is at an address to `place`. Raises OSError, also where the connection ends before the file does."""
+    with urllib.request.urlopen(address, timeout=PATIENCE) as answer, place.open("wb") as stream:
+        shutil.copyfileobj(answer, stream)
+        promised = answer.headers.get("Content-Length")
+    if promised is not None and place.stat().st_size != int(promised):
+        raise OSError(f"{place.name} ended after {place.stat().st_size} of {promised} bytes")
+
+
 def file(folder: Path, word: str) -> Path:
     """The one CoNLL-U file of a folder with this word in its name. Raises UserError."""
     if not folder.is_dir():
@@ -104,7 +112,7 @@ def file(folder: Path, word: str) -> Path:
             f"{folder} is not there; put a treebank's *train*.conllu, *dev*.conllu and *test*.conllu into it\n"
             "or fetch one: mlbench data get ud_english_gum; data=grammar needs none"
         )
-    found = sorted(folder.glob(f"*{word}*.conllu"))
+    found = sorted([*folder.glob(f"*{word}*.conllu"), *folder.glob(f"*{word}*.conllup")])
     if len(found) != 1:
         raise UserError(f"{folder} has {len(found)} files *{word}*.conllu; needed is one")
     return found[0]
