@@ -44,7 +44,7 @@ benchmark: $(STAMP)  ## Speed against a bare PyTorch loop and captum, one thread
 	$(BIN)/python scripts/benchmark.py
 	$(BIN)/python scripts/benchmark_maps.py
 
-reproduce: $(STAMP)  ## The README's tables of results (needs MNIST and CIFAR-100; about five hours)
+reproduce: $(STAMP)  ## The README's tables of results (needs MNIST, CIFAR-100, spoken digits and GUM; about seven hours)
 	$(BIN)/python scripts/reproduce.py
 
 clean:  ## Remove the environment and what tools left behind; outputs/ stays
