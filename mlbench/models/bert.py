@@ -1,5 +1,6 @@
 """A transformer encoder for texts."""
 
+import logging
 from typing import Any
 
 import torch
@@ -134,6 +135,7 @@ def downloaded(name: str, length: int) -> nn.Module:
 
 def imported() -> Any:
     """The library. Raises ValueError where it is not installed."""
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao, which it imports, calls what is going
     try:
         import transformers
     except ImportError as error:
