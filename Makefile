@@ -40,10 +40,11 @@ format: $(STAMP)  ## Let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(STAMP)  ## Speed against a bare PyTorch loop, one thread (needs MNIST and a quiet machine)
+benchmark: $(STAMP)  ## Speed against a bare PyTorch loop and captum, one thread (needs MNIST and a quiet machine)
 	$(BIN)/python scripts/benchmark.py
+	$(BIN)/python scripts/benchmark_maps.py
 
-reproduce: $(STAMP)  ## The README's tables of results (needs MNIST and CIFAR-100; about five hours)
+reproduce: $(STAMP)  ## The README's tables of results (needs MNIST, CIFAR-100, spoken digits and GUM; about seven hours)
 	$(BIN)/python scripts/reproduce.py
 
 clean:  ## Remove the environment and what tools left behind; outputs/ stays

@@ -147,7 +147,12 @@ class Prepared:
         """The model, its weights from `checkpoint` if one is given. Raises UserError when it does not fit."""
         shape = stream.input_shape
         given = {"input_shape": shape, "outputs": stream.outputs}
-        net = build(self.config.model, nn.Module, "model", self.dirs, **given)
+        try:
+            net = build(self.config.model, nn.Module, "model", self.dirs, **given)
+        except UserError as error:
+            if stream.tasks[0].text is None:
+                raise
+            raise UserError(f"{error}\nthis data is texts; they need a model for texts, as model=bert") from error
         task, described = stream.tasks[0], "x".join(str(side) for side in shape)
         kind = "spectrograms" if task.sound is not None else "pictures" if task.text is None else "texts"
         try:

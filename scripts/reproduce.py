@@ -2,9 +2,9 @@
 
     python scripts/reproduce.py [--tune]
 
-Needs mnist.npz and cifar100.npz in the data directory ($MLBENCH_DATA); about five hours on one core. What is finished
-is not run again. `--tune` repeats the choice of learning rates and of strengths instead: other seeds, and only training
-pictures of MNIST (the last 10,000 of them take the place of the test set).
+Needs mnist.npz, cifar100.npz, spoken_digits and ud_english_gum in the data directory ($MLBENCH_DATA); about seven hours
+on one core. What is finished is not run again. `--tune` repeats the choice of learning rates and of strengths instead:
+other seeds, and only training pictures of MNIST (the last 10,000 of them take the place of the test set).
 """
 
 import argparse
@@ -26,6 +26,7 @@ RESNET = (
     "experiment=prune_neurons_resnet18 data.train_examples=5000 data.test_examples=1000 train.epochs=2 "
     "compress.finetune_epochs=2 latency_batch=1,16"
 )
+INVERT = "explain.samples=5000 explain.width=16 explain.epochs=8 explain.batch_size=64"
 MAPS = "saliency,smoothgrad,integrated_gradients,occlusion,gradcam,guided_backprop"
 RESULTS = (
     f"{PERMUTED} lifelong=finetune train.lr=0.03",
@@ -48,6 +49,17 @@ RESULTS = (
     "compress=distill compress.ensemble=1,4 compress.alone=false seed=0,1,2,3,4",
     f"experiment=planted_shortcut explain={MAPS} {THREE}",
     f"experiment=find_and_mend {THREE}",
+    f"experiment=cnn_mnist explain=saliency,gradcam,integrated_gradients,guided_backprop {THREE}",
+    f"experiment=lenet5_mnist explain=maximise explain.prior=none,gan {THREE}",
+    f"experiment=lenet5_mnist explain=maximise explain.parametrisation=fourier {THREE}",
+    f"experiment=lenet5_mnist explain=baselines {THREE}",
+    f"experiment=cnn_mnist explain=embed {THREE}",
+    f"experiment=cnn_mnist explain=invert {INVERT} {THREE}",
+    f"explain=probe {THREE}",
+    f"explain=invert {THREE}",
+    f"experiment=classify_grammar explain=occlusion,saliency,integrated_gradients {THREE}",
+    f"experiment=probe_gum {THREE}",
+    f"experiment=layer_hears {THREE}",
 )
 DEVELOPMENT = (
     "experiment=gem_permuted_mnist data=permuted_npz data.source.path={path} data.test_per_task=1000 "

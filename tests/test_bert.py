@@ -111,6 +111,16 @@ def test_weights_of_a_folder_are_taken_only_as_safetensors(tmp_path):
         bert(pretrained=str(tmp_path / "own"))
 
 
+def test_weights_of_another_kind_of_network_are_refused(tmp_path):
+    """The library would give them random numbers and a warning."""
+    from transformers import DistilBertConfig, DistilBertForMaskedLM
+
+    other = DistilBertForMaskedLM(DistilBertConfig(vocab_size=50, dim=16, n_layers=1, n_heads=2, hidden_dim=16))
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match="is no BERT"):
+        bert(pretrained=str(tmp_path / "other"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -404,6 +404,8 @@ def test_texts_are_explained_and_plain_training_takes_them(mlbench, tmp_path):
     code, _, error = mlbench(*words, "explain=probe", "explain.property=colour")
     assert code == 2
     assert "explain.property=colour: allowed is upos or xpos or ner or decides, or null" in error
+    code, _, error = mlbench("explain=probe", "data=grammar", "model=cnn", *few)
+    assert (code, "they need a model for texts, as model=bert" in error) == (2, True)
     code, _, error = mlbench("data=digits", "model=bert")
     assert code == 2
     assert "takes texts" in error

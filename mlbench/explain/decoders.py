@@ -38,7 +38,8 @@ class HighwayDecoder(nn.Module):
 class Deconvolution(nn.Module):
     """Maps [B, K, h, w], or a vector [B, D], to pictures [B, C, H, W]: transposed convolutions, each twice as large.
 
-    As many as lie between the sizes, and a convolution at the end; what is too large then is cut off.
+    As many as lie between the sizes, and convolutions at the end; what is too large then is cut off. They change what a
+    linear map of each place, enlarged, gives: what the layer holds as it was need not be learned.
     """
 
     def __init__(self, inputs: tuple[int, ...], picture: tuple[int, int, int], width: int):
@@ -52,6 +53,7 @@ class Deconvolution(nn.Module):
         count = max(math.ceil(math.log2(side / given)) for side, given in zip(self.sides, inputs[1:], strict=True))
         layers: list[nn.Module] = []
         before = inputs[0]
+        self.straight = nn.Conv2d(before, channels, 1)
         for _ in range(count):
             layers += [nn.ConvTranspose2d(before, width, 4, 2, padding=1), nn.ReLU()]
             before = width
@@ -61,7 +63,8 @@ class Deconvolution(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """See the class."""
         x = features if self.start is None else self.first(features).unflatten(1, self.start)
-        return self.rest(x)[:, :, : self.sides[0], : self.sides[1]]
+        straight = F.interpolate(self.straight(x), self.sides, mode="bilinear", align_corners=False)
+        return straight + self.rest(x)[:, :, : self.sides[0], : self.sides[1]]
 
 
 class Judge(nn.Module):

@@ -113,7 +113,7 @@ class Probed:
         findings.charts["selectivity"] = Chart("selectivity", "layer", "selectivity", by="series")
         if len(self.hidden) > 1:
             findings.tables["strength"] = self.strengths(findings.metrics, rows)
-            findings.charts["strength"] = Chart("strength", "size", "value", by="of", log=True)
+            findings.charts["strength"] = Chart("strength", HIDDEN, "value", by="of", log=True)
 
     def strengths(self, metrics: dict[str, float], rows: list[dict[str, object]]) -> list[dict[str, object]]:
         """Every size of probe on the layer where the first one is most selective: neither too strong nor too weak."""
@@ -121,7 +121,7 @@ class Probed:
         for size, probe in sorted(zip(self.hidden, self.probes, strict=True)):
             row = next(row for row in rows if (row["probe"], row["network"], row["layer"]) == (probe, "trained", layer))
             shown = {"the property": "accuracy", "control task": "control_accuracy", "selectivity": "selectivity"}
-            table += [{"of": told, "size": max(1, size), "value": row[name]} for told, name in shown.items()]
+            table += [{"of": told, HIDDEN: max(1, size), "value": row[name]} for told, name in shown.items()]
         return table
 
     def mixed(self, findings: Findings) -> None:
@@ -142,6 +142,7 @@ class Probed:
 
 
 DRAWN = ("accuracy", "selectivity")
+HIDDEN = "hidden units (a linear probe at 1)"
 
 
 def spoken(row: dict[str, object]) -> str:

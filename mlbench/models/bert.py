@@ -1,5 +1,6 @@
 """A transformer encoder for texts."""
 
+import logging
 from typing import Any
 
 import torch
@@ -117,12 +118,15 @@ def downloaded(name: str, length: int) -> nn.Module:
     """The same with the weights of a folder or of a name on the hub."""
     transformers = imported()
     try:
-        language = transformers.BertForMaskedLM.from_pretrained(name, use_safetensors=True)
+        settings = {"use_safetensors": True, "output_loading_info": True}
+        language, told = transformers.BertForMaskedLM.from_pretrained(name, **settings)
     except Exception as error:  # the hub's client raises whatever its network does
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"pretrained={name} cannot be had, as a folder with safetensors or from the hub ({reason})"
         ) from error
+    if missing := [key for key in told["missing_keys"] if key.startswith("bert.")]:
+        raise ValueError(f"pretrained={name} is no BERT: it has no {missing[0]}")  # and would be given random numbers
     longest = language.config.max_position_embeddings
     if longest < length:
         raise ValueError(f"pretrained={name} takes {longest} pieces, these texts have {length}; lower data.length")
@@ -131,6 +135,7 @@ def downloaded(name: str, length: int) -> nn.Module:
 
 def imported() -> Any:
     """The library. Raises ValueError where it is not installed."""
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao, which it imports, calls what is going
     try:
         import transformers
     except ImportError as error:
