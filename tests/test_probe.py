@@ -77,6 +77,13 @@ def test_vectors_are_standardised_as_in_training():
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
 
 
+def test_maps_are_standardised_by_channels():
+    x = torch.randn(50, 2, 3, 3) * torch.tensor([1.0, 5.0]).view(2, 1, 1) + torch.arange(9.0).view(3, 3)
+    found = Standardise(x)(x)
+    expected = (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True)
+    torch.testing.assert_close(found, expected)
+
+
 FORMS = torch.tensor([0, 0, 0, 1, 1, 2])
 TAGS = torch.tensor([1, 1, 2, 2, 2, 0])
 

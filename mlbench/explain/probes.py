@@ -18,7 +18,7 @@ LEAST = 0.1  # of the standard deviation of all numbers together: a number's own
 
 
 class Standardise(nn.Module):
-    """Features [B, ...] to mean 0 and standard deviation 1 of each number, as found in training.
+    """Features [B, ...] to mean 0 and standard deviation 1 of each number, or channel of maps, as found in training.
 
     One that hardly varies there is left small: blown up, it would be all that a surprising example consists of.
     """
@@ -26,8 +26,9 @@ class Standardise(nn.Module):
     def __init__(self, vectors: Tensor):
         super().__init__()
         values = vectors.float()
-        self.register_buffer("mean", values.mean(0))
-        self.register_buffer("std", values.std(0).clamp(min=LEAST * values.std().item() + 1e-12))
+        over = (0, 2, 3) if values.dim() == 4 else 0  # places of a map keep their differences
+        self.register_buffer("mean", values.mean(over, keepdim=True))
+        self.register_buffer("std", values.std(over, keepdim=True).clamp(min=LEAST * values.std().item() + 1e-12))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Fresh floats."""
