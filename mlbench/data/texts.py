@@ -1,6 +1,5 @@
 """Sentences become word pieces, and a stream of one task: the one code for every corpus."""
 
-import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -115,7 +114,6 @@ def downloaded(name: str) -> Pieces:
 
 def imported(library: str) -> object:
     """The library. Raises UserError where it is not installed."""
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao, which one imports, calls what is going
     try:
         module = __import__(library)
     except ImportError as error:

@@ -1,6 +1,8 @@
 """A transformer encoder for texts."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,10 +42,11 @@ class Bert(nn.Module):
         super().__init__()
         if len(input_shape) != 1 or vocabulary is None:
             raise ValueError("takes texts, as in data=grammar; pictures and sounds need another model=")
-        if pretrained is None:
-            self.language = fresh(input_shape[0], vocabulary, width, depth, heads, dropout)
-        else:
-            self.language = downloaded(pretrained, input_shape[0])
+        with quiet():
+            if pretrained is None:
+                self.language = fresh(input_shape[0], vocabulary, width, depth, heads, dropout)
+            else:
+                self.language = downloaded(pretrained, input_shape[0])
         self.classes = nn.Linear(self.language.config.hidden_size, outputs)
         self.layers = ["language.bert.embeddings"]
         self.layers += [f"language.bert.encoder.layer.{k}" for k in range(self.language.config.num_hidden_layers)]
@@ -133,9 +136,20 @@ def downloaded(name: str, length: int) -> nn.Module:
     return language
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers imports torchao, which logs a warning about a call of its own."""
+    logger = logging.getLogger("torch.utils._pytree")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def imported() -> Any:
     """The library. Raises ValueError where it is not installed."""
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao, which it imports, calls what is going
     try:
         import transformers
     except ImportError as error:
