@@ -122,7 +122,8 @@ def write_maps(runs: list[Finished], folder: Path) -> list[Path]:
         path = run.folder / "artefacts" / "maps.npz"
         if run.label not in found and path.exists():
             with np.load(path, allow_pickle=False) as file:
-                found[run.label] = {name: file[name][:MAPS_SHOWN] for name in ("pictures", "target", "maps")}
+                if "pictures" in file.files:  # texts have none
+                    found[run.label] = {name: file[name][:MAPS_SHOWN] for name in ("pictures", "target", "maps")}
     same = {each[name].tobytes() for each in found.values() for name in ("pictures", "target")}
     if len(found) < 2 or len(same) > 2:  # other pictures, or other answers, cannot stand beside one another
         return []

@@ -16,7 +16,8 @@ import captum.attr
 import torch
 from torch import Tensor, nn
 
-from mlbench.explain.occlusion import AT_ONCE, Occlusion, squares
+from mlbench.explain.occlusion import AT_ONCE as COVERED
+from mlbench.explain.occlusion import Occlusion, squares
 from mlbench.explain.smoothgrad import SmoothGrad
 from mlbench.models.convolutional import CNN
 from mlbench.models.resnet import ResNet18
@@ -50,12 +51,13 @@ def occlusions(net: nn.Module, x: Tensor, target: Tensor) -> dict[str, Callable[
     """The same map by us and by captum, and the forward passes that it is made of."""
     method, theirs = Occlusion(patch=5, stride=2), captum.attr.Occlusion(net)
     count = len(x) * len(squares(*SHAPE[1:], 5, 2)) + len(x)
-    full, rest = divmod(count, AT_ONCE)
-    batch = x.repeat(AT_ONCE // len(x), 1, 1, 1)
+    at_once = COVERED["cpu"]
+    full, rest = divmod(count, at_once)
+    batch = x.repeat(at_once // len(x), 1, 1, 1)
 
     @torch.no_grad()
     def forward() -> None:
-        for size in [AT_ONCE] * full + [rest] * bool(rest):
+        for size in [at_once] * full + [rest] * bool(rest):
             net(batch[:size])
 
     def captums(at_once: int) -> Callable[[], object]:
@@ -97,7 +99,7 @@ def main(rounds: int) -> int:
         sign = ">=" if at_least else "<="
         print(f"{'met   ' if bars[-1] else 'MISSED'} {name}: {value:.2f} (bar {sign} {limit})", flush=True)
 
-    for title, net in (("CNN", CNN(SHAPE, 10, [32, 64])), ("ResNet-18", ResNet18(SHAPE, 10, WIDTH))):
+    for title, net in (("CNN", CNN(SHAPE, 10, [16, 32])), ("ResNet-18", ResNet18(SHAPE, 10, WIDTH))):
         net.eval().requires_grad_(False)
         x, target = torch.randn(PICTURES, *SHAPE), torch.arange(PICTURES)
         for name, made, limit in (("occlusion", occlusions, 2.0), ("SmoothGrad", smoothgrads, 1.5)):

@@ -398,6 +398,8 @@ def test_texts_are_explained_and_plain_training_takes_them(mlbench, tmp_path):
     ):
         code, _, error = mlbench(*words, *more)
         assert code == 0, error
+    code, _, error = mlbench("-m", *words, "explain=occlusion,saliency", "seed=0,1")  # ends in a table without pictures
+    assert code == 0, error
     code, _, error = mlbench(*words, "explain=gradcam")
     assert code == 2
     assert "this explanation is for pictures" in error
