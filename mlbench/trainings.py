@@ -131,10 +131,11 @@ class Trainings(Job):
         progress: Progress,
     ) -> None:
         """A fit that is not finished yet: through the one loop, shown, and saved now and then."""
-        training = replace(self.training, validation=0.0, patience=0, **changes)
-        held_out = self.validation if self.training.patience else None
-        if self.training.patience:
-            training = replace(self.training, **changes)
+        training, held_out = replace(self.training, **changes), None
+        if training.patience:
+            held_out = self.validation
+        else:
+            training = replace(training, validation=0.0)
         total = examples_in_epoch(net, len(train), training.batch_size) * training.epochs
         self.run.display.start(title, total, progress)
 

@@ -31,6 +31,9 @@ class Workbench(Protocol):
     ) -> nn.Module:
         """Train `net` on `train` in place through the one loop, by train.* with `changes`, and return it.
 
+        Where train.patience says so it stops early by the run's validation data; `patience=0` is for what learns from
+        examples of another kind.
+
         A resumed run does not train again what was finished: the method is run from its beginning and meets the trained
         weights here. It must therefore do the same each time: random choices come from `generator`.
         """

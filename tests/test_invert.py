@@ -168,3 +168,13 @@ def test_layers_without_frames_are_refused_for_sounds():
     net = CNN((1, 40, 30), 10, [4, 5]).eval()
     with pytest.raises(UserError, match="no vector for each frame; take model=speech"):
         method().rehearse(net, torch.randn(2, 1, 40, 30))
+
+
+@pytest.mark.parametrize("explain", ["invert", "probe"])
+def test_early_stopping_is_for_the_network_alone(mlbench, tmp_path, explain):
+    """Decoders, judges and probes learn from examples of another kind than those that are held out."""
+    small = ("data=tones", "model=speech", "data.train_each=3", "data.test_each=1", "model.channels=2")
+    stops = ("train.validation=0.2", "train.patience=1", "train.epochs=2", "threads=1")
+    code, _, error = mlbench(f"explain={explain}", "explain.epochs=2", *small, *stops)
+    assert code == 0, error
+    assert "top_r2" in summary(only_run(tmp_path / "out"))["metrics"] or explain == "probe"

@@ -94,7 +94,7 @@ class Invert(Method):
             splits[part] = Split(Pool(x.to(STORED)), rows, rows, 0, standardise)
         settings = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr, "weight_decay": 0.0}
         decoder = decoder.to(targets.device)
-        fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none"}
+        fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none", "patience": 0}
         bench.fit(decoder, "decoder", Rebuild(targets), splits["train"], **settings, **fixed)
         return outputs(decoder, splits["test"])
 

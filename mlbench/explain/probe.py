@@ -101,7 +101,7 @@ class Probe(Method):
         net = Together(probes).to(split.rows.device)
         settings = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         decay = {"optimizer": "adamw", "weight_decay": self.weight_decay, "schedule": "linear", "augment": "none"}
-        return bench.fit(net, "probes", Targets(targets), split, **settings, **decay)
+        return bench.fit(net, "probes", Targets(targets), split, **settings, **decay, patience=0)
 
     def parts(self, bench: Workbench, known: Properties) -> dict[str, tuple[Split, Items]]:
         """What to learn from, to choose by, and to measure on: splits with what is asked of them."""

@@ -108,7 +108,7 @@ class Frames:
         split = replace(self.task.train.take(known.train.rows), labels=labels)
         net = Judge(self.bench.input_shape[1], count).to(labels.device)
         settings = {"epochs": self.method.judge_epochs, "batch_size": 64, "lr": 0.003, "weight_decay": 0.0}
-        fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none"}
+        fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none", "patience": 0}
         return self.bench.fit(net, f"judge of the {name}", None, split, **settings, **fixed)
 
     def inputs(self, split: Split) -> Tensor:

@@ -119,7 +119,7 @@ class Synthesis(Method):
                 canvas.render = lambda value: blurred(sharp(value), self.blur)
         steps = bench.train.take(torch.zeros(self.steps, dtype=torch.int64, device=wanted.device))  # one a step
         ascent = Ascent(self, frame, units, wanted, spread(bench, units)[wanted])
-        settings = {"epochs": 1, "batch_size": 1, "lr": self.lr, "weight_decay": 0.0}
+        settings = {"epochs": 1, "batch_size": 1, "lr": self.lr, "weight_decay": 0.0, "patience": 0}
         bench.fit(canvas, title, ascent, steps, optimizer="adam", schedule="linear", augment="none", **settings)
         return canvas().detach()
 
