@@ -101,6 +101,16 @@ def test_judges_and_decoders_learn_from_training_data_alone():
     assert torch.equal(bench.seen[1][1].labels, known["speaker"])
 
 
+def test_nobody_judges_speakers_that_were_never_heard():
+    bench = Listening()
+    known = bench.task.properties
+    assert list(Frames(method(), bench).judges) == ["digit", "speaker"]
+    known.train.labels["speaker"] = known.train.labels["speaker"].clamp(max=3)
+    assert list(Frames(method(), bench).judges) == ["digit"]
+    found = method().explain(bench.net, bench)
+    assert not any("speaker" in name for name in [*found.metrics, *found.charts])
+
+
 def test_a_judge_hears_what_a_spectrogram_holds():
     task = Tones(3, 1, 30).stream(None, torch.Generator().manual_seed(0)).tasks[0]
     torch.manual_seed(0)

@@ -30,6 +30,11 @@ def record(folder, digit, speaker, index, rate=8000, dtype=np.int16, shape=(1600
     wavfile.write(recordings / f"{digit}_{speaker}_{index}.wav", rate, draws.integers(-90, 90, shape).astype(dtype))
 
 
+def cut(folder, end):
+    path = folder / "recordings" / "0_ann_3.wav"
+    path.write_bytes(path.read_bytes()[:end])
+
+
 @pytest.fixture
 def recordings(tmp_path):
     for digit in (0, 7):
@@ -104,6 +109,7 @@ def test_nothing_is_learned_from_disjoint_speakers(recordings):
             lambda folder: (folder / "recordings" / "1_ann_1.wav").write_bytes(b"RIFFnothing"),
             "1_ann_1.wav cannot be read",
         ),
+        *((lambda folder, n=n: cut(folder, n), "0_ann_3.wav cannot be read") for n in (0, 4, 20, 30, -100, -101)),
         (lambda folder: [path.unlink() for path in (folder / "recordings").iterdir()], "holds no"),
         (lambda folder: (folder / "recordings").rename(folder / "gone"), "is not there"),
         (lambda folder: [path.unlink() for path in folder.glob("recordings/7_*")], "1 digits and 3 speakers"),

@@ -1,6 +1,8 @@
 """Spoken digits in wav files, as in the Free Spoken Digit Dataset."""
 
 import re
+import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,8 +70,11 @@ class SpokenDigits(Data):
 def read(path: Path, rate: int) -> Tensor:
     """A mono wave [n] of LOUDNESS. Raises UserError for a file that is none, or has another rate."""
     try:
-        found, wave = wavfile.read(path)
-    except (ValueError, EOFError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
+            warnings.filterwarnings("error", "Reached EOF prematurely")
+            found, wave = wavfile.read(path)
+    except (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning) as error:
         raise UserError(f"{path} cannot be read as a wav file: {error}") from error
     if found != rate:
         raise UserError(f"{path} has {found} samples a second; needed are {rate}")

@@ -24,8 +24,9 @@ class Invert(Method):
     Layer 0 is the input itself. Of sounds each frame is decoded alone, by a highway network, and only frames that are
     no padding count; of pictures the whole layer, by a deconvolution. R^2 is of test data, 1 - residual / variance
     around the mean of each band or pixel. Judges that learned digit and speaker from true spectrograms say how much of
-    either is left. Beside all stands the network as it was before training. `samples` is how many examples the decoders
-    learn from, null all; `shown` test examples become pictures and, of each layer, sounds.
+    either is left, of the digit alone where the speakers tested were never heard in training. Beside all stands the
+    network as it was before training. `samples` is how many examples the decoders learn from, null all; `shown` test
+    examples become pictures and, of each layer, sounds.
     """
 
     samples: int | None = field(default=None)

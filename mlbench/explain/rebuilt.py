@@ -92,7 +92,7 @@ class Frames:
 
     def __init__(self, method: Wanted, bench: Workbench):
         self.method, self.bench, self.task = method, bench, bench.task
-        self.judges = {name: self.judge(name) for name in ("digit", "speaker")}
+        self.judges = {name: self.judge(name) for name in ("digit", "speaker") if self.met(name)}
         split = self.task.test
         self.there = present(split, self.task, torch.arange(len(split), device=split.labels.device), self.frames)
 
@@ -100,6 +100,11 @@ class Frames:
     def frames(self) -> int:
         """Of each example, padding included."""
         return self.bench.input_shape[2]
+
+    def met(self, name: str) -> bool:
+        """Whether training has every value that is tested; a judge cannot tell speakers that it has never heard."""
+        known = self.task.properties
+        return bool(torch.isin(known.test.labels[name], known.train.labels[name]).all())
 
     def judge(self, name: str) -> nn.Module:
         """A network that has learned a property from true spectrograms of the training data."""
