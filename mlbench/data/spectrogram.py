@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 FLOOR = 1e-6  # of a band's power: what counts as silence
+STEPS = 20  # from bands to bins
+TINY = 1e-12  # keeps quotients finite
 
 
 class LogMel(nn.Module):
@@ -39,17 +41,28 @@ class LogMel(nn.Module):
     def wave(self, mel: Tensor, steps: int = 60, momentum: float = 0.99) -> Tensor:
         """A wave [n] whose spectrogram is near `mel` [bands, frames], by the fast Griffin-Lim (Perraudin et al. 2013).
 
-        The bands' power is spread over the bins by the pseudo-inverse, negative parts cut off; phases begin at 0.
+        Phases begin at 0.
         """
-        loud = (self.inverse @ mel.exp()).clamp(min=0).sqrt()  # [bins, frames]
+        loud = self.bins(mel.exp()).sqrt()  # [bins, frames]
         length = self.hop * (mel.shape[-1] - 1)
         settings = {"hop_length": self.hop, "window": self.taper, "length": length}
         phase, before = torch.ones_like(loud, dtype=torch.complex64), torch.zeros_like(loud, dtype=torch.complex64)
         for _ in range(steps):
             again = self.stft(torch.istft(loud * phase, self.window, **settings))
             moved = again + momentum * (again - before)
-            phase, before = moved / moved.abs().clamp(min=1e-12), again
+            phase, before = moved / moved.abs().clamp(min=TINY), again
         return torch.istft(loud * phase, self.window, **settings)
+
+    def bins(self, power: Tensor) -> Tensor:
+        """Power of bins [bins, frames], none below 0, that bands [bands, frames] of about this `power` would hear.
+
+        By the pseudo-inverse, negative parts cut off, then multiplicative steps to least squares (Lee & Seung 2001).
+        """
+        found = (self.inverse @ power).clamp(min=0) + TINY
+        for _ in range(STEPS):
+            heard = self.filters.T @ (self.filters @ found)
+            found = found * (self.filters.T @ power) / heard.clamp(min=TINY)  # no band hears the first bin and the last
+        return found
 
 
 def mel_filters(rate: int, bins: int, bands: int) -> Tensor:
