@@ -48,8 +48,26 @@ class Trainings(Job):
             self.validation = Split.union([self.validation, held_out])
             self.dropped = task.dropped.labels.unique().tolist()
         self.generator, self.input_shape, self.outputs = self.draws.method, self.stream.input_shape, self.stream.outputs
-        self.start = copy.deepcopy(self.net).eval()
+        self.start = self.untrained().eval()
         self.resumed: dict[str, Any] | None = None  # a fit that was cut off
+
+    def untrained(self) -> nn.Module:
+        """The network before any training, drawn again by the seed where a checkpoint has trained it already.
+
+        One whose structure a technique has changed has its layers drawn anew.
+        """
+        start = copy.deepcopy(self.net)
+        if self.prepared.settings.checkpoint:
+            with torch.random.fork_rng():
+                torch.manual_seed(self.draws.derived("network"))
+                fresh = self.build(None)
+                if shapes(fresh) == shapes(start):
+                    start.load_state_dict(fresh.state_dict())
+                else:
+                    for layer in start.modules():
+                        if hasattr(layer, "reset_parameters"):
+                            layer.reset_parameters()
+        return start
 
     def dense(self) -> nn.Module:
         """The trained network to start from: the one given, the one in the store, or trained now and stored."""
@@ -177,6 +195,11 @@ class Trainings(Job):
 
 
 MADE_BY = ("data", "model", "seed", "precision", "deterministic")  # parts of the config that make a network
+
+
+def shapes(net: nn.Module) -> dict[str, torch.Size]:
+    """Of each of its tensors."""
+    return {name: tensor.shape for name, tensor in net.state_dict().items()}
 
 
 def check_single_task(prepared: "Prepared", stream: Stream) -> None:

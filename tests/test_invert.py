@@ -188,3 +188,34 @@ def test_early_stopping_is_for_the_network_alone(mlbench, tmp_path, explain):
     code, _, error = mlbench(f"explain={explain}", "explain.epochs=2", *small, *stops)
     assert code == 0, error
     assert "top_r2" in summary(only_run(tmp_path / "out"))["metrics"] or explain == "probe"
+
+
+def test_the_untrained_network_is_untrained_beside_a_checkpoint_too(mlbench, tmp_path, monkeypatch):
+    from mlbench.explain.runner import Explain
+
+    made, starts = Explain.__post_init__, []
+
+    def watched(job):
+        made(job)
+        starts.append((job.start.state_dict(), job.net.state_dict(), job.start.training))
+
+    monkeypatch.setattr(Explain, "__post_init__", watched)
+    words = ("explain=invert", "data=digits", "model=cnn", "model.channels=[4,6]", *QUICK)
+    assert mlbench(*words)[0] == 0
+    (file,) = (tmp_path / "out" / "store").glob("*.pt")
+    code, _, error = mlbench(*words, f"checkpoint={file}")
+    assert code == 0, error
+    (first, _, _), (again, trained, training) = starts
+    assert not training
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(again["0.weight"], trained["0.weight"])
+
+
+def test_a_network_whose_layers_were_changed_has_an_untrained_one_of_its_own_shape(mlbench, tmp_path):
+    cnn = ("data=digits", "model=cnn", "model.channels=[4,6]", "threads=1", "train.epochs=1")
+    code, _, error = mlbench("compress=prune_neurons", "compress.finetune_epochs=1", *cnn)
+    assert code == 0, error
+    file = max(only_run(tmp_path / "out").glob("artefacts/*"))
+    code, text, error = mlbench("explain=invert", *cnn, *QUICK, f"checkpoint={file}")
+    assert code == 0, error
+    assert "top_untrained_r2" in text
