@@ -13,8 +13,8 @@ OPACITY = 0.85  # of a map over a picture, where it is strongest
 DIMMED = 0.5  # the picture under a map
 
 
-def draw_grid(rows: list[Row], path: Path) -> None:
-    """One strip for each (title, panels)."""
+def draw_grid(rows: list[Row], path: Path, upwards: bool = False) -> None:
+    """One strip for each (title, panels); `upwards`: the first row of pixels is the lowest, as of a spectrogram."""
     columns = max(len(panels) for _, panels in rows)
     captions = any(panel.caption for _, panels in rows for panel in panels)
     height = PANEL + 0.22 + (0.2 if captions else 0)
@@ -26,6 +26,8 @@ def draw_grid(rows: list[Row], path: Path) -> None:
             axes.axis("off")
         for axes, panel in zip(places, panels, strict=False):
             draw_panel(axes, panel)
+            if upwards:
+                axes.invert_yaxis()
     save(figure, path)
 
 

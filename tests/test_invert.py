@@ -12,6 +12,7 @@ from mlbench.errors import SettingError, UserError
 from mlbench.explain.decoders import Deconvolution, HighwayDecoder, Judge, Rebuild, outputs
 from mlbench.explain.invert import Invert
 from mlbench.explain.rebuilt import Frames, chosen, explained
+from mlbench.findings import Panel
 from mlbench.models.convolutional import CNN
 from mlbench.models.speech import Speech
 from tests.test_explain import table
@@ -219,3 +220,52 @@ def test_a_network_whose_layers_were_changed_has_an_untrained_one_of_its_own_sha
     code, text, error = mlbench("explain=invert", *cnn, *QUICK, f"checkpoint={file}")
     assert code == 0, error
     assert "top_untrained_r2" in text
+
+
+TONES = ("data=tones", "model=speech", "data.train_each=2", "data.test_each=1", "model.channels=2", *QUICK[3:])
+
+
+def test_maps_of_spectrograms_show_what_is_heard(mlbench, tmp_path, monkeypatch):
+    from mlbench.explain.runner import Explain
+
+    jobs, made = [], Explain.__post_init__
+    monkeypatch.setattr(Explain, "__post_init__", lambda job: (made(job), jobs.append(job))[0])
+    code, _, error = mlbench("explain=saliency", "explain.samples=3", *TONES)
+    assert code == 0, error
+    (job,) = jobs
+    silence = job.normalise(torch.full((1, 1, 1, 1), job.task.sound.mel.silence))
+    torch.testing.assert_close(job.black, silence)
+    assert (job.picture(silence) == 0).all()
+    loud = job.picture(job.normalise(job.task.train.pool.pictures))
+    assert (loud.min(), loud.max()) == (0, 255)
+    with np.load(only_run(tmp_path / "out") / "artefacts" / "maps.npz") as file:
+        assert len(np.unique(file["pictures"])) > 100
+
+
+def test_low_notes_are_drawn_below(tmp_path, monkeypatch):
+    from mlbench import grids
+
+    drawn = []
+    monkeypatch.setattr(grids, "save", lambda figure, path: drawn.append(figure))
+    for upwards in (False, True):
+        grids.draw_grid([("", [Panel(picture=np.zeros((1, 5, 4), np.uint8))])], tmp_path / "x.png", upwards)
+    down, up = (figure.subfigs[0].axes[0].get_ylim() for figure in drawn)
+    assert down[0] > down[1]
+    assert up[0] < up[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["explain=maximise"], "sounds have invert"),
+        (["explain=mend"], "sounds have invert"),
+        (["explain=saliency", "explain.images=here"], "sounds"),
+        (["explain=invert", "train.augment=crop_flip"], "changes pictures"),
+    ],
+)
+def test_what_is_for_pictures_is_refused_for_sounds(mlbench, tmp_path, monkeypatch, words, part):
+    monkeypatch.setattr("mlbench.explain.runner.files", lambda path: [])
+    code, _, error = mlbench(*words, *TONES)
+    assert code == 2, error
+    assert part in error
+    assert len(error.strip().splitlines()) <= 2

@@ -25,29 +25,32 @@ class Workbench(workbench.Workbench, Protocol):
     test: Split
     planted: Planted | None  # where the answer stands, if that is known
     classes: list[str]
-    black: Tensor  # [1, C, 1, 1] what a black pixel is to the network
+    black: Tensor  # [1, C, 1, 1] what a black pixel, or silence, is to the network
 
     def judge(self, method: "Attribution", net: nn.Module) -> Findings:
         """Maps of `method` for the run's examples, scored beside the controls."""
 
     def picture(self, x: Tensor) -> np.ndarray:
-        """Normalised pictures [n, C, H, W] as uint8."""
+        """Normalised pictures [n, C, H, W] as uint8; of sounds, black is silence and white the loudest there is."""
 
 
 class Method:
     """A way to explain; subclasses are dataclasses whose fields are the hyperparameters.
 
     `about_answers` is False for what looks inside: then a network for texts is taken as its pretraining left it.
-    `reads_texts` is True for what is made for texts as well.
+    `reads_texts` is True for what is made for texts as well, `hears_sounds` for what takes spectrograms as they are.
     """
 
     about_answers = True
     reads_texts = False
+    hears_sounds = False
 
     def check_data(self, task: Task, classes: list[str]) -> None:  # noqa: ARG002
         """Raise SettingError or UserError for what does not go with the data, before anything is trained."""
         if task.text is not None and not self.reads_texts:
             raise UserError("this explanation is for pictures; texts have saliency, occlusion, probe and a few more")
+        if task.sound is not None and not self.hears_sounds:
+            raise UserError("this explanation is for pictures; sounds have invert, probe, embed and maps like saliency")
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError or UserError for what does not go with the network, before anything is trained."""
@@ -70,6 +73,7 @@ class Attribution(Method):
     """
 
     amounts = True
+    hears_sounds = True
 
     samples: int = field(default=64)
     images: str | None = field(default=None)
@@ -80,10 +84,11 @@ class Attribution(Method):
         require(self.target is None or self.target >= 0, "target", self.target, "a class number from 0, or null")
 
     def check_data(self, task: Task, classes: list[str]) -> None:
-        """Texts have no pictures of one's own; the class must be there."""
+        """Texts and sounds have no pictures of one's own; the class must be there."""
         super().check_data(task, classes)
         require(self.target is None or self.target < len(classes), "target", self.target, below(classes))
         require(self.images is None or task.text is None, "images", self.images, "null: this data is texts")
+        require(self.images is None or task.sound is None, "images", self.images, "null: this data is sounds")
 
     def look(self, bench: Workbench) -> None:
         """Learn what is needed of the data, before the first map."""

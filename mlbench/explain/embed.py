@@ -53,6 +53,7 @@ class Embed(Method):
 
     about_answers = False
     reads_texts = True
+    hears_sounds = True
 
     property: str | None = field(default=None)
     samples: int = field(default=1000)

@@ -29,6 +29,8 @@ class Invert(Method):
     examples become pictures and, of each layer, sounds.
     """
 
+    hears_sounds = True
+
     samples: int | None = field(default=None)
     width: int = field(default=128)
     highways: int = field(default=2)

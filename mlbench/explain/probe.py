@@ -37,6 +37,7 @@ class Probe(Method):
 
     about_answers = False
     reads_texts = True
+    hears_sounds = True
 
     property: str | None = field(default=None)
     hidden: list[int] = field(default_factory=lambda: [0, 10, 100, 1000])

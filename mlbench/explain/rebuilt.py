@@ -182,7 +182,7 @@ class Frames:
 
 
 def picture(spectrogram: Tensor) -> np.ndarray:
-    """uint8 [1, bands, frames] of one [1, bands, frames], low notes below; light is loud."""
+    """uint8 [1, bands, frames] of one [1, bands, frames]; light is loud."""
     low, high = -2.0, 2.5  # in standard deviations, the same for all
     grey = ((spectrogram - low) / (high - low)).clamp(0, 1) * 255
-    return grey.flip(1).to(torch.uint8).cpu().numpy()
+    return grey.to(torch.uint8).cpu().numpy()

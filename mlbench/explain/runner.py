@@ -42,9 +42,12 @@ class Explain(Trainings):
         self.task = task = self.stream.tasks[0]
         self.test, self.planted, self.classes = task.test, task.planted, self.stream.classes
         self.normalise = task.train.normalise
+        self.range = (0.0, 255.0)  # black and white
+        if task.sound is not None:
+            self.range = (task.sound.mel.silence, task.train.pool.pictures.max().item())
         self.black = torch.zeros(1, 1, 1, 1)  # of texts: the mask
         if task.text is None:
-            self.black = -self.normalise.mean / self.normalise.std
+            self.black = (self.range[0] - self.normalise.mean) / self.normalise.std
 
     def __call__(self) -> None:
         """Train or read the network, explain it, write what was found."""
@@ -116,8 +119,8 @@ class Explain(Trainings):
 
     def picture(self, x: Tensor) -> np.ndarray:
         """See `Workbench`."""
-        raw = x.detach() * self.normalise.std + self.normalise.mean
-        return raw.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        raw, (black, white) = x.detach() * self.normalise.std + self.normalise.mean, self.range
+        return ((raw - black) * (255 / (white - black))).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
     def write(self, findings: Findings) -> None:
         """Tables, then figures from them, arrays, texts."""
@@ -129,7 +132,7 @@ class Explain(Trainings):
             table, figure = folder / f"{chart.table}.csv", folder / "figures" / f"{name}.png"
             plots.draw_chart(table, (chart.x, chart.y), chart.by, figure, chart.log, not chart.points)
         for name, rows in findings.grids.items():
-            grids.draw_grid(rows, folder / "figures" / f"{name}.png")
+            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.task.sound is not None)
         for name, clouds in findings.clouds.items():
             draw_clouds(clouds, folder / "figures" / f"{name}.png")
         for name, passages in findings.passages.items():
