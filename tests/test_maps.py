@@ -92,7 +92,7 @@ def test_smoothgrad_without_noise_is_the_gradient():
 
 
 def largest(net, method, x, target):
-    """The largest batch that goes through the last layer of the network, or of a copy of it, which has the hook, too."""
+    """The largest batch that goes through the last layer of the network, or of a copy, which has the hook, too."""
     seen = []
     hook = net[-1].register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     method.maps(net, x, target)
