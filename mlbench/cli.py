@@ -27,6 +27,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
 
   mlbench list [GROUP]      what there is to choose from: {groups}
   mlbench data [get NAME]   which data files are there; fetch one
+  mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
   mlbench resume=FOLDER     go on with a run that was cut off
   mlbench --cfg job ...     show the config a command makes, without running it
   mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well
@@ -88,6 +89,10 @@ def dispatch(words: list[str]) -> int:
             show_group(group)
         case ["data", *rest]:
             answer_data(rest)
+        case ["lecture", *rest]:
+            from mlbench.lecture import lecture
+
+            return lecture(rest)
         case ["list", *_]:
             raise UserError("usage: mlbench list [GROUP]")
         case _:
@@ -99,7 +104,7 @@ def run(words: list[str]) -> int:
     """Hand the command to Hydra; modules beside the user's own config can be imported."""
     if words and re.fullmatch(r"[a-z_]+", words[0]):
         raise UserError(
-            f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'help'))}; see mlbench --help"
+            f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'lecture', 'help'))}; see mlbench --help"
         )
     words = [as_group(word) for word in flags_first(words)]
     sys.argv[1:] = [as_point(word) for word in words] if {"-m", "--multirun"} & set(words) else words
