@@ -34,8 +34,7 @@ def test_outputs_and_gradients_are_the_networks(net, shape):
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     quick = folded(net, x)
     assert quick is not net
-    called = [quick.get_submodule(node.target) for node in quick.graph.nodes if node.op == "call_module"]
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in called)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in quick.modules())
     torch.testing.assert_close(quick(x), net(x), rtol=1e-4, atol=1e-4)
     mine, theirs = (input_gradient(one, x, target) for one in (quick, net))
     torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
@@ -90,11 +89,24 @@ def test_no_relu_overwrites_what_is_read_again():
     torch.testing.assert_close(quick(x), net(x))
 
 
-@pytest.mark.parametrize("kind", [Looking, Twice])
-def test_what_cannot_be_folded_stays_as_it_is(kind):
-    torch.manual_seed(0)
-    net = used(kind())
+def test_what_looks_at_its_input_stays_as_it_is():
+    net = used(Looking())
     assert folded(net, torch.randn(4, 3, 6, 6)) is net
+
+
+def test_a_layer_that_is_used_twice_is_not_folded():
+    torch.manual_seed(0)
+    net, x = used(Twice()), torch.randn(4, 3, 6, 6)
+    quick = folded(net, x)
+    assert quick is not net
+    torch.testing.assert_close(quick(x), net(x))
+
+
+def test_a_trace_that_says_something_else_is_not_believed(monkeypatch):
+    net, x = used(CNN((3, 8, 8), 10, [4])), torch.randn(4, 3, 8, 8)
+    monkeypatch.setattr("mlbench.explain.folded.foldable", lambda trace: [("0", "1")])
+    monkeypatch.setattr("mlbench.explain.folded.fuse_conv_bn_eval", lambda convolution, norm: convolution)
+    assert folded(net, x) is net
 
 
 def test_a_network_in_training_and_one_for_texts_stay_as_they_are():
