@@ -122,7 +122,7 @@ class Processes(SweepLauncher):
 
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
-        job = SweepJob(self.context, self.function, self.config, threads)
+        job = joblib.wrap_non_picklable_objects(SweepJob(self.context, self.function, self.config, threads))
         calls = [functools.partial(job, overrides, first + place) for place, overrides in enumerate(jobs)]
         files = [logs / f"{first + place}.txt" for place in range(len(jobs))]
         over = 0

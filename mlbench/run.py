@@ -51,9 +51,11 @@ def main() -> None:
     except Failure as failure:
         raise failure.error from None
     except KeyboardInterrupt:
+        if SWEEP not in os.environ:
+            raise
         with suppress(UserError, RunError):  # jobs that failed earlier are in the list; the interruption is the news
             end_sweep()
-        raise
+        raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
     except OSError as error:  # Hydra makes the sweep's folder; its MissingConfigException is an OSError, too
         if isinstance(error, HydraException) or SWEEP not in os.environ:
             end_sweep()

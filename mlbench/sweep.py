@@ -18,15 +18,17 @@ from mlbench.errors import RunError, UserError
 from mlbench.files import write_text
 from mlbench.report import Finished
 
+UNLABELLED = ("seed", "out", "force")  # tell no setting from another
 NOT_COMPARED = ("lifelong", "reference", "out", "force", "device", "threads", "resume")  # may differ from joint's
 
 
 def record(sweep: Path, number: int, folder: Path | None, overrides: list[str], error: Exception | None) -> None:
     """Note how a job of the sweep ended; jobs of several processes, also on several machines, append to one file."""
-    label = " ".join(item for item in overrides if not item.startswith("seed=")) or "default"
+    label = " ".join(item for item in overrides if item.partition("=")[0] not in UNLABELLED) or "default"
     failure = None if error is None else {"kind": type(error).__name__, "message": str(error)}
     place = str(folder.resolve()) if folder else None
-    line = json.dumps({"number": number, "folder": place, "label": label, "failure": failure}).encode() + b"\n"
+    told = {"number": number, "job": " ".join(overrides), "folder": place, "label": label, "failure": failure}
+    line = json.dumps(told).encode() + b"\n"
     with (sweep / "jobs.jsonl").open("ab+") as jobs:
         fcntl.flock(jobs, fcntl.LOCK_EX)
         if jobs.seek(0, os.SEEK_END):
@@ -65,7 +67,7 @@ def conclude(sweep: Path) -> None:
             print(path)
     failures = [job for job in jobs if job["failure"]]
     if failures:
-        lines = "".join(f"{job['label']}: {job['failure']['message']}\n" for job in failures)
+        lines = "".join(f"{job['job']}: {job['failure']['message']}\n" for job in failures)
         write_text(sweep / "failures.txt", lines)
         kind = UserError if all(job["failure"]["kind"] == "UserError" for job in failures) else RunError
         raise kind(f"{len(failures)} of {len(jobs)} jobs failed; see {sweep / 'failures.txt'}")

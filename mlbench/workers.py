@@ -40,8 +40,9 @@ def run_all(jobs: list[Callable[[], bool]], logs: list[Path], at_once: int, ende
             while left and len(running) < at_once:
                 number = left.pop(0)
                 with ctrl_c_later():
-                    running[number] = context.Process(target=work, args=(jobs[number], logs[number]))
-                    running[number].start()
+                    process = context.Process(target=work, args=(jobs[number], logs[number]))
+                    process.start()
+                    running[number] = process
             wait([process.sentinel for process in running.values()])
             for number in [number for number, process in running.items() if process.exitcode is not None]:
                 ended(number, running.pop(number).exitcode)
