@@ -20,8 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from mlbench.catalogue import conf_folder
-from mlbench.errors import RunError, SettingError, UserError
-from mlbench.mistakes import composition_error
+from mlbench.errors import RunError, SettingError, UserError, require
 from mlbench.sweep import record
 
 POLL_SECONDS = 2.0  # between looks at the jobs of a cluster
@@ -50,13 +49,7 @@ class SweepJob:
             Singleton.set_state(self.singletons)
             forget_others()
             setup_globals()
-        try:
-            config = self.context.config_loader.load_sweep_config(self.config, overrides)
-        except Exception as error:
-            message = composition_error(error, overrides)
-            failure = error if message is None else UserError(message)
-            record(Path(self.config.hydra.sweep.dir), number, None, list(filter_overrides(overrides)), failure)
-            return False
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return run_job(self.function, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.context).return_value
@@ -163,6 +156,7 @@ class Slurm(SweepLauncher):
 
     def start(self, jobs: list[list[str]], first: int) -> None:
         """Run the jobs, whose numbers begin with `first`, to their end."""
+        require(self.cluster in ("slurm", "local"), "cluster", self.cluster, "slurm|local")
         wanted = self.config.threads
         threads = self.cpus_per_task or (wanted if isinstance(wanted, int) else 1)
         job = SweepJob(self.context, self.function, self.config, threads)

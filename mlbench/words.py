@@ -6,11 +6,13 @@ from mlbench.catalogue import entries
 from mlbench.errors import UserError
 
 FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn")
-SWEEP_FLAGS = {"-m", "--multirun"}
+SWEEP_FLAGS, SHOW_FLAGS = {"-m", "--multirun"}, {"-c", "--cfg"}
 
 
 def for_hydra(words: list[str]) -> list[str]:
     """The whole command, rewritten. Raises UserError."""
+    if SHOW_FLAGS & set(words) and SWEEP_FLAGS & set(words):
+        raise UserError("--cfg shows the config of one run; leave out --multirun (-m)")
     words = [as_group(word) for word in flags_first(with_seeds(words))]
     return [as_point(word) for word in words] if SWEEP_FLAGS & set(words) else words
 
@@ -28,6 +30,8 @@ def with_seeds(words: list[str]) -> list[str]:
         raise UserError(
             f"{given[-1]} and {seed[0]} are both set; seeds={number} stands for seed=0 to {int(number) - 1}"
         )
+    if SHOW_FLAGS & set(words):
+        return [*others, "seed=0"]
     flag = [] if SWEEP_FLAGS & set(words) else ["-m"]
     return [*flag, *others, "seed=" + ",".join(map(str, range(int(number))))]
 
