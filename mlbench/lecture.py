@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mlbench.claims import compress, explain, lifelong
-from mlbench.claims.base import Check, Claim, Runs, Verdict, read_jobs, read_runs, together
+from mlbench.claims.base import Check, Claim, Runs, Verdict, read_runs, together
 from mlbench.errors import RunError, UserError, nearest
+from mlbench.sweep import recorded
 
 LECTURES = {
     "Lifelong learning": lifelong.CLAIMS,
@@ -34,8 +35,10 @@ class Sweep:
     code: int
 
     def folders(self) -> list[Path]:
-        """The folders of its runs."""
-        return [Path(job["folder"]) for job in read_jobs(self.folder) if job["folder"]]
+        """The folders of its runs; none where the command failed before the first."""
+        if not (self.folder / "jobs.jsonl").exists():
+            return []
+        return [Path(job["folder"]) for job in recorded(self.folder) if job["folder"]]
 
 
 @dataclass(frozen=True)

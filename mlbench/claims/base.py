@@ -1,7 +1,6 @@
 """A claim, the runs that speak for or against it, and the stated test that decides. Reads only files, no torch."""
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -139,12 +138,6 @@ def read_runs(folders: list[Path]) -> Runs:
             config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
             runs.append(Run(folder, summary, config))
     return Runs(runs)
-
-
-def read_jobs(sweep: Path) -> list[dict[str, Any]]:
-    """The jobs that a sweep noted in its folder."""
-    path = sweep / "jobs.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 @dataclass(frozen=True)
