@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mlbench.claims import compress, explain, lifelong
-from mlbench.claims.base import Check, Claim, Runs, Verdict, read_runs, together
+from mlbench.claims.base import Claim, Result, Sweep, Verdict, read_runs
 from mlbench.errors import RunError, UserError, nearest
-from mlbench.sweep import recorded
+from mlbench.lecture_page import write_lecture
 
 LECTURES = {
     "Lifelong learning": lifelong.CLAIMS,
@@ -26,52 +26,19 @@ LECTURES = {
 }
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """One command that was run: where it noted its jobs, and how it ended."""
-
-    words: str
-    folder: Path
-    code: int
-
-    def folders(self) -> list[Path]:
-        """The folders of its runs; none where the command failed before the first."""
-        if not (self.folder / "jobs.jsonl").exists():
-            return []
-        return [Path(job["folder"]) for job in recorded(self.folder) if job["folder"]]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came out for a claim. `trouble` says why its checks could not be made, or which command failed."""
-
-    claim: Claim
-    sweeps: list[Sweep]
-    runs: Runs
-    checks: list[Check]
-    trouble: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        """Of all checks together; nothing is decided where a run failed."""
-        return Verdict.UNDECIDED if self.trouble else together(self.checks)
-
-    @property
-    def seconds(self) -> float:
-        """What its runs took, those that other claims share included."""
-        return sum(run.value("wall_seconds") for run in self.runs.all)
-
-
 def lecture(words: list[str]) -> int:
     """Answer `mlbench lecture ...`; the exit code."""
     chosen = parsed(words)
     out = chosen.out
     claims = named(chosen.names)
     commands = list(dict.fromkeys(command for claim in claims for command in claim.commands(chosen.quick)))
+    began = time.monotonic()
     with ThreadPoolExecutor(chosen.jobs) as pool:
         sweeps = dict(zip(commands, pool.map(lambda command: run_sweep(command, out), commands), strict=True))
     results = [result_of(claim, [sweeps[command] for command in claim.commands(chosen.quick)]) for claim in claims]
     Console(width=None if sys.stdout.isatty() else 160).print(table(results))
+    page = write_lecture(out / "lecture" / "index.html", results, LECTURES, chosen.quick, time.monotonic() - began)
+    print(f"page: {page}")
     if troubled := [result.claim.name for result in results if result.trouble]:
         raise RunError(f"no verdict for {', '.join(troubled)}, whose runs failed; see {out / 'lecture' / 'logs'}")
     return int(chosen.strict and any(result.verdict is not Verdict.HOLDS for result in results))

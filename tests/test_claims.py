@@ -124,3 +124,30 @@ def test_mistakes_are_told_in_two_lines(mlbench, words, part):
     assert code == 2
     assert part in error
     assert len(error.strip().splitlines()) <= 2
+
+
+def test_claims_are_run_tested_and_written_on_a_page(mlbench, tmp_path, monkeypatch):
+    """One that holds, one that does not, and one whose command fails; what they share runs once."""
+    tiny = "data.tasks=2 data.train_per_task=60 data.test_per_task=50 train.epochs=1 seed=0,1"
+
+    def claim(name, words, bound):
+        decide = lambda runs: [Check("size", runs.values("parameters", {"technique": "finetune"}), bound)]  # noqa: E731
+        return Claim(name, "It is so & so.", "是这样。", (words,), (words,), decide, ("comparison.png",))
+
+    words = f"experiment=forgetting lifelong=finetune {tiny}"
+    claims = [claim("holds", words, 1), claim("fails", words, 1e9)]
+    monkeypatch.setattr("mlbench.lecture.LECTURES", {"Lifelong learning": claims})
+    code, text, error = mlbench("lecture", "--quick")
+    assert (code, error.count("mlbench -m")) == (0, 1)
+    assert "does not hold" in text
+    page = (tmp_path / "out" / "lecture" / "index.html").read_text()
+    assert "2 claims" in page
+    assert page.count("It is so &amp; so.") == 4
+    assert page.count("data:image/png") == 2
+    assert mlbench("lecture", "--quick", "--strict")[0] == 1
+    assert mlbench("lecture", "holds", "--quick", "--strict")[0] == 0
+    claims[:] = [claim("broken", f"{words} data.scenario=x", 1)]
+    code, text, error = mlbench("lecture", "--quick")
+    assert code == 1
+    assert "no verdict for broken" in error
+    assert "not decided" in text

@@ -12,6 +12,7 @@ import yaml
 
 from mlbench.report import read_summary
 from mlbench.spread import Spread, spread
+from mlbench.sweep import recorded
 
 Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values
 
@@ -161,3 +162,39 @@ class Claim:
     def commands(self, quick: bool) -> tuple[str, ...]:
         """What to run."""
         return self.quick if quick else self.full
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One command that was run: where it noted its jobs, and how it ended."""
+
+    words: str
+    folder: Path
+    code: int
+
+    def folders(self) -> list[Path]:
+        """The folders of its runs; none where the command failed before the first."""
+        if not (self.folder / "jobs.jsonl").exists():
+            return []
+        return [Path(job["folder"]) for job in recorded(self.folder) if job["folder"]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out for a claim. `trouble` says why its checks could not be made, or which command failed."""
+
+    claim: Claim
+    sweeps: list[Sweep]
+    runs: Runs
+    checks: list[Check]
+    trouble: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of all checks together; nothing is decided where a run failed."""
+        return Verdict.UNDECIDED if self.trouble else together(self.checks)
+
+    @property
+    def seconds(self) -> float:
+        """What its runs took, those that other claims share included."""
+        return sum(run.value("wall_seconds") for run in self.runs.all)
