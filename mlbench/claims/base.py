@@ -131,6 +131,19 @@ class Runs:
         return [first[seed] - second[seed] for seed in first if seed in second]
 
 
+def chosen_on_others(options: list[dict[int, float]], best: Callable[..., dict[int, float]] = max) -> list[float]:
+    """For each seed the value of the option that is best (`max` or `min`) on average over the other seeds.
+
+    A choice made on the seeds that are reported would flatter whatever is chosen.
+    """
+    seeds = set.intersection(*(set(option) for option in options))
+    found = []
+    for seed in sorted(seeds):
+        others = seeds - {seed}
+        found.append(best(options, key=lambda option: sum(option[other] for other in others))[seed])
+    return found
+
+
 def read_runs(folders: list[Path]) -> Runs:
     """The finished ones among these run folders, each once."""
     runs = []
