@@ -24,7 +24,7 @@ from mlbench.errors import RunError, SettingError, UserError, require
 from mlbench.sweep import record
 
 POLL_SECONDS = 2.0  # between looks at the jobs of a cluster
-QUEUE_SECONDS = 20.0  # between questions to its scheduler
+QUEUE_SECONDS = 15.0  # between questions to its scheduler
 
 
 def forget_others() -> None:
