@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from mlbench import files, launchers, sweep, workers
+from mlbench import files, slurm, sweep, workers
 from mlbench.errors import RunError, SettingError, UserError
 from mlbench.hardware import choose_threads
 from mlbench.lock import locked
@@ -278,15 +278,15 @@ class Queued:
 
 
 def test_jobs_that_a_cluster_loses_are_noted(tmp_path, monkeypatch):
-    monkeypatch.setattr(launchers, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(launchers, "QUEUE_SECONDS", 0.0)
+    monkeypatch.setattr(slurm, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(slurm, "QUEUE_SECONDS", 0.0)
     (tmp_path / "done").touch()
     (tmp_path / "late").touch()
     jobs = [Queued(tmp_path, "done"), Queued(tmp_path, "gone"), Queued(tmp_path, "late", ValueError("a\nout of time"))]
-    slurm = launchers.Slurm(**dict.fromkeys(field.name for field in fields(launchers.Slurm)))
-    slurm.folder = tmp_path
-    monkeypatch.setattr(slurm, "queued", lambda jobs: {"done", "late"})
-    slurm.follow({number: (job, [f"seed={number}"]) for number, job in enumerate(jobs)})
+    launcher = slurm.Slurm(**dict.fromkeys(field.name for field in fields(slurm.Slurm)))
+    launcher.folder = tmp_path
+    monkeypatch.setattr(launcher, "queued", lambda jobs: {"done", "late"})
+    launcher.follow({number: (job, [f"seed={number}"]) for number, job in enumerate(jobs)})
     told = [(job["number"], job["failure"]["message"]) for job in sweep.recorded(tmp_path)]
     assert told == [(1, "its job ended without a result; see gone.err"), (2, "out of time")]
 
