@@ -1,6 +1,7 @@
 """How the jobs of a sweep are started in processes of their own; on a SLURM cluster: slurm.py."""
 
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -18,9 +19,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from mlbench import workers
-from mlbench.catalogue import conf_folder
+from mlbench.catalogue import FAMILIES, conf_folder
 from mlbench.errors import RunError, SettingError, UserError
 from mlbench.sweep import record
+
+SHARED = ("mlbench.prepare", "mlbench.plain", "sklearn.datasets", "torch._dynamo")  # imported once, before forking
+SHARED += tuple(f"mlbench.{family}.runner" for family in FAMILIES)  # none of them touches CUDA, which no fork survives
 
 
 def forget_others() -> None:
@@ -105,8 +109,8 @@ class Processes(SweepLauncher):
         at_once, threads = workers.shares(len(jobs), joblib.cpu_count(), self.n_jobs, threads)
         print(f"{len(jobs)} jobs, {at_once} at once, threads for each: {threads}", file=sys.stderr)
         os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch and numpy are imported
-        import mlbench.prepare  # noqa: F401  processes that are forked have it then
-
+        for module in SHARED:
+            importlib.import_module(module)
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
         job = joblib.wrap_non_picklable_objects(SweepJob(self.context, self.function, self.config, threads))
