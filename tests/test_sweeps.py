@@ -312,6 +312,15 @@ def test_launchers_of_the_same_name_do_not_mix_their_settings_into_ours(mlbench,
     assert OmegaConf.create(text).hydra.launcher == {"_target_": "hydra_plugins.mlbench.Processes", "n_jobs": -1}
 
 
+def test_what_is_imported_before_forking_leaves_cuda_alone():
+    code = (
+        "import importlib, sys, torch; from mlbench.launchers import SHARED; asked = []; "
+        "torch._C._cuda_getDeviceCount = lambda: asked.append(1) or 0; "
+        "[importlib.import_module(module) for module in SHARED]; sys.exit(bool(asked) or torch.cuda.is_initialized())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_two_sweeps_at_once_share_a_folder(start, tmp_path):
     words = ("lifelong=finetune,er", "seeds=2", *TINY, "data.train_per_task=500", "train.epochs=30")
     several = [start(words, tmp_path / "both") for _ in range(2)]
