@@ -26,6 +26,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench experiment=gem_permuted_mnist lifelong=ewc seed=1
   mlbench -m lifelong=finetune,ewc,gem seed=0,1,2   every combination, then a table with error bars
   mlbench lifelong=gem seeds=5                   short for -m seed=0,1,2,3,4
+  mlbench lifelong=gem seeds=5 hydra/launcher=joblib   several at once on this machine (submitit_slurm: on a cluster)
 
   mlbench list [GROUP]      what there is to choose from: {groups}
   mlbench data [get NAME]   which data files are there; fetch one

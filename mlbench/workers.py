@@ -28,8 +28,8 @@ def shares(jobs: int, cores: int, wanted: int, threads: int | None) -> tuple[int
     return at_once, threads or max(1, cores // at_once)
 
 
-def run_all(jobs: list[Callable[[], bool]], logs: list[Path], at_once: int, ended: Callable[[int, int], None]) -> None:
-    """Call each job in a process of its own, what it prints into its log; `ended` hears its number and exit code.
+def run_all(jobs: list[Callable[[], bool]], logs: list[Path], at_once: int) -> Iterator[tuple[int, int]]:
+    """Call each job in a process of its own, what it prints into its log; its place and exit code when it has ended.
 
     Whatever interrupts this ends all processes first.
     """
@@ -45,7 +45,7 @@ def run_all(jobs: list[Callable[[], bool]], logs: list[Path], at_once: int, ende
                     running[number] = process
             wait([process.sentinel for process in running.values()])
             for number in [number for number, process in running.items() if process.exitcode is not None]:
-                ended(number, running.pop(number).exitcode)
+                yield number, running.pop(number).exitcode
     finally:
         stop(list(running.values()))
 
