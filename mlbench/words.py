@@ -72,4 +72,6 @@ def as_point(word: str) -> str:
         swept = OverridesParser.create().parse_override(word).is_sweep_override()
     except OverrideParseException:
         return word
+    if value == "null":
+        value = "'null'"  # choice() takes no null, and hands a text on without its quotes
     return word if swept else f"{name}=choice({value})"
