@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "mlbench"
 FAMILIES = {"lifelong", "compress", "explain"}
 LIGHT = {"report", "spread", "plots", "comparisons", "sweep", "sweep_report", "cli", "mistakes", "catalogue", "errors"}
-LIGHT |= {"files", "build", "run"}  # rooms that do without torch
+LIGHT |= {"files", "build", "run", "pages", "charts", "reporting"}  # rooms that do without torch
 DATA_TYPES = {"mlbench.data.tasks", "mlbench.data.kinds", "mlbench.data.augment"}  # what a batch is; no dataset
 
 
