@@ -27,6 +27,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
 
   mlbench list [GROUP]      what there is to choose from: {groups}
   mlbench data [get NAME]   which data files are there; fetch one
+  mlbench report [DIR]      everything below DIR (outputs) on one page: DIR/report/index.html
   mlbench resume=FOLDER     go on with a run that was cut off
   mlbench --cfg job ...     show the config a command makes, without running it
   mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well
@@ -88,6 +89,10 @@ def dispatch(words: list[str]) -> int:
             show_group(group)
         case ["data", *rest]:
             answer_data(rest)
+        case ["report", *rest]:
+            from mlbench.reporting.page import answer
+
+            print(answer(rest))
         case ["list", *_]:
             raise UserError("usage: mlbench list [GROUP]")
         case _:

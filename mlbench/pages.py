@@ -126,6 +126,11 @@ def sound(path: Path, caption: str | Markup) -> Markup:
     return Markup(PARTS.player(embedded(path), caption))
 
 
+def sounds(title: str | Markup, players: Iterable[tuple[str, Path]]) -> Markup:
+    """Several players in one card: what each plays, and its file."""
+    return Markup(PARTS.players([(what, embedded(path)) for what, path in players], title))
+
+
 def grid(items: Iterable[Markup]) -> Markup:
     """Figures beside one another, as many in a row as there is room for: one on a phone."""
     return Markup(PARTS.grid(list(items)))

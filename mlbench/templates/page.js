@@ -20,6 +20,19 @@
   }));
   window.addEventListener("afterprint", () => folded.splice(0).forEach((one) => { one.open = false; }));
 
+  for (const name of document.querySelectorAll(".legend li")) {  // rest on a name to see its series alone
+    const chart = name.closest(".chart");
+    const own = () => chart.querySelectorAll(`.series[data-series="${name.dataset.series}"]`);
+    name.addEventListener("pointerenter", () => {
+      chart.dataset.lit = name.dataset.series;
+      own().forEach((one) => one.classList.add("lit"));
+    });
+    name.addEventListener("pointerleave", () => {
+      delete chart.dataset.lit;
+      own().forEach((one) => one.classList.remove("lit"));
+    });
+  }
+
   const words = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const value = (row, column) => {
     const cell = row.cells[column];
