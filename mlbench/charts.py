@@ -22,12 +22,12 @@ STRIP = 110  # pixels
 class Frame:
     """The size of a chart and where its axes lie, in units of the drawing: about pixels."""
 
-    width: int = 420
-    height: int = 262
+    width: int = 360
+    height: int = 244
     left: int = 38
-    right: int = 410
+    right: int = 352
     top: int = 22
-    bottom: int = 222
+    bottom: int = 206
 
 
 @dataclass
@@ -86,10 +86,11 @@ def chart(
     series = [one for one in series if len(one.x)]
     frame, (x, y) = Frame(), scales(series, Frame(), within, costs)
     shapes = [shaped(one, number, x, y) for number, one in enumerate(series)]
+    thin_out(shapes)
     legend = [shape for shape, one in zip(shapes, series, strict=True) if one.listed]
     return Markup(
         SHAPES.chart(
-            shapes, frame, x_title, y_title, x.ticks(7, whole), y.ticks(5), legend if len(legend) > 1 else [],
+            shapes, frame, x_title, y_title, x.ticks(6, whole), y.ticks(5), legend if len(legend) > 1 else [],
             f"{y_title} over {x_title}",
         )
     )  # fmt: skip
@@ -100,13 +101,23 @@ def scales(
 ) -> tuple[Scale, Scale]:
     """Axes that hold everything, intervals included (within `within`)."""
     across = [value for one in series for value in one.x] or [0, 1]
-    upwards = [reach for one in series for reach in reaches(one.y, one.half)] or [0, 1]
+    upwards = shown_range(series)
     log = costs and wants_log(across)
     low, high = (min(across) / 1.3, max(across) * 1.3) if log else span(across, 0.04)
     if within:
         upwards = [min(max(value, within[0]), within[1]) for value in upwards]
         within = (within[0] - 0.02, within[1] + 0.02)
     return Scale(low, high, frame.left, frame.right, log), Scale(*span(upwards, 0.06, within), frame.bottom, frame.top)
+
+
+def shown_range(series: Sequence[Series]) -> list[float]:
+    """The ends of the intervals, but no further from the values than these are from one another: two seeds may have
+    an interval in which nothing else could be seen."""
+    values = [value for one in series for value in one.y] or [0, 1]
+    low, high = min(values), max(values)
+    room = (high - low) or 0.1 * abs(high) or 0.1
+    ends = [end for one in series for end in reaches(one.y, one.half)]
+    return [*values, *(min(max(end, low - room), high + room) for end in ends)]
 
 
 def reaches(values: Sequence[float], halves: Sequence[float | None]) -> list[float]:
@@ -137,6 +148,19 @@ def shaped(one: Series, number: int, x: Scale, y: Scale) -> Shape:
     return shape
 
 
+def thin_out(shapes: Sequence[Shape]) -> None:
+    """Take away the words that would lie on others."""
+    taken: list[tuple[float, float, float]] = []
+    for shape in shapes:
+        for number, (x, y, note, word, first) in enumerate(shape.dots):
+            end = x + 6 + 5.4 * len(word)
+            clash = any(abs(y - other) < 11 and x < stop and end > start for start, stop, other in taken)
+            if word and (clash or end > Frame.width):
+                shape.dots[number] = (x, y, note, "", first)
+            elif word:
+                taken.append((x, end, y))
+
+
 def bars(one: Series, x: Scale, y: Scale) -> list[str]:
     """A line through each point as long as its interval, upwards and across."""
     found = []
@@ -158,9 +182,9 @@ def path(places: Sequence[tuple[float, float]], steps: bool = False) -> str:
 def matrix(rows: dict[int, Sequence[float]], label: str) -> Markup:
     """Shares between 0 and 1 as a heat map, numbers in per cent where there is room: tasks learned -> row."""
     columns = max(map(len, rows.values()))
-    cell = 360 / max(columns, 4)
+    cell = 320 / max(columns, 4)
     clipped = [(learned, [min(max(value, 0), 1) for value in row]) for learned, row in rows.items()]
-    return Markup(SHAPES.matrix(columns, clipped, min(cell, 48), columns <= NUMBERS_UP_TO, label))
+    return Markup(SHAPES.matrix(columns, clipped, min(cell, 44), columns <= NUMBERS_UP_TO, label))
 
 
 def strip(values: Sequence[float], mean: float, half: float | None, low: float, high: float) -> Markup:

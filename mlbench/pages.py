@@ -112,8 +112,17 @@ def embedded(path: Path) -> str:
 
 
 def picture(path: Path, caption: str | Markup, alt: str = "", wide: bool = False) -> Markup:
-    """An embedded PNG, SVG or JPEG file with its caption; `wide` takes a grid's whole row."""
-    return figure(PARTS.image(embedded(path), alt or str(caption)), caption, wide)
+    """An embedded PNG, SVG or JPEG file with its caption, which a click enlarges; `wide` takes two places of a grid."""
+    return figure(PARTS.image(embedded(path), alt or str(caption), png_size(path)), caption, wide)
+
+
+def png_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a PNG file in pixels; None for other files. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(24)
+    if len(head) < 24 or not head.startswith(b"\x89PNG"):
+        return None
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
 def figure(content: Markup, caption: str | Markup = "", wide: bool = False) -> Markup:

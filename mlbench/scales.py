@@ -28,7 +28,7 @@ class Scale:
     def ticks(self, count: int, whole: bool = False) -> list[tuple[float, str]]:
         """About `count` places with round numbers, at whole ones only if `whole`."""
         values = log_ticks(self.low, self.high) if self.log else round_ticks(self.low, self.high, count, whole)
-        return [(self(value), short(value)) for value in values]
+        return [(self(value), text) for value, text in zip(values, texts(values), strict=True)]
 
 
 def round_ticks(low: float, high: float, count: int, whole: bool = False) -> list[float]:
@@ -53,12 +53,22 @@ def log_ticks(low: float, high: float) -> list[float]:
     return found[:: math.ceil(len(found) / 6)] if found else [low]
 
 
-def short(value: float) -> str:
-    """A number for an axis: 20k, 1.5M, 0.25."""
+def texts(values: Sequence[float]) -> list[str]:
+    """Numbers for an axis, such as 20k, 1.5M, 0.25, with as many digits as tell them apart."""
+    found: list[str] = []
+    for digits in range(2, 9):
+        found = [short(value, digits) for value in values]
+        if len(set(found)) == len(found) and all(float(f"{v:.{digits}g}") == float(f"{v:.9g}") for v in values):
+            break
+    return found
+
+
+def short(value: float, digits: int) -> str:
+    """A number with so many digits, thousands as k, millions as M."""
     for size, prefix in PREFIXES:
         if abs(value) >= size:
-            return f"{value / size:g}{prefix}"
-    return f"{value:.3g}"
+            return f"{value / size:.{digits}g}{prefix}"
+    return f"{value:.{digits}g}"
 
 
 def span(

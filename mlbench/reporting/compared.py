@@ -22,8 +22,14 @@ Tested = list[tuple[Comparison, list[Paired]]]
 
 def section(tested: Tested) -> Section:
     """All comparisons, those of several settings first."""
-    several = sorted(tested, key=lambda pair: len(pair[0].settings) < 2)
-    return Section("compared", "Compared", pages.joined(compared(*pair) for pair in several), LEAD)
+    several = [compared(*pair) for pair in tested if len(pair[0].settings) > 1]
+    alone = [compared(*pair) for pair in tested if len(pair[0].settings) == 1]
+    if alone:
+        title = (
+            f"{len(alone)} settings with nothing beside them" if len(alone) > 1 else "a setting with nothing beside it"
+        )
+        several.append(pages.folded(title, pages.joined(alone), not several))
+    return Section("compared", "Compared", pages.joined(several), LEAD)
 
 
 def compared(comparison: Comparison, tests: list[Paired]) -> Markup:
@@ -49,7 +55,8 @@ def overview(comparison: Comparison, tests: list[Paired]) -> Markup:
     for place, setting in enumerate(comparison.settings):
         seconds = setting.spreads.get("train_seconds")
         cells = [cell(setting, name, marks[name].get(place, ""), ranges[name]) for name in comparison.metrics]
-        rows.append([setting.label, len(setting.runs), *cells, None if seconds is None else seconds.mean])
+        time = None if seconds is None else Cell(f"{seconds.mean:,.1f}", seconds.mean)
+        rows.append([setting.label, len(setting.runs), *cells, time])
     return pages.table(columns, rows)
 
 
@@ -116,14 +123,17 @@ def tested(comparison: Comparison, test: Paired) -> list[object]:
     gap = Cell(f"{test.difference:+.3f} ± {test.half:.3f}", test.difference)
     verdict = "not told apart"
     if test.holm < TOLD_APART:
-        verdict = "one is higher" if test.difference > 0 else "one is lower"
+        better = (test.difference > 0) == (test.metric in HIGH)
+        verdict = "one is higher" if test.difference > 0 else "other is higher"
+        if test.metric in HIGH | LOW:
+            verdict = "one is better" if better else "other is better"
     numbers = [Cell(p_value(value), value) for value in (test.p, test.holm)]
     return [*names, test.metric.replace("_", " "), gap, test.seeds, *numbers, verdict]
 
 
 def p_value(p: float) -> str:
     """p to three digits, or that it is smaller."""
-    return "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
+    return "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 0.9995 else "1"
 
 
 def spreads(tested: Tested) -> tuple[list[str], list[list[object]], list[Sheet]]:

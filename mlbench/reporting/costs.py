@@ -55,7 +55,7 @@ def drawn(points: Points) -> list[pages.Markup]:
     figures = []
     for cost, title in POINT_COSTS.items():
         series = [cloud(name, n, cost, few) for n, name in enumerate(names[:SETTINGS])]
-        chart = charts.chart([front(few, cost), *series], title, "accuracy", within=(0, 1), costs=True)
+        chart = charts.chart([*series, front(few, cost)], title, "accuracy", within=(0, 1), costs=True)
         figures.append(pages.figure(chart, f"accuracy against {title}{more}"))
     return figures
 
@@ -77,7 +77,9 @@ def front(points: Points, cost: str) -> Series:
     x = np.array([found[cost].mean for found in points.values()])
     y = np.array([found["accuracy"].mean for found in points.values()])
     kept = pareto_front(x, y)
-    return Series("Pareto front", x[kept].tolist(), y[kept].tolist(), steps=True, dots=False, colour=FRONT)
+    line = Series("Pareto front", x[kept].tolist(), y[kept].tolist(), steps=True, dots=False, colour=FRONT)
+    line.listed = len(kept) > 1
+    return line
 
 
 def table(points: Points) -> pages.Markup:

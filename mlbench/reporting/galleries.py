@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -16,6 +17,8 @@ from mlbench.reporting.sheets import shown
 from mlbench.spread import Spread, spread
 
 CONTROLS = ("random", "edges", "input", "wrong_class")
+LARGE = 860  # pixels
+OPEN = 4  # settings of a comparison that stand open
 CURVED = 16  # settings whose curves are drawn
 SHARES = ("share of pixels", "share of pieces")
 CHARTS = (  # table, columns that may be its x, y, title
@@ -42,7 +45,7 @@ def section(comparisons: list[Comparison], records: Records, megabytes: float) -
             drawn = curved(each.setting, records) if scored and curves > 0 else Markup("")
             curves -= bool(drawn)
             if each.chosen or scored:
-                cards.append(gallery(each, scored, drawn, len(comparison.settings) == 1))
+                cards.append(gallery(each, scored, drawn, len(cards) < OPEN))
         parts += [pages.heading(comparison.title), *cards] if cards else []
     if left_out:
         size = sum(path.stat().st_size for path in left_out) / 1e6
@@ -58,9 +61,9 @@ def section(comparisons: list[Comparison], records: Records, megabytes: float) -
 def gallery(each: Media, scored: Markup, drawn: Markup, is_open: bool) -> Markup:
     """All there is to see of one setting."""
     pictures = [
-        pages.picture(path, path.stem.replace("_", " "), f"{path.stem.replace('_', ' ')} of {each.setting.label}")
+        pages.picture(path, name, f"{name} of {each.setting.label}", wide=is_large(path))
         for path in each.figures
-        if path in each.chosen
+        if path in each.chosen and (name := path.stem.replace("_", " "))
     ]
     players = [
         pages.sounds(title.replace("_", " "), ((what, path) for what, path in own if path in each.chosen))
@@ -72,11 +75,17 @@ def gallery(each: Media, scored: Markup, drawn: Markup, is_open: bool) -> Markup
     return pages.folded(title, pages.joined(content), is_open)
 
 
+def is_large(path: Path) -> bool:
+    """Whether a picture needs more than one place of a grid to be read; tall ones are enlarged by a click."""
+    size = pages.png_size(path)
+    return size is not None and size[0] > LARGE and size[0] > size[1]
+
+
 def scores(setting: Setting) -> Markup:
     """The scores of a method of maps, and below them those of the controls; empty for other techniques."""
     if "deletion_auc" not in setting.spreads:
         return Markup("")
-    names = [name for name in (*MAPS, "seconds_per_image") if name in setting.spreads]
+    names = [name for name in MAPS if name in setting.spreads]
     rows = [scores_row(setting.first.technique, names, setting.spreads)]
     for control in CONTROLS:
         prefix = f"control_{control}_"
@@ -104,7 +113,7 @@ def curved(setting: Setting, records: Records) -> Markup:
         if points:
             x = next(place for place in places if any(place in row for rows in tables[name] for row in rows))
             whole = x == "layers"
-            chart = charts.chart(lines(setting.first.technique, points), x, y, whole, None if whole else (0, 1))
+            chart = charts.chart(lines(setting.first.technique, points), x, y, whole, (-1, 1) if whole else (0, 1))
             figures.append(pages.figure(chart, title))
     return pages.grid(figures) if figures else Markup("")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlbench.catalogue import FAMILIES
 from mlbench.report import TELLING, headlines
 from mlbench.reporting.records import Record
 from mlbench.spread import Spread, spread
@@ -83,7 +84,8 @@ def compared(runs: Iterable[Record]) -> tuple[list[Comparison], list[Record]]:
             repeated.append(min(run, other, key=lambda one: one.ended))
             run = max(run, other, key=lambda one: one.ended)
         setting.runs[run.seed] = run
-    return [comparison(*key, list(found.values())) for key, found in sorted(groups.items())], repeated
+    order = sorted(groups, key=lambda key: (FAMILIES.index(key[0]) if key[0] in FAMILIES else len(FAMILIES), key))
+    return [comparison(*key, list(groups[key].values())) for key in order], repeated
 
 
 def comparison(family: str, data: str, told: str, settings: list[Setting]) -> Comparison:

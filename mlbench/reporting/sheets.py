@@ -35,6 +35,8 @@ def shown(value: object) -> str:
             return ""
         case Spread(mean=mean, half=half) if abs(mean) >= 1000:
             return f"{mean:,.0f}" if half is None else f"{mean:,.0f} ± {half:,.0f}"
+        case Spread(mean=mean, half=half) if abs(mean) >= 100:
+            return f"{mean:.1f}" if half is None else f"{mean:.1f} ± {half:.1f}"
         case Spread():
             return str(value)
         case int() | float():

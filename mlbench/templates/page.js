@@ -13,6 +13,18 @@
     remembered(root.dataset.theme);
   });
 
+  const large = document.getElementById("large");
+  large.remove();  // in the page only while it is open: a picture without a source is none
+  large.addEventListener("click", () => large.close());
+  large.addEventListener("close", () => large.remove());
+  for (const button of document.querySelectorAll(".enlarge")) {
+    button.addEventListener("click", () => {
+      document.body.append(large);
+      large.querySelector("img").src = button.querySelector("img").src;
+      large.showModal();
+    });
+  }
+
   const folded = [];
   window.addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach((one) => {
     folded.push(one);
