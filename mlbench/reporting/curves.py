@@ -14,6 +14,7 @@ from mlbench.spread import spread
 
 LINES = 10  # in one chart
 MATRICES = 12  # of one comparison
+MATRICES_OPEN = 6  # more are folded
 CELLS = 30_000  # of all matrices of the page
 LEAD = (
     "Mean over seeds, bands are 95 % intervals. In a matrix R the row is the number of tasks learned, the column the "
@@ -115,7 +116,7 @@ def heat_maps(found: list[tuple[Setting, list[Rows]]], left: int) -> tuple[Marku
     title = f"R of {len(drawn)} settings" if len(drawn) > 1 else f"R of {found[0][0].label}"
     if len(drawn) < len(found):
         title += f" (of {len(found)})"
-    return pages.folded(title, pages.grid(drawn), True), left
+    return pages.folded(title, pages.grid(drawn), len(drawn) <= MATRICES_OPEN), left
 
 
 def averaged(matrices: list[Rows]) -> Rows:

@@ -14,7 +14,7 @@ from mlbench.reporting.settings import compared as grouped
 from mlbench.reporting.sheets import write_table
 
 USAGE = "usage: mlbench report [DIR] [out=FOLDER] [media=MEGABYTES]"
-MEGABYTES = 24.0  # of pictures and sounds on the page
+MEGABYTES = 16.0  # of pictures and sounds on the page
 LEAD = "Made by mlbench report from the files below {}; nothing was run again, and this page needs no network."
 
 
