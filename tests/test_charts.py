@@ -104,4 +104,5 @@ def test_a_matrix_has_its_numbers_in_per_cent():
 def test_a_strip_keeps_within_its_ends():
     root = ElementTree.fromstring(str(strip([0.0, 1.0], 0.5, 99.0, 0.0, 1.0)))
     assert [float(one.get("cx")) for one in root.iter("circle")] == [4, 106]
-    assert 'd="M4 6H106"' in str(strip([0.0, 1.0], 0.5, 99.0, 0.0, 1.0))
+    (reach,) = [one.get("d") for one in root.iter("path") if one.get("class") == "reach"]
+    assert [float(end) for end in re.fullmatch(r"M(.+) 6H(.+)", reach).groups()] == [4, 106]
