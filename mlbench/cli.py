@@ -104,7 +104,7 @@ def run(words: list[str]) -> int:
     """Hand the command to Hydra; modules beside the user's own config can be imported."""
     if words and re.fullmatch(r"[a-z_]+", words[0]):
         raise UserError(
-            f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'help'))}; see mlbench --help"
+            f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'report', 'help'))}; see mlbench --help"
         )
     words = [as_group(word) for word in flags_first(words)]
     sys.argv[1:] = [as_point(word) for word in words] if {"-m", "--multirun"} & set(words) else words

@@ -111,7 +111,7 @@ def probes(folder: Path, setting: int, seed: int, draws: np.random.Generator, le
         metrics[f"layer_{layer}_r2"] = level - 0.05 * layer + draws.normal(0, 0.01)
         metrics[f"layer_{layer}_untrained_r2"] = level - 0.01 * layer
         write_sound(place / "artefacts" / f"seven_layer_{layer}.wav", draws.integers(-2000, 2000, 4000, dtype=np.int16))
-    write(place, identity, seed, {"width": setting}, {**metrics, "top_r2": metrics["layer_4_r2"]})
+    write(place, identity, seed, {"width": 5 * setting}, {**metrics, "top_r2": metrics["layer_4_r2"]})
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
