@@ -229,6 +229,21 @@ def test_pictures_and_sounds_keep_to_their_budget(many):
     assert f"{len(files)} pictures and sounds" in text
 
 
+def test_sounds_of_one_title_stand_together_the_original_first(tmp_path):
+    place = run(tmp_path)
+    names = ("a_1_layer_10", "a_1_layer_9", "a_1_untrained_layer_9", "a_1_original", "b_layer_1", "noise")
+    (place / "artefacts").mkdir()
+    for name in names:
+        (place / "artefacts" / f"{name}.wav").touch()
+    ((comparison,), _) = compared(collect(tmp_path, tmp_path / "report").runs)
+    sounds = media(comparison.settings[0]).sounds
+    assert {title: [what for what, _ in players] for title, players in sounds.items()} == {
+        "a_1": ["original", "layer 9", "layer 10", "untrained layer 9"],
+        "b": ["layer 1"],
+        "sounds": ["noise"],
+    }
+
+
 def test_tables_for_people(tmp_path):
     rows = [["a|b_c", Spread(0.5, 0.25, 3), 12345, None], ["50 %", Spread(2000.0, None, 1), 1, 0.5]]
     sheet = Sheet("title", ["name", "x", "n", "y"], rows)

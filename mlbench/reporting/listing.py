@@ -34,7 +34,7 @@ def section(runs: list[Record], repeated: list[Record], comparisons: list[Compar
     columns = [
         Column("run"), Column("family", choice=True), Column("data", choice=True), Column("model", choice=True),
         Column("seed", number=True), *(Column(name.replace("_", " "), number=True) for name in names),
-        Column("train s", number=True), Column("ended (UTC)"), Column("remark", choice=True),
+        Column("train s", number=True), Column("ended (UTC)", number=True), Column("remark", choice=True),
     ]  # fmt: skip
     rows = []
     for run in runs:

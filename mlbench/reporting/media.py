@@ -13,7 +13,7 @@ DRAWN = {  # figures that the page draws itself, from the tables
     "deletion", "insertion", "randomisation", "r2", "digit", "speaker", "silhouette", "neighbours", "accuracies",
     "selectivity", "accuracy_bytes", "accuracy_macs", "accuracy_latency_ms",
 }  # fmt: skip
-LAYER = re.compile(r"(?P<title>.+)_(?P<what>original|(?:untrained_)?layer_\d+)")
+LAYER = re.compile(r"(?P<title>.+?)_(?P<what>original|(?:untrained_)?layer_\d+)")
 NATURAL = re.compile(r"(\d+)")
 
 
