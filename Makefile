@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 UV     := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format benchmark reproduce clean
+.PHONY: help install demo test test-all lint format benchmark reproduce lecture clean
 
 help:  ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ benchmark: $(STAMP)  ## Speed against a bare PyTorch loop and captum, one thread
 
 reproduce: $(STAMP)  ## The README's tables of results (needs MNIST, CIFAR-100, spoken digits and GUM; about seven hours)
 	$(BIN)/python scripts/reproduce.py
+
+lecture: $(STAMP)  ## The claims of the lectures, tested on data that is there; one page (under twenty minutes on two cores)
+	$(BIN)/mlbench lecture --quick
 
 clean:  ## Remove the environment and what tools left behind; outputs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

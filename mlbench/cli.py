@@ -11,6 +11,7 @@ from mlbench import __version__
 from mlbench.catalogue import GROUPS, data_dir, entries
 from mlbench.errors import RunError, UserError, nearest
 from mlbench.mistakes import composition_error, own_folders
+from mlbench.words import for_hydra
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,10 +25,13 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench explain=smoothgrad data=planted
   mlbench experiment=gem_permuted_mnist lifelong=ewc seed=1
   mlbench -m lifelong=finetune,ewc,gem seed=0,1,2   every combination, then a table with error bars
+  mlbench lifelong=gem seeds=5                   short for -m seed=0,1,2,3,4
+  mlbench lifelong=gem seeds=5 hydra/launcher=joblib   several at once on this machine (submitit_slurm: on a cluster)
 
   mlbench list [GROUP]      what there is to choose from: {groups}
   mlbench data [get NAME]   which data files are there; fetch one
   mlbench report [DIR]      everything below DIR (outputs) on one page: DIR/report/index.html
+  mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
   mlbench resume=FOLDER     go on with a run that was cut off
   mlbench --cfg job ...     show the config a command makes, without running it
   mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well
@@ -41,7 +45,7 @@ Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes
 2 a mistake in the command or in an input file, 130 interrupted.
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
-FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn")
+COMMANDS = ("list", "data", "report", "lecture", "help")
 
 
 def main() -> int:
@@ -93,6 +97,10 @@ def dispatch(words: list[str]) -> int:
             from mlbench.reporting.page import answer
 
             print(answer(rest))
+        case ["lecture", *rest]:
+            from mlbench.lecture import lecture
+
+            return lecture(rest)
         case ["list", *_]:
             raise UserError("usage: mlbench list [GROUP]")
         case _:
@@ -103,11 +111,8 @@ def dispatch(words: list[str]) -> int:
 def run(words: list[str]) -> int:
     """Hand the command to Hydra; modules beside the user's own config can be imported."""
     if words and re.fullmatch(r"[a-z_]+", words[0]):
-        raise UserError(
-            f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'report', 'help'))}; see mlbench --help"
-        )
-    words = [as_group(word) for word in flags_first(words)]
-    sys.argv[1:] = [as_point(word) for word in words] if {"-m", "--multirun"} & set(words) else words
+        raise UserError(f"no command called {words[0]}{nearest(words[0], COMMANDS)}; see mlbench --help")
+    sys.argv[1:] = words = for_hydra(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
     for folder in own_folders(words):
         sys.path.append(folder)
@@ -116,45 +121,6 @@ def run(words: list[str]) -> int:
 
     compose_and_run()
     return 0
-
-
-def flags_first(words: list[str]) -> list[str]:
-    """The words with Hydra's flags before the settings: its parser takes settings in one piece only."""
-    flags, settings_, left = [], [], list(words)
-    while left:
-        word = left.pop(0)
-        if not word.startswith("-"):
-            settings_.append(word)
-            continue
-        flags.append(word)
-        if word in FLAGS_WITH_VALUE and left:
-            flags.append(left.pop(0))
-    return [*flags, *settings_]
-
-
-def as_group(word: str) -> str:
-    """`data.source=mnist`, where mnist is the name of a dataset, as Hydra spells the choice of a group."""
-    name, _, value = word.partition("=")
-    return f"data@{word}" if name == "data.source" and value in entries("data") else word
-
-
-def as_point(word: str) -> str:
-    """In a sweep, `data.tasks=3` as a sweep over one value.
-
-    Hydra composes a sweep's first config without the groups that are swept over, and there a setting that only their
-    choices bring does not exist yet; sweeps are applied job by job.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
-
-    name, equals, value = word.partition("=")
-    if word.startswith("-") or "." not in name or name.lstrip("+").startswith("hydra.") or not equals or not value:
-        return word
-    try:
-        swept = OverridesParser.create().parse_override(word).is_sweep_override()
-    except OverrideParseException:
-        return word
-    return word if swept else f"{name}=choice({value})"
 
 
 def show_group(group: str) -> None:

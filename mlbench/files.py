@@ -1,15 +1,20 @@
 """Files that appear whole or not at all."""
 
 import csv
+import errno
 import io
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from mlbench.errors import RunError
+from mlbench.errors import RunError, UserError
+
+PART_SECONDS = 10.0  # more than it takes to make a folder: an older part was left by a process that was killed
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -47,3 +52,35 @@ def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write `content` as readable JSON, whole or not at all; NaN is refused (a metric not defined is left out)."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) -> None:
+    """Make a folder, its first files already inside, in one step; if another process is faster, it is theirs.
+
+    With `replace` an older one goes. Raises UserError when that is impossible.
+    """
+    part, aside = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part") for _ in range(2))
+    try:
+        part.mkdir(parents=True)
+        for name, text in texts.items():
+            (part / name).parent.mkdir(exist_ok=True)
+            (part / name).write_text(text, encoding="utf-8")
+        remove_old_parts(folder, part.stat().st_mtime - PART_SECONDS)
+        if replace and folder.exists():
+            folder.rename(aside)
+        part.rename(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return
+        raise UserError(f"cannot write results into {folder.parent}: {error.strerror}; choose another out=") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_old_parts(folder: Path, before: float) -> None:
+    """Remove what processes left that were killed while they made `folder`, before that time (seconds)."""
+    for part in folder.parent.glob(f".{folder.name}.*.part"):
+        with suppress(FileNotFoundError):
+            if part.stat().st_mtime < before:
+                shutil.rmtree(part, ignore_errors=True)

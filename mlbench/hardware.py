@@ -2,6 +2,7 @@
 
 import os
 
+import joblib
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,7 +40,8 @@ def make_deterministic(wanted: bool) -> None:
 
 
 def choose_threads(wanted: int | str, net: nn.Module, example: Tensor, batch_size: int) -> int:
-    """`auto`: one thread for small networks, where two are slower than one on a busy machine; else all cores.
+    """`auto`: one thread for small networks, where two are slower than one on a busy machine; else all cores, or
+    $OMP_NUM_THREADS, which is a job's share of them in a sweep.
 
     `example` [1, ...] is what the network takes.
     """
@@ -50,4 +52,5 @@ def choose_threads(wanted: int | str, net: nn.Module, example: Tensor, batch_siz
     multiply_adds = counter.get_total_flops() / 2 * batch_size
     if multiply_adds < THREADING_PAYS:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return min(joblib.cpu_count(), int(allowed) if allowed.isdigit() and int(allowed) else joblib.cpu_count())

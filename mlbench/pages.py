@@ -56,20 +56,23 @@ class Cell:
 
 def write_page(
     path: Path, title: str, lead: str | Markup, sections: Sequence[Section], foot: str = "", language: str = "en"
-) -> None:
-    """Write the page, whole or not at all. Raises RunError when it cannot be written."""
+) -> Path:
+    """Write the page, whole or not at all, and give back its path. Raises RunError when it cannot be written."""
     page = TEMPLATES.get_template("page.html")
     text = page.render(title=title, lead=lead, sections=sections, foot=foot, language=language, version=__version__)
     write_text(path, text)
+    return path
 
 
 def table(
-    columns: Sequence[Column], rows: Iterable[Sequence[object]], caption: str | Markup = "", name: str = ""
+    columns: Sequence[Column | str], rows: Iterable[Sequence[object]], caption: str | Markup = "", name: str = ""
 ) -> Markup:
     """A table that sorts by a click on a title, with a filter when it is long; it scrolls in its own box.
 
-    Cells are text, Markup, numbers, None (empty) or `Cell`. `name` becomes the id of the box.
+    Cells are text, Markup, numbers, None (empty) or `Cell`. A column whose texts all begin with a number is sorted by
+    these. `name` becomes the id of the box.
     """
+    columns = [Column(one) if isinstance(one, str) else one for one in columns]
     filled = [[as_cell(cell) for cell in row] for row in rows]
     choices = []
     for number, column in enumerate(columns):
@@ -111,9 +114,13 @@ def embedded(path: Path) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def picture(path: Path, caption: str | Markup, alt: str = "", wide: bool = False) -> Markup:
-    """An embedded PNG, SVG or JPEG file with its caption, which a click enlarges; `wide` takes two places of a grid."""
-    return figure(PARTS.image(embedded(path), alt or str(caption), png_size(path)), caption, wide)
+def picture(path: Path, caption: str | Markup = "", alt: str = "", wide: bool = False) -> Markup:
+    """An embedded PNG, SVG or JPEG file with its caption, which a click enlarges; `wide` takes two places of a grid.
+
+    Where it cannot be seen, `alt` stands for it, else its caption, else its name.
+    """
+    alt = alt or str(caption) or path.stem.replace("_", " ")
+    return figure(PARTS.image(embedded(path), alt, png_size(path)), caption, wide)
 
 
 def png_size(path: Path) -> tuple[int, int] | None:
@@ -135,9 +142,15 @@ def sound(path: Path, caption: str | Markup) -> Markup:
     return Markup(PARTS.player(embedded(path), caption))
 
 
-def sounds(title: str | Markup, players: Iterable[tuple[str, Path]]) -> Markup:
+def sounds(paths: Iterable[Path]) -> Markup:
+    """Players of wav files under their names, beside one another; nothing where there are none."""
+    cards = [sound(path, path.stem.replace("_", " ")) for path in paths]
+    return grid(cards) if cards else Markup("")
+
+
+def players(title: str | Markup, named: Iterable[tuple[str, Path]]) -> Markup:
     """Several players in one card: what each plays, and its file."""
-    return Markup(PARTS.players([(what, embedded(path)) for what, path in players], title))
+    return Markup(PARTS.players([(what, embedded(path)) for what, path in named], title))
 
 
 def grid(items: Iterable[Markup]) -> Markup:

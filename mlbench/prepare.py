@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import json
 import secrets
-import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,11 +21,13 @@ from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
 from mlbench.display import Display
 from mlbench.errors import Interrupted, RunError, SettingError, UserError, require
+from mlbench.files import create_folder
 from mlbench.hardware import choose_device, choose_threads, make_deterministic
 from mlbench.job import Describe
+from mlbench.lock import locked
 from mlbench.optimizer import Training
 from mlbench.randomness import Draws
-from mlbench.results import Keep, Run, create_folder
+from mlbench.results import Keep, Run, finished
 from mlbench.train import Compute, check_trainable
 
 UNHASHED = ("out", "force", "device", "threads", "resume")  # they change where and how fast, not what comes out
@@ -89,17 +91,21 @@ class Prepared:
             name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"[:-3] + f"-{secrets.token_hex(2)}"
         return Path(self.settings.out).expanduser() / (self.family or "plain") / kind / name
 
-    def run(self, folder: Path, hydra_files: dict[str, str]) -> None:
-        """Build data, network and runner, then the folder, then train. Raises UserError before the folder is made."""
+    def run(self, folder: Path, hydra_files: dict[str, str], wait: bool) -> None:
+        """Build data, network and runner, then the folder, then train. Raises UserError before the folder is made.
+
+        When another process works on the folder, waits for it, or raises UserError. If that one brings the run to its
+        end, there is nothing left to do.
+        """
         try:
-            self.checked_run(folder, hydra_files)
+            self.checked_run(folder, hydra_files, wait)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             advice = "try a smaller train.batch_size, model or memory_total"
             raise RunError(f"out of memory on device={self.settings.device}; {advice}") from error
 
-    def checked_run(self, folder: Path, hydra_files: dict[str, str]) -> None:
+    def checked_run(self, folder: Path, hydra_files: dict[str, str], wait: bool) -> None:
         """The same, with running out of memory left as it is."""
         chosen = self.settings
         device = choose_device(chosen.device)
@@ -125,7 +131,8 @@ class Prepared:
             check_trainable(net, task, self.training)
         torch.set_num_threads(choose_threads(chosen.threads, net, example(stream, 1), self.training.batch_size))
         if not folder.exists() or chosen.force:
-            self.create(folder, hydra_files)
+            with locked(folder / ".lock", wait) if folder.exists() else nullcontext():
+                self.create(folder, hydra_files)
         layout = torch.channels_last if compute.channels_last else torch.preserve_format
         net.to(device, memory_format=layout)
         identity = {
@@ -135,9 +142,12 @@ class Prepared:
             "model": self.names["model"],
             "seed": chosen.seed,
         }
-        with Run(folder, identity, chosen.keep, device, Display()) as run:
+        with locked(folder / ".lock", wait):
+            if finished(folder):
+                return
             try:
-                runner(stream.to(device), net, self.training, compute, run, draws, self.describe(stream))()
+                with Run(folder, identity, chosen.keep, device, Display()) as run:
+                    runner(stream.to(device), net, self.training, compute, run, draws, self.describe(stream))()
             except KeyboardInterrupt:
                 raise Interrupted(folder) from None
             except RunError as error:
@@ -177,15 +187,13 @@ class Prepared:
         return lambda net, other=None: Trained(net, other or model, *about)
 
     def create(self, folder: Path, hydra_files: dict[str, str]) -> None:
-        """Make the run's folder with its config inside; with `force` an older one goes first."""
-        if folder.exists():
-            shutil.rmtree(folder)
+        """Make the run's folder with its config inside; with `force` in the place of an older one."""
         files = {
             "config.yaml": OmegaConf.to_yaml(self.config, resolve=True),
             ".hydra/names.yaml": OmegaConf.to_yaml(OmegaConf.create(self.names)),
             **hydra_files,
         }
-        create_folder(folder, files)
+        create_folder(folder, files, self.settings.force)
 
 
 def example(stream: Stream, count: int) -> torch.Tensor:

@@ -1,11 +1,8 @@
 """A run's folder: config, environment, metrics, tables, figures, checkpoints, and the done marker, in that order."""
 
-import fcntl
 import json
 import os
 import platform
-import secrets
-import shutil
 import subprocess
 import sys
 import time
@@ -29,23 +26,8 @@ SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between ch
 PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
 
 
-def create_folder(folder: Path, texts: dict[str, str]) -> None:
-    """Make a run's folder, its first files already inside, in one step. Raises UserError when that is impossible."""
-    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.mkdir(parents=True)
-        for name, text in texts.items():
-            (part / name).parent.mkdir(exist_ok=True)
-            (part / name).write_text(text, encoding="utf-8")
-        part.rename(folder)
-    except OSError as error:
-        raise UserError(f"cannot write results into {folder.parent}: {error.strerror}; choose another out=") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
 class Run:
-    """One run's folder, held by one process at a time; used as a context manager."""
+    """One run's folder, which the caller has locked; used as a context manager."""
 
     def __init__(self, folder: Path, identity: dict[str, Any], keep: Keep, device: torch.device, display: Display):
         self.folder, self.identity, self.keep, self.display = folder, identity, keep, display
@@ -56,21 +38,12 @@ class Run:
 
     def __enter__(self) -> "Run":
         try:
-            self.lock = (self.folder / ".lock").open("w")
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.lock.close()
-            raise UserError(f"{self.folder} is being worked on by another process") from None
-        except OSError as error:
-            raise UserError(f"cannot write into {self.folder}: {error.strerror}") from error
-        try:
             for part in self.folder.rglob("*.part"):  # of a process that was killed while it wrote
                 part.unlink()
             self.environment = environment(self.device, self.folder)
             write_json(self.folder / "env.json", self.environment)
             self.metrics = (self.folder / "metrics.jsonl").open("ab")
         except (OSError, RunError) as error:
-            self.lock.close()
             raise UserError(f"cannot write into {self.folder}: {error}") from error
         return self
 
@@ -81,10 +54,6 @@ class Run:
         except RunError:
             if kind is None:
                 raise
-        finally:
-            self.lock.close()
-        if kind is None:
-            (self.folder / ".lock").unlink(missing_ok=True)
 
     def log(self, step: int, phase: str, task: int, split: str, metric: str, value: float) -> None:
         """Append one measurement to metrics.jsonl."""
@@ -197,6 +166,11 @@ class Run:
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run of this folder has come to its end."""
+    return (folder / "summary.json").exists()
 
 
 def same_code(folder: Path) -> bool:

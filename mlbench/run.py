@@ -1,4 +1,4 @@
-"""The entry point of a run: compose, check, build, run, write. Only this file, cli.py and mistakes.py know Hydra."""
+"""The entry point of a run: compose, check, build, run, write. launchers.py starts its sweeps."""
 
 import os
 import sys
@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from mlbench.catalogue import CHOICES, conf_folder
 from mlbench.errors import RunError, UserError
+from mlbench.launchers import forget_others
 from mlbench.report import show_run
 from mlbench.sweep import conclude, record
 
@@ -23,26 +24,38 @@ SWEEP = "MLBENCH_SWEEP"  # environment variable: where the sweep under way keeps
 RESUME_MAY_CHANGE = ("resume", "device", "threads")
 
 
+class Failure(BaseException):
+    """Carries what went wrong in a single run past Hydra, which prints every Exception that it sees."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+
+def job(config: DictConfig) -> bool:
+    """What Hydra calls with a composed config: whether it went well. Processes of launchers find it by its name."""
+    context = HydraConfig.get()
+    if context.mode == RunMode.MULTIRUN:
+        return sweep_job(config, context)
+    try:
+        run(config, context)
+    except Exception as error:
+        raise Failure(error) from error
+    return True
+
+
 def main() -> None:
     """Compose the config from the command line and run it, or sweep over it. Raises what goes wrong."""
-    failures: list[Exception] = []  # of a single run; raised here, since Hydra prints what passes through it
-
-    def job(config: DictConfig) -> None:
-        context = HydraConfig.get()
-        if context.mode == RunMode.MULTIRUN:
-            sweep_job(config, context)
-            return
-        try:
-            run(config, context)
-        except Exception as error:
-            failures.append(error)
-
+    forget_others()
     try:
         hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(job)()
+    except Failure as failure:
+        raise failure.error from None
     except KeyboardInterrupt:
+        if SWEEP not in os.environ:
+            raise
         with suppress(UserError, RunError):  # jobs that failed earlier are in the list; the interruption is the news
             end_sweep()
-        raise
+        raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
     except OSError as error:  # Hydra makes the sweep's folder; its MissingConfigException is an OSError, too
         if isinstance(error, HydraException) or SWEEP not in os.environ:
             end_sweep()
@@ -53,8 +66,6 @@ def main() -> None:
         end_sweep()
         raise
     end_sweep()
-    for failure in failures:
-        raise failure
 
 
 def end_sweep() -> None:
@@ -71,8 +82,8 @@ class Sweep(Callback):
         os.environ[SWEEP] = str(Path(config.hydra.sweep.dir).expanduser().resolve())
 
 
-def sweep_job(config: DictConfig, context: DictConfig) -> None:
-    """One run of a sweep; a failure is noted and leaves the other jobs alone."""
+def sweep_job(config: DictConfig, context: DictConfig) -> bool:
+    """One run of a sweep, and whether it went well; a failure is noted and leaves the other jobs alone."""
     folder, failure = None, None
     overrides = list(context.overrides.task)
     print(" ".join(overrides), file=sys.stderr)
@@ -82,13 +93,14 @@ def sweep_job(config: DictConfig, context: DictConfig) -> None:
         failure = error
         known = isinstance(error, UserError | RunError)
         print(f"failed: {error}" if known else traceback.format_exc(), file=sys.stderr)
-    record(Path(context.sweep.dir), folder, overrides, failure)
+    record(Path(context.sweep.dir), context.job.num, folder, overrides, failure)
+    return failure is None
 
 
 def run(config: DictConfig, context: DictConfig) -> Path:
     """Compose, check, build, run, write; the folder with the results."""
     from mlbench.prepare import Prepared  # imports torch, which mistakes of spelling need not wait for
-    from mlbench.results import same_code
+    from mlbench.results import finished, same_code
 
     names = {group: context.runtime.choices.get(group) for group in CHOICES}
     folder = None
@@ -98,11 +110,14 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     prepared = Prepared(config, names, config_dirs(context))
     in_sweep = context.mode == RunMode.MULTIRUN
     folder = folder or prepared.folder(by_hash=in_sweep)
-    if (folder / "summary.json").exists() and not prepared.settings.force:
-        other = "" if same_code(folder) else " (by another commit of mlbench; force=true runs it again)"
+    old = folder.exists() and not prepared.settings.force
+    other = "" if not old or same_code(folder) else " (by another commit of mlbench; force=true runs it anew)"
+    if old and finished(folder):
         print(f"finished before: {folder}{other}", file=sys.stderr)
     else:
-        prepared.run(folder, hydra_files(config, context))
+        if other:
+            print(f"begun before: {folder}{other}", file=sys.stderr)
+        prepared.run(folder, hydra_files(config, context), wait=in_sweep)
     if not in_sweep:
         show_run(folder)
     return folder

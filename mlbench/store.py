@@ -3,7 +3,6 @@
 Runs that need the same network at the same time wait for the one that trains it; a run that dies lets go.
 """
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.errors import UserError
+from mlbench.lock import locked
 
 
 def place(root: Path, made_by: dict[str, Any]) -> Path:
@@ -25,9 +25,7 @@ def held(path: Path) -> Iterator[None]:
     """Inside, no other process holds `path`; waits for one that does. Raises UserError where nothing can be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_suffix(".lock").open("w")
     except OSError as error:
         raise UserError(f"cannot write into {path.parent}: {error.strerror}; choose another out=") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_suffix(".lock"), wait=True):
         yield

@@ -1,8 +1,11 @@
 """What a sweep remembers of its jobs, and what it says at its end. Reads and writes only files."""
 
+import fcntl
 import json
+import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +18,33 @@ from mlbench.errors import RunError, UserError
 from mlbench.files import write_text
 from mlbench.report import Finished
 
+UNLABELLED = ("seed", "out", "force")  # tell no setting from another
 NOT_COMPARED = ("lifelong", "reference", "out", "force", "device", "threads", "resume")  # may differ from joint's
 
 
-def record(sweep: Path, folder: Path | None, overrides: list[str], error: Exception | None) -> None:
-    """Note how a job of the sweep ended; jobs of several processes append to one file."""
-    label = " ".join(item for item in overrides if not item.startswith("seed=")) or "default"
+def record(sweep: Path, number: int, folder: Path | None, overrides: list[str], error: Exception | None) -> None:
+    """Note how a job of the sweep ended; jobs of several processes, also on several machines, append to one file."""
+    label = " ".join(item for item in overrides if item.partition("=")[0] not in UNLABELLED) or "default"
     failure = None if error is None else {"kind": type(error).__name__, "message": str(error)}
-    line = {"folder": str(folder.resolve()) if folder else None, "label": label, "failure": failure}
-    with (sweep / "jobs.jsonl").open("a", encoding="utf-8") as jobs:
-        jobs.write(json.dumps(line) + "\n")
+    place = str(folder.resolve()) if folder else None
+    told = {"number": number, "job": " ".join(overrides), "folder": place, "label": label, "failure": failure}
+    line = json.dumps(told).encode() + b"\n"
+    with (sweep / "jobs.jsonl").open("ab+") as jobs:
+        fcntl.flock(jobs, fcntl.LOCK_EX)
+        if jobs.seek(0, os.SEEK_END):
+            jobs.seek(-1, os.SEEK_END)
+            line = line if jobs.read(1) == b"\n" else b"\n" + line  # after one that was killed while it wrote
+        jobs.write(line)
+
+
+def recorded(sweep: Path) -> list[dict[str, Any]]:
+    """What is known of each job, in the order of the sweep; of one that a cluster started twice, the latter."""
+    jobs = {}
+    for line in (sweep / "jobs.jsonl").read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # half a line
+            job = json.loads(line)
+            jobs[job["number"]] = job
+    return [jobs[number] for number in sorted(jobs)]
 
 
 def conclude(sweep: Path) -> None:
@@ -38,7 +58,7 @@ def conclude(sweep: Path) -> None:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         return
-    jobs = [json.loads(line) for line in (sweep / "jobs.jsonl").read_text(encoding="utf-8").splitlines()]
+    jobs = recorded(sweep)
     if runs := finished(jobs):
         from mlbench.sweep_report import write_sweep  # imports matplotlib
 
@@ -47,7 +67,7 @@ def conclude(sweep: Path) -> None:
             print(path)
     failures = [job for job in jobs if job["failure"]]
     if failures:
-        lines = "".join(f"{job['label']}: {job['failure']['message']}\n" for job in failures)
+        lines = "".join(f"{job['job']}: {job['failure']['message']}\n" for job in failures)
         write_text(sweep / "failures.txt", lines)
         kind = UserError if all(job["failure"]["kind"] == "UserError" for job in failures) else RunError
         raise kind(f"{len(failures)} of {len(jobs)} jobs failed; see {sweep / 'failures.txt'}")

@@ -13,7 +13,7 @@ class Theta:
     afterwards detach the views, which `check` finds out.
 
     With `channels_last`, the slices of convolution weights [O, I, H, W] are laid out [O, H, W, I] behind a permuted
-    view, the order in which CUDA convolves fastest.
+    view, the order in which convolutions are fastest.
     """
 
     def __init__(self, net: nn.Module, channels_last: bool = False):

@@ -1,7 +1,9 @@
 """Fixtures: small streams of random pictures, and the command line called in this process."""
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,28 @@ def mlbench(monkeypatch, tmp_path, capfd):
         return code, stdout, stderr
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Headless Chromium on a page that takes up 1200 x 900, driven by selenium; skips where it is not installed."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if not (driver := shutil.which("chromedriver")) or not (binary := shutil.which("chromium")):
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    words = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,900")
+    for word in words:
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            environment.delenv(name, raising=False)
+        opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        try:
+            yield opened
+        finally:
+            opened.quit()
 
 
 def random_split(

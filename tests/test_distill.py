@@ -5,13 +5,14 @@ import csv
 import math
 
 import pytest
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import nn
 
 from mlbench.compress.base import Point
-from mlbench.compress.distill import Distill, Distillation, averaged, best_bias, last_layer, similarities
+from mlbench.compress.distill import Distill, Distillation, SoftLabels, averaged, best_bias, last_layer, similarities
 from mlbench.data.augment import shift
 from mlbench.data.digits import Digits
 from mlbench.errors import SettingError
@@ -152,3 +153,35 @@ def test_settings_out_of_range(wrong):
     assert last_layer(nn.Conv2d(1, 1, 1)) is None
     with pytest.raises(SettingError):
         method(hint_strength=1.0).check(nn.Conv2d(1, 1, 1))
+
+
+def test_soft_labels_by_hand():
+    """A linear teacher on random pictures: means, entropy and distances computed with plain loops."""
+    torch.manual_seed(0)
+    data, teacher = random_split(40, classes=3), network()
+    found = SoftLabels.of([teacher.eval()], data, 5.0)
+    batch = data.batch(torch.arange(40))
+    with torch.no_grad():
+        soft = (teacher(batch.x) / 5.0).softmax(1)
+    assert found.changed == 0.0
+    assert found.entropy == pytest.approx(-(soft * soft.log()).sum(1).mean().item(), rel=1e-5)
+    centres = []
+    for label in range(3):
+        mine = batch.y == label
+        torch.testing.assert_close(found.mean[label], soft[mine].mean(0))
+        centres.append(batch.x[mine].flatten(1).mean(0))
+    assert found.distance[0, 2].item() == pytest.approx((centres[0] - centres[2]).norm().item(), rel=1e-4)
+    pairs = [(i, j) for i in range(3) for j in range(3) if i != j]
+    seen, near = (
+        [found.mean[i, j].item() for i, j in pairs],
+        [-(centres[i] - centres[j]).norm().item() for i, j in pairs],
+    )
+    assert found.metrics()["soft_likeness"] == pytest.approx(scipy.stats.spearmanr(seen, near).statistic)
+
+
+def test_higher_temperatures_flatten_the_answers():
+    torch.manual_seed(0)
+    data, teacher = random_split(40, classes=3), network().eval()
+    entropies = [SoftLabels.of([teacher], data, temperature).entropy for temperature in (0.5, 1.0, 4.0, 100.0)]
+    assert entropies == sorted(entropies)
+    assert entropies[-1] == pytest.approx(math.log(3), abs=1e-3)

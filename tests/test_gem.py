@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -89,6 +90,7 @@ def test_dense_parallel_gradients_of_any_size_are_projected(norm):
 def learner(net, total=12, margin=0.0, tasks=3):
     method = GEM(memory_total=total, margin=margin)
     method.heads, method.generator, method.task_count = SharedHead(), torch.Generator().manual_seed(0), tasks
+    method.lowest = math.inf
     return method
 
 
@@ -106,6 +108,7 @@ def test_a_step_against_a_memory_is_projected_and_one_along_it_is_left_alone(spl
     theta.grad.copy_(2 * gradient)
     method.adjust(net, theta)
     assert torch.equal(theta.grad, 2 * gradient)
+    assert method.measured() == {}
     method.margin = 0.0
     against = -gradient + torch.randn_like(gradient) * gradient.norm() / 30
     theta.grad.copy_(against)
@@ -113,6 +116,12 @@ def test_a_step_against_a_memory_is_projected_and_one_along_it_is_left_alone(spl
     assert gradient @ theta.grad >= -0.1 * gradient.norm() ** 2 * RIDGE / (gradient.norm() ** 2 + RIDGE) - 2e-3
     assert gradient @ against < -0.5 * gradient.norm() ** 2
     assert method.samples_replayed == 2 * len(memory)
+    cosine = F.cosine_similarity(theta.grad, gradient, dim=0).item()
+    assert method.measured()["lowest_cosine"] == pytest.approx(cosine, abs=2e-4)
+    first = method.lowest
+    theta.grad.copy_(gradient)
+    method.adjust(net, theta)
+    assert method.lowest == first
 
 
 def test_memory_is_shared_equally_and_holds_no_more_than_there_is(split):

@@ -92,9 +92,9 @@ def test_smoothgrad_without_noise_is_the_gradient():
 
 
 def largest(net, method, x, target):
-    """The largest batch that goes through the network."""
+    """The largest batch that goes through the last layer of the network, or of a copy, which has the hook, too."""
     seen = []
-    hook = net.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    hook = net[-1].register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     method.maps(net, x, target)
     hook.remove()
     return max(seen)
@@ -103,7 +103,7 @@ def largest(net, method, x, target):
 def test_memory_does_not_grow_with_the_number_of_copies_or_places():
     net, x, target = given((1, 28, 28), 4)
     assert largest(net, smooth(copies=40), x, target) == largest(net, smooth(copies=200), x, target) == 64
-    assert largest(net, Occlusion(patch=2, stride=1), x, target) <= 256
+    assert largest(net, Occlusion(patch=2, stride=1), x, target) == 32
 
 
 @pytest.mark.parametrize("shape", SHAPES)

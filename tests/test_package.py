@@ -42,6 +42,9 @@ def test_the_wheel_runs_from_any_folder(wheel, tmp_path):
     assert "gem_permuted_mnist" in listed.stdout
     subprocess.run([*command, "train.epochs=1"], env=environment, cwd=tmp_path, check=True, capture_output=True)
     assert list(tmp_path.glob("outputs/plain/digits-mlp/*/summary.json"))
+    many = ["train.epochs=1", "seeds=1", "hydra/launcher=joblib", "out=many"]  # launchers are a package of their own
+    subprocess.run([*command, *many], env=environment, cwd=tmp_path, check=True, capture_output=True)
+    assert list(tmp_path.glob("many/plain/digits-mlp/*/summary.json"))
 
 
 def test_help_of_the_makefile_names_every_target():

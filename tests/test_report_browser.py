@@ -1,8 +1,6 @@
 """The report in a real browser: it sorts, filters, shows and plays, in light and dark, on a phone, with no network."""
 
 import json
-import os
-import shutil
 import time
 
 import pytest
@@ -10,13 +8,7 @@ import pytest
 from mlbench.reporting.page import write_report
 from tests import made_up_runs
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")),
-        reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
-    ),
-]
+pytestmark = pytest.mark.browser
 WATCHED = "window.faults = []; addEventListener('error', (fault) => faults.push(String(fault.message)), true);"
 
 
@@ -29,22 +21,10 @@ def page(tmp_path_factory):
     return write_report(folder, folder / "report").as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """A headless Chromium that remembers what it asks for and what goes wrong."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={profile}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"), env={**os.environ, "HOME": str(profile)})
-    driver = webdriver.Chrome(options=options, service=service)
-    driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCHED})
-    yield driver
-    driver.quit()
+@pytest.fixture(scope="module", autouse=True)
+def watched(browser):
+    """From now on pages remember what goes wrong in them."""
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCHED})
 
 
 @pytest.fixture

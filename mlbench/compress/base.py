@@ -11,6 +11,7 @@ from torch import nn
 from mlbench.build import Blueprint
 from mlbench.data.tasks import Batch, Split
 from mlbench.errors import require
+from mlbench.findings import Row
 from mlbench.train import Learner
 from mlbench.workbench import Workbench
 
@@ -52,6 +53,10 @@ class Method:
 
         Asked for when all is measured; the runner draws them.
         """
+        return {}
+
+    def grids(self) -> dict[str, list[Row]]:
+        """Figures of what was seen on the way: name -> rows of panels."""
         return {}
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import brentq
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from mlbench.build import Blueprint
@@ -16,6 +18,7 @@ from mlbench.compress.base import Finetuned, Point, Workbench
 from mlbench.data.tasks import Batch, Split
 from mlbench.distillation import distillation
 from mlbench.errors import SettingError, UserError, require
+from mlbench.findings import Panel, Row
 from mlbench.train import Learner
 
 CHUNK = 1000  # validation examples at once
@@ -69,6 +72,7 @@ class Distill(Finetuned):
             alone = self.finetune(copy.deepcopy(student), bench, "student alone")
             yield Point("student alone", alone, dense.entropy, self.student)
         frozen = [teacher.eval().requires_grad_(False) for teacher in teachers]
+        self.softened = SoftLabels.of(frozen, bench.train, self.temperature)
         with Distillation(self, student, frozen) as learner:
             self.finetune(student, bench, "student", learner)
         yield Point("distilled", student, dense.entropy, self.student)
@@ -80,6 +84,57 @@ class Distill(Finetuned):
             with torch.no_grad():
                 layer.bias[bench.dropped] += best_bias(raised, bench.validation, bench.dropped)
             yield Point("bias raised", raised, dense.entropy, self.student)
+
+    def metrics(self, rows: list[dict[str, float]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
+        """What the teachers' answers on the training data are like."""
+        return self.softened.metrics()
+
+    def grids(self) -> dict[str, list[Row]]:
+        """The mean answer to each class, without that for the class itself, which would outshine the others."""
+        others = self.softened.mean.clone().fill_diagonal_(0.0)
+        title = f"mean answers at temperature {self.temperature:g}: a row for each class, without its own"
+        return {"soft_labels": [(title, [Panel(map=others.cpu().numpy())])]}
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """What teachers answer at a temperature: the `mean` [C, C] over the examples of each class, the mean `entropy` in
+    nats, the share of examples whose answer the temperature has `changed`, and the `distance` [C, C] between the mean
+    pictures of the classes."""
+
+    mean: Tensor
+    entropy: float
+    changed: float
+    distance: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, teachers: list[nn.Module], split: Split, temperature: float) -> "SoftLabels":
+        """Of all examples in `split`."""
+        mean = centre = count = entropy = changed = 0.0
+        for index in torch.arange(len(split), device=split.labels.device).split(CHUNK):
+            batch = split.batch(index)
+            logits = averaged([teacher(batch.x) for teacher in teachers], temperature)
+            soft = (logits / temperature).softmax(1)
+            member = F.one_hot(batch.y, soft.shape[1]).to(soft.dtype)  # [B, C]
+            count = count + member.sum(0)
+            mean = mean + member.T @ soft
+            centre = centre + member.T @ batch.x.flatten(1)
+            entropy += torch.special.entr(soft).sum().item()
+            changed += (soft.argmax(1) != logits.argmax(1)).sum().item()
+        each = count.clamp(min=1)[:, None]
+        return cls(mean / each, entropy / len(split), changed / len(split), torch.cdist(centre / each, centre / each))
+
+    def metrics(self) -> dict[str, float]:
+        """`soft_entropy`, `answers_changed`, and `soft_likeness`: Spearman's correlation over pairs of classes of how
+        much of the one the teachers see in the other with how near their mean pictures are."""
+        present = self.mean.sum(1) > 0  # classes may be kept from the student
+        pairs = present[:, None] & present & ~torch.eye(len(present), dtype=torch.bool, device=present.device)
+        found = {"soft_entropy": self.entropy, "answers_changed": self.changed}
+        if int(pairs.sum()) > 2:
+            rho = spearmanr(self.mean[pairs].cpu(), -self.distance[pairs].cpu()).statistic
+            found["soft_likeness"] = float(rho)
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 class Distillation(Learner):

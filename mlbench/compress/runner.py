@@ -117,6 +117,8 @@ class Compress(Trainings):
         for name, groups in self.method.pictures(test).items():
             rows = [(title, [Panel(picture=p) for p in shown(test, places)]) for title, places in groups.items()]
             grids.draw_grid(rows, folder / "figures" / f"{name}.png")
+        for name, rows in self.method.grids().items():
+            grids.draw_grid(rows, folder / "figures" / f"{name}.png")
         correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
         metrics = self.metrics(latencies, correct)
         if self.dropped:

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from mlbench.errors import require
 from mlbench.explain.base import Attribution, logit
+from mlbench.explain.folded import folded
 from mlbench.explain.segments import slic
 from mlbench.squares import side
 
-AT_ONCE = {"cpu": 64, "cuda": 512}  # covered pictures: what fits a CPU's cache, what fills a GPU
+AT_ONCE = {"cpu": 32, "cuda": 512}  # covered pictures: what fits a CPU's cache, what fills a GPU
 NARROWEST = 3  # pixels a side that `patch: null` can mean
 
 
@@ -51,11 +52,12 @@ class Occlusion(Attribution):
     @torch.no_grad()
     def drops(self, net: nn.Module, x: Tensor, target: Tensor, parts: Tensor) -> Tensor:
         """Maps of pictures with parts, bool [B, P, H, W]."""
-        before, found = logit(net, x, target), []
+        quick = folded(net, x)
+        before, found = logit(quick, x, target), []
         pairs = torch.cartesian_prod(*(torch.arange(count, device=x.device) for count in parts.shape[:2]))
         for a, b in (chunk.unbind(1) for chunk in pairs.split(AT_ONCE.get(x.device.type, AT_ONCE["cpu"]))):
             covered = x[a].masked_fill(parts[a, b][:, None], 0.0)
-            found.append(before[a] - logit(net, covered, target[a]))
+            found.append(before[a] - logit(quick, covered, target[a]))
         drop = torch.cat(found).view(parts.shape[:2])
         weighed = torch.einsum("bp,bphw->bhw", drop, parts.to(drop.dtype))
         return (weighed / parts.sum(1).clamp(min=1))[:, None]

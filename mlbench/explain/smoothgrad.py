@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mlbench.errors import require
 from mlbench.explain.base import Attribution, Workbench, input_gradient
+from mlbench.explain.folded import folded
 
 AT_ONCE = 64  # noisy copies; more would only take more memory
 
@@ -41,11 +42,11 @@ class SmoothGrad(Attribution):
         """[B, C, H, W]. Memory does not grow with `copies`."""
         size = self.noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
         total, squares = torch.zeros_like(x), torch.zeros_like(x)
-        each = max(1, AT_ONCE // len(x))
+        quick, each = folded(net, x), max(1, AT_ONCE // len(x))
         for count in [each] * (self.copies // each) + [self.copies % each] * bool(self.copies % each):
             noise = torch.randn(count, *x.shape, generator=self.generator).to(x.device)
             noisy = (x + size * noise).flatten(0, 1)  # [count * B, C, H, W]
-            gradients = input_gradient(net, noisy, target.repeat(count)).view(count, *x.shape)
+            gradients = input_gradient(quick, noisy, target.repeat(count)).view(count, *x.shape)
             total += gradients.sum(0)
             if self.moment != "mean":
                 squares += gradients.square().sum(0)

@@ -76,6 +76,10 @@ class Method(Learner):
         """Old examples that go through the network again for each new one at `task` (from 0), for the time estimate."""
         return 0.0
 
+    def measured(self) -> dict[str, float]:
+        """What the method saw on its way that nobody else can measure, as metrics of the run."""
+        return {}
+
     def networks(self, net: nn.Module) -> list[nn.Module]:
         """The modules whose parameters all predictors together need, `net` being the one just trained."""
         return [net]

@@ -8,12 +8,15 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
+from mlbench.data.tasks import Stream
 from mlbench.errors import require
 from mlbench.gradients import group_gradients
 from mlbench.lifelong.episodic import Episodic
 from mlbench.theta import Theta
+from mlbench.train import Compute, Training
 
 ROUNDING = 1e-6  # relative error of a Gram matrix in single precision
+TINY = 1e-30
 RIDGE = 1e-3  # on the diagonal of G G^T, as in the authors' code: parallel or zero gradients stay solvable
 
 
@@ -26,13 +29,23 @@ class GEM(Episodic):
     v minimises v^T G G^T v / 2 + (G g)^T v over v >= `margin`. A margin above 0 bounds the dual variables, as in the
     authors' code, and favours old tasks. Batch norm normalises a memory by its own statistics, as there, but memories
     do not move its running averages (there they do).
+
+    The metric `lowest_cosine` is the smallest cosine, over all steps that were projected, between the gradient that was
+    followed and that of a memory: 0 or more, up to rounding and the ridge.
     """
+
+    keeps = (*Episodic.keeps, "lowest")
 
     margin: float
 
     def __post_init__(self):
         super().__post_init__()
         require(0 <= self.margin < math.inf, "margin", self.margin, "0 or more")
+
+    def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
+        """Nothing has been projected yet."""
+        super().begin(stream, training, compute, generator)
+        self.lowest = math.inf
 
     def start(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
         """Lay out the memories of earlier tasks and a matrix for their gradients."""
@@ -50,8 +63,15 @@ class GEM(Episodic):
         self.samples_replayed += len(self.past.y)
         dots = self.gradients @ theta.grad  # [tasks]
         if dots.min() < 0:
-            weights = dual_weights(self.gradients @ self.gradients.T, dots, self.margin)
+            gram = self.gradients @ self.gradients.T
+            weights = dual_weights(gram, dots, self.margin)
             theta.grad.addmv_(self.gradients.T, weights)
+            lengths = gram.diagonal().sqrt() * theta.grad.norm()
+            self.lowest = min(self.lowest, ((dots + gram @ weights) / lengths.clamp(min=TINY)).min().item())
+
+    def measured(self) -> dict[str, float]:
+        """The smallest cosine, where anything was projected."""
+        return {"lowest_cosine": self.lowest} if self.lowest < math.inf else {}
 
     def replays(self, task: int) -> float:
         """A step takes all memories of earlier tasks through the network."""

@@ -205,7 +205,7 @@ class Lifelong(Job):
             "samples_replayed": self.method.samples_replayed,
             "samples_per_second": self.costs.samples_processed / self.costs.train_seconds,
         }
-        scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class")
+        scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class") | self.method.measured()
         self.run.write_matrix(self.matrix, self.names)
         if self.service is not None:
             scores |= self.service.scores(self.matrix)

@@ -66,7 +66,7 @@ def gallery(each: Media, scored: Markup, drawn: Markup, is_open: bool) -> Markup
         if path in each.chosen and (name := path.stem.replace("_", " "))
     ]
     players = [
-        pages.sounds(title.replace("_", " "), ((what, path) for what, path in own if path in each.chosen))
+        pages.players(title.replace("_", " "), ((what, path) for what, path in own if path in each.chosen))
         for title, own in each.sounds.items()
         if own[0][1] in each.chosen
     ]

@@ -46,9 +46,12 @@
   }
 
   const words = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
-  const value = (row, column) => {
-    const cell = row.cells[column];
-    return cell.dataset.sort === undefined ? cell.textContent.trim() : Number(cell.dataset.sort);
+  const numbered = /^[+-]?(\d[\d,]*\.?\d*|\.\d+)(e[+-]?\d+)?(?![\w-])/i;  // how a number begins, not a date
+  const text = (row, column) => row.cells[column].textContent.trim();
+  const value = (row, column, numeric) => {
+    const sort = row.cells[column].dataset.sort;
+    if (sort !== undefined) return Number(sort);
+    return numeric && text(row, column) ? Number(numbered.exec(text(row, column))[0].replaceAll(",", "")) : text(row, column);
   };
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : words.compare(a, b));
 
@@ -56,7 +59,9 @@
     const down = heads[column].getAttribute("aria-sort") === "ascending";
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
-    const rows = [...table.tBodies[0].rows].map((row) => [value(row, column), row]);
+    const all = [...table.tBodies[0].rows];
+    const numeric = all.every((row) => text(row, column) === "" || numbered.test(text(row, column)));
+    const rows = all.map((row) => [value(row, column, numeric), row]);
     const missing = ([key]) => key === "";
     rows.sort((a, b) => missing(a) - missing(b) || (down ? compare(b[0], a[0]) : compare(a[0], b[0])));
     table.tBodies[0].append(...rows.map(([, row]) => row));

@@ -1,0 +1,11 @@
+"""The launchers of mlbench, where Hydra looks for them: it takes none from outside this namespace package."""
+
+from mlbench import launchers, slurm
+
+
+class Processes(launchers.Processes):
+    """Several jobs at once on this machine."""
+
+
+class Slurm(slurm.Slurm):
+    """Jobs of a SLURM cluster."""

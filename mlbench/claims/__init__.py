@@ -1,0 +1,1 @@
+"""What the lectures claim, and what decides each claim."""

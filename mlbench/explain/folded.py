@@ -1,0 +1,70 @@
+"""A network made ready for thousands of passes that change nothing in it."""
+
+import copy
+import operator
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node, symbolic_trace
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+TOLERANCE = 1e-4  # of outputs, beside their own size
+GIVERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)  # what they put out is a new tensor, and their gradients do not read it
+
+
+def folded(net: nn.Module, x: Tensor) -> nn.Module:
+    """A copy of `net`, in eval mode, that computes the same from pictures like `x` [B, C, H, W] in about half the time.
+
+    Batch norm is folded into the convolutions before it, channels lie last, as oneDNN and cuDNN like them, and ReLUs
+    write over their inputs. Where that cannot be done, or changes what comes out for `x`, it is `net` itself: a network
+    that looks at its inputs cannot be traced. So it is for texts, whose `x` is [B, L].
+    """
+    if x.ndim != 4 or net.training:
+        return net
+    try:
+        trace = symbolic_trace(net)
+    except Exception:  # whatever the forward of a user's network raises for a proxy in place of a picture
+        return net
+    quick = copy.deepcopy(net)
+    for convolution, norm in foldable(trace):
+        fused = fuse_conv_bn_eval(quick.get_submodule(convolution), quick.get_submodule(norm))
+        quick.set_submodule(convolution, fused)
+        quick.set_submodule(norm, nn.Identity())
+    for relu in overwriting(trace):
+        quick.get_submodule(relu).inplace = True
+    quick.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        same = torch.allclose(quick(x), net(x), rtol=TOLERANCE, atol=TOLERANCE)
+    return quick if same else net
+
+
+def foldable(trace: GraphModule) -> list[tuple[str, str]]:
+    """Names of convolutions and the batch norms that alone read what they put out; neither is called twice."""
+    calls = Counter(node.target for node in trace.graph.nodes if node.op == "call_module")
+    found = []
+    for node in trace.graph.nodes:
+        source = node.args[0] if node.args else None
+        if not (is_a(trace, node, nn.BatchNorm2d) and is_a(trace, source, nn.Conv2d)):
+            continue
+        running = trace.get_submodule(node.target).track_running_stats
+        if running and len(source.users) == calls[node.target] == calls[source.target] == 1:
+            found.append((source.target, node.target))
+    return found
+
+
+def overwriting(trace: GraphModule) -> list[str]:
+    """Names of the ReLUs whose input, wherever they are called, is a tensor of its own that nobody else reads."""
+    alone: dict[str, bool] = {}
+    for node in trace.graph.nodes:
+        if is_a(trace, node, nn.ReLU):
+            source = node.args[0]
+            gives = is_a(trace, source, GIVERS) or source.target is operator.add
+            alone[node.target] = alone.get(node.target, True) and gives and len(source.users) == 1
+    return [name for name, mine in alone.items() if mine]
+
+
+def is_a(trace: GraphModule, node: Node | None, kind: type | tuple[type, ...]) -> bool:
+    """Whether the node calls a layer of that kind."""
+    called = isinstance(node, Node) and node.op == "call_module"
+    return called and isinstance(trace.get_submodule(node.target), kind)

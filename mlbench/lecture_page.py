@@ -1,0 +1,83 @@
+"""The page of `mlbench lecture`: each claim with its experiment, figures, the numbers that decide, and the verdict."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from markupsafe import Markup
+
+from mlbench.claims.base import Claim, Result, Verdict
+from mlbench.pages import Section, picture, sounds, table, write_page
+
+CHINESE = {Verdict.HOLDS: "成立", Verdict.FAILS: "不成立", Verdict.UNDECIDED: "未定"}
+MARKS = {Verdict.HOLDS: "good", Verdict.FAILS: "bad", Verdict.UNDECIDED: "open"}
+METHOD = (
+    "A claim holds where the 95 % t interval over seeds of each number below lies beyond its bound, does not hold "
+    "where one lies wholly on the other side, and is not decided otherwise. Numbers of two settings are paired by "
+    "seed. Explanations judged by people are out of scope."
+)
+SOUNDS_SHOWN = 12
+
+
+def write_lecture(
+    path: Path, results: list[Result], lectures: Mapping[str, list[Claim]], quick: bool, took: float
+) -> Path:
+    """Write the page and give back its path; `took` is how long the command ran, in seconds."""
+    sections = [Section("verdicts", "Verdicts", verdicts(results))]
+    for title, claims in lectures.items():
+        own = [result for result in results if result.claim in claims]
+        if own:
+            shown = Markup("").join(article(result) for result in own)
+            sections.append(Section(title.lower().replace(" ", "-"), title, shown))
+    data = "embedded data" if quick else "MNIST, CIFAR-100, real texts and speech"
+    count = "One claim" if len(results) == 1 else f"{len(results)} claims"
+    lead = f"{count} of three lectures, tested on {data} in {took / 60:.1f} minutes. {METHOD}"
+    return write_page(path, "The lectures, reproduced", lead, sections)
+
+
+def verdicts(results: Iterable[Result]) -> Markup:
+    """One row a claim."""
+    rows = [
+        [
+            Markup('<a href="#{0}">{0}</a>').format(result.claim.name),
+            badge(result.verdict),
+            Markup("{}<br><span lang=zh>{}</span>").format(result.claim.english, result.claim.chinese),
+            f"{result.seconds:.0f}",
+        ]
+        for result in results
+    ]
+    return table(["claim", "verdict", "", "seconds"], rows)
+
+
+def badge(verdict: Verdict) -> Markup:
+    """The verdict in both languages."""
+    return Markup('<span class="badge {}">{} · <span lang=zh>{}</span></span>').format(
+        MARKS[verdict], verdict.value, CHINESE[verdict]
+    )
+
+
+def article(result: Result) -> Markup:
+    """All of one claim."""
+    claim = result.claim
+    words = [f"mlbench -m {sweep.words}" for sweep in result.sweeps]
+    numbers = [[check.says, str(check.spread), check.spread.count, badge(check.verdict)] for check in result.checks]
+    parts = [
+        Markup("<h3>{} {}</h3>").format(claim.name, badge(result.verdict)),
+        Markup("<p>{}<br><span lang=zh>{}</span></p>").format(claim.english, claim.chinese),
+        Markup("<pre><code>{}</code></pre>").format("\n".join(words)),
+        table(["what decides", "measured", "seeds", "verdict"], numbers) if numbers else Markup(""),
+        Markup("<p>{}</p>").format(result.trouble) if result.trouble else Markup(""),
+        *(picture(path) for path in shown(result, claim.figures)),
+        sounds(shown(result, claim.sounds)[:SOUNDS_SHOWN]),
+        Markup("<p class=quiet>{} runs, {:.0f} s</p>").format(len(result.runs.all), result.seconds),
+    ]
+    return Markup('<article id="{}">{}</article>').format(claim.name, Markup("").join(parts))
+
+
+def shown(result: Result, patterns: Iterable[str]) -> list[Path]:
+    """What the first folder has of each pattern that has any: the sweeps' folders first, then those of the runs."""
+    folders = [*(sweep.folder for sweep in result.sweeps), *(run.folder for run in result.runs.all)]
+    found = []
+    for pattern in patterns:
+        there = (sorted(folder.glob(pattern)) for folder in folders)
+        found += next((files for files in there if files), [])
+    return found
