@@ -30,6 +30,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
 
   mlbench list [GROUP]      what there is to choose from: {groups}
   mlbench data [get NAME]   which data files are there; fetch one
+  mlbench report [DIR]      everything below DIR (outputs) on one page: DIR/report/index.html
   mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
   mlbench resume=FOLDER     go on with a run that was cut off
   mlbench --cfg job ...     show the config a command makes, without running it
@@ -44,6 +45,7 @@ Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes
 2 a mistake in the command or in an input file, 130 interrupted.
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
+COMMANDS = ("list", "data", "report", "lecture", "help")
 
 
 def main() -> int:
@@ -91,6 +93,10 @@ def dispatch(words: list[str]) -> int:
             show_group(group)
         case ["data", *rest]:
             answer_data(rest)
+        case ["report", *rest]:
+            from mlbench.reporting.page import answer
+
+            print(answer(rest))
         case ["lecture", *rest]:
             from mlbench.lecture import lecture
 
@@ -105,9 +111,7 @@ def dispatch(words: list[str]) -> int:
 def run(words: list[str]) -> int:
     """Hand the command to Hydra; modules beside the user's own config can be imported."""
     if words and re.fullmatch(r"[a-z_]+", words[0]):
-        raise UserError(
-            f"no command called {words[0]}{nearest(words[0], ('list', 'data', 'lecture', 'help'))}; see mlbench --help"
-        )
+        raise UserError(f"no command called {words[0]}{nearest(words[0], COMMANDS)}; see mlbench --help")
     sys.argv[1:] = words = for_hydra(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
     for folder in own_folders(words):

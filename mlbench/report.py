@@ -35,12 +35,14 @@ LAYERS = (
     "top_speaker",
     "top_untrained_speaker",
 )
+MODELS = ("network_accuracy", "forest_accuracy", "linear_accuracy", "tree_accuracy", "readable_tree_accuracy")
 TELLING = {  # runs that have the one are told by the others
     "online_accuracy": SERVICE,
     "deletion_auc": MAPS,
     "majority_accuracy": PROBES,
     "top_silhouette": LAYERS,
     "top_r2": LAYERS,
+    "forest_accuracy": MODELS,
 }
 HEADLINES = (
     "average_accuracy",

@@ -52,8 +52,8 @@ def mlbench(monkeypatch, tmp_path, capfd):
     return call
 
 
-@pytest.fixture
-def browser(monkeypatch) -> Iterator:
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
     """Headless Chromium on a page that takes up 1200 x 900, driven by selenium; skips where it is not installed."""
     webdriver = pytest.importorskip("selenium.webdriver")
     if not (driver := shutil.which("chromedriver")) or not (binary := shutil.which("chromium")):
@@ -64,13 +64,14 @@ def browser(monkeypatch) -> Iterator:
     for word in words:
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        yield opened
-    finally:
-        opened.quit()
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            environment.delenv(name, raising=False)
+        opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        try:
+            yield opened
+        finally:
+            opened.quit()
 
 
 def random_split(
