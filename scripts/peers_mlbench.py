@@ -1,0 +1,53 @@
+"""mlbench's side of compare_peers.py, which starts it: the methods through the one loop, as the runner calls them."""
+
+from collections.abc import Callable
+
+import torch
+from peers_protocol import BATCH, MARGIN, MEMORIES, REFERENCE, STRENGTH, Lesson, serve
+
+from mlbench.lifelong.agem import AGEM
+from mlbench.lifelong.base import Method
+from mlbench.lifelong.er import ER
+from mlbench.lifelong.ewc import EWC
+from mlbench.lifelong.finetune import Finetune
+from mlbench.lifelong.gem import GEM
+from mlbench.progress import Progress
+from mlbench.train import Compute, Training, fit
+
+
+def ewc(lesson: Lesson) -> Method:
+    """The Fisher information of all of a task's examples, as the other side computes it."""
+    return EWC(STRENGTH, "proximal", "empirical", max(len(task.train) for task in lesson.stream.tasks), 1.0)
+
+
+METHODS: dict[str, Callable[[Lesson], Method]] = {
+    "naive": lambda _: Finetune(),
+    "EWC": ewc,
+    "EWC, one penalty": ewc,
+    "GEM": lambda lesson: GEM(MEMORIES * len(lesson.stream.tasks), MARGIN),
+    "A-GEM": lambda lesson: AGEM(MEMORIES * len(lesson.stream.tasks), REFERENCE),
+    "replay": lambda lesson: ER(MEMORIES * len(lesson.stream.tasks), None, "reservoir"),
+}
+
+
+def prepare(lesson: Lesson) -> Callable[[], int]:
+    """See `Prepare`."""
+    method, generator = METHODS[lesson.method](lesson), torch.Generator().manual_seed(lesson.seed)
+    settings = Training(1, BATCH, "sgd", lesson.lr, 0.0, 0.0, "constant", "none", 0.0, 0)
+    method.begin(lesson.stream, settings, Compute(), torch.Generator().manual_seed(lesson.seed))
+
+    def learn() -> int:
+        steps = 0
+        for number, task in enumerate(lesson.stream.tasks):
+            lesson.stream.heads.meet(number)
+            net, progress = method.start_task(lesson.net, task), Progress()
+            theta = fit(net, method.examples(task.train), method, settings, Compute(), generator, progress)
+            method.end_task(net, theta, task)
+            steps += progress.step
+        return steps
+
+    return learn
+
+
+if __name__ == "__main__":
+    serve(prepare)
