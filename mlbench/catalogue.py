@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 FAMILIES = ("lifelong", "compress", "explain")
-CHOICES = ("data", "model", "train", *FAMILIES)  # the nodes of a composed config
-GROUPS = ("data", "model", *FAMILIES, "experiment", "train")
+CHOICES = ("data", "model", "train", *FAMILIES, "logger")  # the nodes of a composed config
+GROUPS = ("data", "model", *FAMILIES, "experiment", "train", "logger")
 
 
 def conf_folder() -> Path:

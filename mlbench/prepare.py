@@ -25,12 +25,15 @@ from mlbench.files import create_folder
 from mlbench.hardware import choose_device, choose_threads, make_deterministic
 from mlbench.job import Describe
 from mlbench.lock import locked
+from mlbench.loggers.base import Logger
 from mlbench.optimizer import Training
 from mlbench.randomness import Draws
 from mlbench.results import Keep, Run, finished
+from mlbench.tracking import Tracker
 from mlbench.train import Compute, check_trainable
 
-UNHASHED = ("out", "force", "device", "threads", "resume")  # they change where and how fast, not what comes out
+# settings that change where and how fast, not what comes out
+UNHASHED = ("out", "force", "device", "threads", "resume", "logger")
 
 
 @dataclass
@@ -78,6 +81,10 @@ class Prepared:
             base = importlib.import_module(f"mlbench.{self.family}.base")
             self.technique = build(config[self.family], base.Method, self.family, dirs)
         self.data = build(config.data, Data, "data", dirs)
+        self.logger = None
+        if config.get("logger") is not None:
+            self.logger = build(config.logger, Logger, "logger", dirs)
+            self.logger.check()
         self.dirs = dirs
 
     def folder(self, by_hash: bool) -> Path:
@@ -90,6 +97,13 @@ class Prepared:
         else:
             name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"[:-3] + f"-{secrets.token_hex(2)}"
         return Path(self.settings.out).expanduser() / (self.family or "plain") / kind / name
+
+    def tracker(self) -> Tracker:
+        """What passes the run's results on to the `logger`, if there is one."""
+        parts = [self.names[group] for group in (self.family, "data", "model") if group]
+        parameters = OmegaConf.to_container(self.config, resolve=True)
+        parameters.pop("logger", None)
+        return Tracker(self.logger, f"{'-'.join(parts)} seed {self.settings.seed}", parameters)
 
     def run(self, folder: Path, hydra_files: dict[str, str], wait: bool) -> None:
         """Build data, network and runner, then the folder, then train. Raises UserError before the folder is made.
@@ -146,7 +160,7 @@ class Prepared:
             if finished(folder):
                 return
             try:
-                with Run(folder, identity, chosen.keep, device, Display()) as run:
+                with Run(folder, identity, chosen.keep, device, Display(), self.tracker()) as run:
                     runner(stream.to(device), net, self.training, compute, run, draws, self.describe(stream))()
             except KeyboardInterrupt:
                 raise Interrupted(folder) from None

@@ -20,6 +20,7 @@ from mlbench.display import Display
 from mlbench.errors import RunError, UserError
 from mlbench.files import write_csv, write_json, write_text
 from mlbench.progress import Progress, Watch
+from mlbench.tracking import Tracker
 
 Keep = Literal["last", "tasks", "all"]
 SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between checkpoints within a task
@@ -29,9 +30,17 @@ PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn",
 class Run:
     """One run's folder, which the caller has locked; used as a context manager."""
 
-    def __init__(self, folder: Path, identity: dict[str, Any], keep: Keep, device: torch.device, display: Display):
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        keep: Keep,
+        device: torch.device,
+        display: Display,
+        tracker: Tracker,
+    ):
         self.folder, self.identity, self.keep, self.display = folder, identity, keep, display
-        self.device = device
+        self.device, self.tracker = device, tracker
         self.last = folder / "checkpoints" / "last.pt"
         self.saved_at = self.began = time.monotonic()
         self.before = 0.0  # wall seconds of earlier processes
@@ -45,10 +54,12 @@ class Run:
             self.metrics = (self.folder / "metrics.jsonl").open("ab")
         except (OSError, RunError) as error:
             raise UserError(f"cannot write into {self.folder}: {error}") from error
+        self.tracker.begin(self.folder, self.display.note)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self.display.stop()
+        self.tracker.close(kind is None)
         try:
             self.guarded(self.metrics.close)
         except RunError:
@@ -74,6 +85,7 @@ class Run:
         seconds = self.before + time.monotonic() - self.began
         own = {"metrics_bytes": self.metrics.tell(), "wall_seconds": seconds, "device": self.device.type}
         write_tensors(self.last, {**state, **own})
+        self.tracker.follow(own["metrics_bytes"])
         self.saved_at = time.monotonic()
 
     def save_now_and_then(self, state: Callable[[], dict[str, Any]]) -> None:
@@ -161,6 +173,7 @@ class Run:
         write_text(self.folder / "table.md", f"| metric | value |\n| --- | --- |\n{rows}")
         write_json(self.folder / "summary.json", summary)
         self.last.unlink(missing_ok=True)
+        self.tracker.finish(self.metrics.tell(), metrics, costs)
 
 
 def now() -> str:

@@ -18,8 +18,9 @@ from mlbench.errors import RunError, UserError
 from mlbench.files import write_text
 from mlbench.report import Finished
 
-UNLABELLED = ("seed", "out", "force")  # tell no setting from another
-NOT_COMPARED = ("lifelong", "reference", "out", "force", "device", "threads", "resume")  # may differ from joint's
+UNLABELLED = ("seed", "out", "force", "logger")  # tell no setting from another
+# settings in which a run may differ from the joint run that it is compared with
+NOT_COMPARED = ("lifelong", "reference", "out", "force", "device", "threads", "resume", "logger")
 
 
 def record(sweep: Path, number: int, folder: Path | None, overrides: list[str], error: Exception | None) -> None:

@@ -440,11 +440,12 @@ def test_metrics_stay_whole_over_two_interruptions(tmp_path):
     """The second process cuts metrics.jsonl back and saves before it writes the next line."""
     from mlbench.display import Display
     from mlbench.results import Run
+    from mlbench.tracking import Tracker
 
     (tmp_path / "run").mkdir()
 
     def opened():
-        return Run(tmp_path / "run", {}, "last", torch.device("cpu"), Display())
+        return Run(tmp_path / "run", {}, "last", torch.device("cpu"), Display(), Tracker(None, "", {}))
 
     with opened() as run:
         assert run.saved() is None
