@@ -5,6 +5,8 @@ from pathlib import Path
 
 FAMILIES = ("lifelong", "compress", "explain")
 CHOICES = ("data", "model", "train", *FAMILIES, "logger")  # the nodes of a composed config
+# settings that change where and how fast a run is made, not what comes out
+RUNNING = ("out", "force", "device", "threads", "resume", "logger")
 GROUPS = ("data", "model", *FAMILIES, "experiment", "train", "logger")
 
 

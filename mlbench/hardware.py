@@ -53,4 +53,5 @@ def choose_threads(wanted: int | str, net: nn.Module, example: Tensor, batch_siz
     if multiply_adds < THREADING_PAYS:
         return 1
     allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return min(joblib.cpu_count(), int(allowed) if allowed.isdigit() and int(allowed) else joblib.cpu_count())
+    cores = joblib.cpu_count()
+    return min(cores, int(allowed)) if allowed.isdigit() and int(allowed) else cores

@@ -1,5 +1,6 @@
 """`mlbench lecture`: the claims of the three lectures, each run, tested and written on one page."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -33,8 +34,7 @@ def lecture(words: list[str]) -> int:
     claims = named(chosen.names)
     commands = list(dict.fromkeys(command for claim in claims for command in claim.commands(chosen.quick)))
     began = time.monotonic()
-    with ThreadPoolExecutor(chosen.jobs) as pool:
-        sweeps = dict(zip(commands, pool.map(lambda command: run_sweep(command, out), commands), strict=True))
+    sweeps = run_sweeps(commands, out, chosen.jobs)
     results = [result_of(claim, [sweeps[command] for command in claim.commands(chosen.quick)]) for claim in claims]
     Console(width=None if sys.stdout.isatty() else 160).print(table(results))
     page = write_lecture(out / "lecture" / "index.html", results, LECTURES, chosen.quick, time.monotonic() - began)
@@ -82,9 +82,20 @@ def named(names: Iterable[str]) -> list[Claim]:
     return [claim for name, claim in there.items() if name in names or not names]
 
 
+def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
+    """Run commands, `jobs` at once; after Ctrl-C, which those under way hear as well, no other one is begun."""
+    with ThreadPoolExecutor(jobs) as pool:
+        under_way = {words: pool.submit(run_sweep, words, out) for words in commands}
+        try:
+            return {words: future.result() for words, future in under_way.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def run_sweep(words: str, out: Path) -> Sweep:
     """Run one command in a process of its own; what it prints goes to a log. Finished runs are not run again."""
-    name = "".join(letter if letter.isalnum() else "_" for letter in words)[:120]
+    name = re.sub(r"\W+", "_", words)[:80] + "_" + hashlib.sha256(words.encode()).hexdigest()[:8]
     folder, log = out / "lecture" / "sweeps" / name, out / "lecture" / "logs" / f"{name}.txt"
     shutil.rmtree(folder, ignore_errors=True)  # its list of jobs would grow with each call
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from mlbench.claims.base import Claim, Result, Verdict
-from mlbench.pages import Section, picture, sounds, table, write_page
+from mlbench.pages import Section, badge, heading, joined, paragraph, picture, sounds, table, write_page
 
 CHINESE = {Verdict.HOLDS: "成立", Verdict.FAILS: "不成立", Verdict.UNDECIDED: "未定"}
 MARKS = {Verdict.HOLDS: "good", Verdict.FAILS: "bad", Verdict.UNDECIDED: "open"}
@@ -26,8 +26,7 @@ def write_lecture(
     for title, claims in lectures.items():
         own = [result for result in results if result.claim in claims]
         if own:
-            shown = Markup("").join(article(result) for result in own)
-            sections.append(Section(title.lower().replace(" ", "-"), title, shown))
+            sections.append(Section(title.lower().replace(" ", "-"), title, joined(map(article, own))))
     data = "embedded data" if quick else "MNIST, CIFAR-100, real texts and speech"
     count = "One claim" if len(results) == 1 else f"{len(results)} claims"
     lead = f"{count} of three lectures, tested on {data} in {took / 60:.1f} minutes. {METHOD}"
@@ -39,8 +38,8 @@ def verdicts(results: Iterable[Result]) -> Markup:
     rows = [
         [
             Markup('<a href="#{0}">{0}</a>').format(result.claim.name),
-            badge(result.verdict),
-            Markup("{}<br><span lang=zh>{}</span>").format(result.claim.english, result.claim.chinese),
+            marked(result.verdict),
+            sentences(result.claim),
             f"{result.seconds:.0f}",
         ]
         for result in results
@@ -48,29 +47,32 @@ def verdicts(results: Iterable[Result]) -> Markup:
     return table(["claim", "verdict", "", "seconds"], rows)
 
 
-def badge(verdict: Verdict) -> Markup:
+def marked(verdict: Verdict) -> Markup:
     """The verdict in both languages."""
-    return Markup('<span class="badge {}">{} · <span lang=zh>{}</span></span>').format(
-        MARKS[verdict], verdict.value, CHINESE[verdict]
-    )
+    return badge(Markup("{} · <span lang=zh>{}</span>").format(verdict.value, CHINESE[verdict]), MARKS[verdict])
+
+
+def sentences(claim: Claim) -> Markup:
+    """The claim in both languages."""
+    return Markup("{}<br><span lang=zh>{}</span>").format(claim.english, claim.chinese)
 
 
 def article(result: Result) -> Markup:
     """All of one claim."""
     claim = result.claim
     words = [f"mlbench -m {sweep.words}" for sweep in result.sweeps]
-    numbers = [[check.says, str(check.spread), check.spread.count, badge(check.verdict)] for check in result.checks]
+    numbers = [[check.says, str(check.spread), check.spread.count, marked(check.verdict)] for check in result.checks]
     parts = [
-        Markup("<h3>{} {}</h3>").format(claim.name, badge(result.verdict)),
-        Markup("<p>{}<br><span lang=zh>{}</span></p>").format(claim.english, claim.chinese),
+        heading(Markup("{} {}").format(claim.name, marked(result.verdict)), claim.name),
+        paragraph(sentences(claim)),
         Markup("<pre><code>{}</code></pre>").format("\n".join(words)),
-        table(["what decides", "measured", "seeds", "verdict"], numbers) if numbers else Markup(""),
-        Markup("<p>{}</p>").format(result.trouble) if result.trouble else Markup(""),
+        *([table(["what decides", "measured", "seeds", "verdict"], numbers)] if numbers else []),
+        *([paragraph(result.trouble)] if result.trouble else []),
         *(picture(path) for path in shown(result, claim.figures)),
         sounds(shown(result, claim.sounds)[:SOUNDS_SHOWN]),
         Markup("<p class=quiet>{} runs, {:.0f} s</p>").format(len(result.runs.all), result.seconds),
     ]
-    return Markup('<article id="{}">{}</article>').format(claim.name, Markup("").join(parts))
+    return joined(parts)
 
 
 def shown(result: Result, patterns: Iterable[str]) -> list[Path]:

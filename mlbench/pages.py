@@ -183,7 +183,7 @@ def facts(pairs: Iterable[tuple[object, str]]) -> Markup:
     return Markup(PARTS.facts([(as_cell(value).shown, name) for value, name in pairs]))
 
 
-def badge(text: str, kind: str) -> Markup:
+def badge(text: str | Markup, kind: str) -> Markup:
     """A word in a pill; `kind` is good, bad or open."""
     return Markup('<span class="badge {}">{}</span>').format(kind, text)
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mlbench.build import build, settings
-from mlbench.catalogue import CHOICES, FAMILIES, data_dir
+from mlbench.catalogue import CHOICES, FAMILIES, RUNNING, data_dir
 from mlbench.checkpoint import Trained, read_network, restored
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
@@ -31,9 +31,6 @@ from mlbench.randomness import Draws
 from mlbench.results import Keep, Run, finished
 from mlbench.tracking import Tracker
 from mlbench.train import Compute, check_trainable
-
-# settings that change where and how fast, not what comes out
-UNHASHED = ("out", "force", "device", "threads", "resume", "logger")
 
 
 @dataclass
@@ -92,7 +89,7 @@ class Prepared:
         kind = "-".join(self.names[group] for group in (self.family, "data", "model") if group)
         if by_hash:
             resolved = OmegaConf.to_container(self.config, resolve=True)
-            hashed = {name: value for name, value in resolved.items() if name not in UNHASHED}
+            hashed = {name: value for name, value in resolved.items() if name not in RUNNING}
             name = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:16]
         else:
             name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"[:-3] + f"-{secrets.token_hex(2)}"

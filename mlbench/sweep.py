@@ -9,18 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from mlbench import report
-from mlbench.catalogue import FAMILIES
+from mlbench.catalogue import FAMILIES, RUNNING
 from mlbench.errors import RunError, UserError
 from mlbench.files import write_text
 from mlbench.report import Finished
 
 UNLABELLED = ("seed", "out", "force", "logger")  # tell no setting from another
 # settings in which a run may differ from the joint run that it is compared with
-NOT_COMPARED = ("lifelong", "reference", "out", "force", "device", "threads", "resume", "logger")
+NOT_COMPARED = ("lifelong", "reference", *RUNNING)
 
 
 def record(sweep: Path, number: int, folder: Path | None, overrides: list[str], error: Exception | None) -> None:
@@ -102,7 +101,7 @@ def compare_with_joint(runs: list[Finished]) -> None:
 
 def settings(folder: Path) -> str:
     """What a run and the joint run it is compared with must have in common."""
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config = report.read_config(folder / "config.yaml")
     return json.dumps({name: value for name, value in config.items() if name not in NOT_COMPARED}, sort_keys=True)
 
 

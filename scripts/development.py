@@ -9,14 +9,17 @@ from mlbench.data.source import Arrays
 SHARE = 1 / 6  # of the training pictures, MNIST's last 10,000
 
 
-def write_development(arrays: Arrays, path: Path, share: float = SHARE) -> Path:
+def write_development(arrays: Arrays, path: Path, shuffled: bool = True) -> Path:
     """Write an npz file in mlbench's format and give back its path; test pictures are not in it.
 
-    The training pictures are shuffled first, since some sets lie in order, always in the same way.
+    Unless they are not to be `shuffled`, the training pictures are first, always in the same way: some sets lie in
+    order.
     """
-    order = np.random.default_rng(0).permutation(len(arrays.y_train))
+    order = np.arange(len(arrays.y_train))
+    if shuffled:
+        np.random.default_rng(0).shuffle(order)
     x = arrays.x_train.permute(0, 2, 3, 1).numpy()[order]  # [N, H, W, C]
-    y, first = arrays.y_train.numpy()[order], len(order) - round(share * len(order))
+    y, first = arrays.y_train.numpy()[order], len(order) - round(SHARE * len(order))
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, x_train=x[:first], y_train=y[:first], x_test=x[first:], y_test=y[first:], classes=arrays.classes)
     return path

@@ -13,9 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
+from development import write_development
 
 from mlbench.catalogue import data_dir
+from mlbench.data.source import read_npz
 
 PERMUTED = "experiment=gem_permuted_mnist seed=0,1,2,3,4"
 ROTATED = "experiment=gem_rotated_mnist seed=0,1,2"
@@ -85,21 +86,13 @@ def sweep(words: str) -> int:
     return subprocess.run([sys.executable, "-m", "mlbench", "-m", *words.split()], check=False).returncode
 
 
-def development_set(folder: Path) -> Path:
-    """An npz file made of MNIST's training pictures alone."""
-    path = folder / "mnist_development.npz"
-    with np.load(data_dir() / "mnist.npz", allow_pickle=False) as mnist:
-        x, y = mnist["x_train"], mnist["y_train"]
-    np.savez(path, x_train=x[:50_000], y_train=y[:50_000], x_test=x[50_000:], y_test=y[50_000:])
-    return path
-
-
 def main(tune: bool) -> int:
     """Run all commands; the first exit code that is not 0."""
     if not tune:
         return next((code for words in RESULTS if (code := sweep(words))), 0)
     with tempfile.TemporaryDirectory() as folder:
-        path = development_set(Path(folder))
+        mnist = read_npz(data_dir() / "mnist.npz")
+        path = write_development(mnist, Path(folder) / "mnist_development.npz", shuffled=False)
         return next((code for words in TUNING if (code := sweep(words.format(path=path)))), 0)
 
 

@@ -79,7 +79,11 @@ def tune(wanted: argparse.Namespace, words: list[str]) -> int:
     done = [each for each in study.trials if each.state.is_finished()]
     study.optimize(trial, n_trials=max(0, wanted.trials - len(done)))
     names = [name for name, _ in spaces]
-    rows = [[each.number, each.value, *(each.params[name] for name in names)] for each in study.trials if each.value]
+    rows = [
+        [each.number, each.value, *(each.params[name] for name in names)]
+        for each in study.trials
+        if each.value is not None
+    ]
     write_csv(here / "trials.csv", ["trial", "value", *names], rows)
     found = " ".join(f"{name}={told(study.best_params[name])}" for name in names)
     print(f"trials: {here / 'trials.csv'}\nbest ({study.best_value:.4f}): mlbench {' '.join(words)} {found}")

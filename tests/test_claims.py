@@ -1,6 +1,7 @@
 """Claims and the tests that decide them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import scipy.stats
@@ -8,7 +9,7 @@ import yaml
 
 from mlbench.catalogue import conf_folder, entries
 from mlbench.claims.base import Check, Claim, Run, Runs, Verdict, read_runs, together
-from mlbench.lecture import LECTURES, named, parsed
+from mlbench.lecture import LECTURES, named, parsed, run_sweeps
 
 HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
 EVERY = [claim for claims in LECTURES.values() for claim in claims]
@@ -151,3 +152,29 @@ def test_claims_are_run_tested_and_written_on_a_page(mlbench, tmp_path, monkeypa
     assert code == 1
     assert "no verdict for broken" in error
     assert "not decided" in text
+
+
+def test_commands_that_begin_alike_have_folders_of_their_own(tmp_path, monkeypatch):
+    """Also where only their ends differ, as those of two halves of a comparison do."""
+    seen = []
+    monkeypatch.setattr("subprocess.run", lambda words, **_: seen.append(words) or SimpleNamespace(returncode=0))
+    long = "experiment=prune_small_steps " + " ".join(f"train.setting_{number}=1" for number in range(20))
+    commands = [f"{long} compress.step={step}" for step in ("null", "0.2")]
+    sweeps = run_sweeps(commands, tmp_path, 2)
+    assert list(sweeps) == commands
+    assert len({sweep.folder for sweep in sweeps.values()}) == 2
+    assert len({word for words in seen for word in words if word.startswith("hydra.sweep.dir=")}) == 2
+    assert all(len(sweep.folder.name) < 120 for sweep in sweeps.values())
+
+
+def test_after_an_interruption_no_other_command_is_begun(tmp_path, monkeypatch):
+    begun = []
+
+    def interrupted(words, out):
+        begun.append(words)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlbench.lecture.run_sweep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweeps([str(number) for number in range(100_000)], tmp_path, 1)
+    assert len(begun) < 100_000

@@ -89,3 +89,52 @@ def test_single_numbers(run, claim, metric, good, bad):
     rest = {"ratio": 20.0, "first_exit_share": 0.9, "exit_error_increase": 0.0, "error_increase": 0.0}
     for value, expected in ((good, HOLDS), (bad, FAILS)):
         assert verdict(claim, [run(s, {**rest, metric: value}) for s in range(3)]) is expected
+
+
+@pytest.mark.parametrize(
+    ("claim", "metric", "setting", "good", "bad"),
+    [
+        (compress.finetune_matters, "accuracy", ("finetune_epochs", 3, 0), 0.1, 0.0),
+        (compress.importance_of_weights, "accuracy", ("importance", "magnitude", "random"), 0.3, 0.05),
+        (compress.ensemble_teacher, "accuracy", ("ensemble", 4, 1), 0.01, -0.01),
+        (compress.temperature, "dropped_accuracy_distilled", ("temperature", 8.0, 1.0), 0.5, 0.1),
+        (compress.temperature, "soft_entropy", ("temperature", 8.0, 1.0), 1.0, 0.1),
+        (compress.temperature, "answers_changed", ("temperature", 8.0, 1.0), 0.0, 0.1),
+    ],
+)
+def test_one_setting_less_another(run, claim, metric, setting, good, bad):
+    """`good` and `bad` are how much more the metric is at the first value; the other metrics are as they should be."""
+    name, one, other = setting
+    apart = {"accuracy": 0.5, "dropped_accuracy_distilled": 0.5, "soft_entropy": 1.0, "answers_changed": 0.0}
+    for more, expected in ((good, HOLDS), (bad, FAILS)):
+        runs = [
+            run(s, {key: (apart | {metric: more})[key] * (value == one) for key in apart}, compress={name: value})
+            for value in (one, other)
+            for s in range(3)
+        ]
+        assert verdict(claim, runs) is expected
+
+
+@pytest.mark.parametrize(("distilled", "expected"), [(0.9, HOLDS), (0.3, FAILS)])
+def test_soft_labels(run, distilled, expected):
+    metrics = {"dropped_accuracy_distilled": distilled, "dropped_accuracy_student_alone": 0.0}
+    assert verdict(compress.soft_labels, [run(s, metrics) for s in range(3)]) is expected
+
+
+@pytest.mark.parametrize(("accuracy", "size", "expected"), [(0.895, 10, HOLDS), (0.85, 10, FAILS), (0.895, 50, FAILS)])
+def test_clusters_lose_little_and_save_much(run, accuracy, size, expected):
+    points = {"dense": {"accuracy": 0.9, "bytes": 100}, "cluster 4 bits": {"accuracy": accuracy, "bytes": size}}
+    assert verdict(compress.weight_clusters, [run(s, {}, points) for s in range(3)]) is expected
+
+
+@pytest.mark.parametrize(
+    ("left", "half", "tenth", "expected"),
+    [(0.49, 0.01, 0.4, HOLDS), (0.6, 0.01, 0.4, FAILS), (0.49, 0.1, 0.4, FAILS), (0.49, 0.01, 0.01, FAILS)],
+)
+def test_low_rank(run, left, half, tenth, expected):
+    runs = [
+        run(s, {"nonzero_share": left, "error_increase": lost}, compress={"ratio": ratio})
+        for ratio, lost in ((0.5, half), (0.1, tenth))
+        for s in range(3)
+    ]
+    assert verdict(compress.low_rank, runs) is expected

@@ -49,7 +49,7 @@ def test_cost_of_relearning(power, accuracy, expected):
     [(30, 0.0, 0.9, HOLDS), (10, 0.0, 0.9, FAILS), (30, -0.1, 0.9, FAILS), (30, 0.0, 0.7, FAILS)],
 )
 def test_a_model_for_each_task(size, backward, joint, expected):
-    runs = [run("joint", s, {"average_accuracy": joint}, {"parameters": 10}) for s in range(3)]
+    runs = [run("joint", s, {"average_accuracy": joint}, {"parameters": 10}, data={"tasks": 3}) for s in range(3)]
     for s in range(3):
         metrics = {"average_accuracy": 0.7, "backward_transfer": backward}
         runs.append(run("independent", s, metrics, {"parameters": size}, data={"tasks": 3}))

@@ -2,19 +2,18 @@
 
 import csv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mlbench.report import read_summary
+from mlbench.report import read_config, read_summary
 from mlbench.spread import Spread, spread
 from mlbench.sweep import recorded
 
 Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values
+ANY: Settings = {}
 
 
 class Verdict(Enum):
@@ -96,6 +95,9 @@ class Run:
             return list(csv.DictReader(file))
 
 
+Measure = str | Callable[[Run], float]  # a metric or cost, or what a function finds in a run
+
+
 @dataclass(frozen=True)
 class Runs:
     """The finished runs of a claim's experiments."""
@@ -106,7 +108,7 @@ class Runs:
         """Those with these settings."""
         return Runs([run for run in self.all if all(run.setting(name) == value for name, value in settings.items())])
 
-    def by_seed(self, measure: str | Callable[[Run], float], settings: Settings) -> dict[int, float]:
+    def by_seed(self, measure: Measure, settings: Settings = ANY) -> dict[int, float]:
         """Of the runs with these settings a metric or cost, or what a function finds in each. Raises LookupError.
 
         So it does where no run has these settings, or two of one seed.
@@ -121,14 +123,28 @@ class Runs:
             raise LookupError(f"no run with {dict(settings)} has finished")
         return found
 
-    def values(self, measure: str | Callable[[Run], float], settings: Settings) -> list[float]:
+    def values(self, measure: Measure, settings: Settings = ANY) -> list[float]:
         """The same as a list, one value a seed."""
         return list(self.by_seed(measure, settings).values())
 
-    def differences(self, measure: str | Callable[[Run], float], one: Settings, other: Settings) -> list[float]:
-        """`one` less `other`, over the seeds that both have."""
+    def options(self, name: str) -> list[Any]:
+        """The values that a setting has, in ascending order. Raises LookupError where no run has finished."""
+        if not self.all:
+            raise LookupError("no run has finished")
+        return sorted({run.setting(name) for run in self.all})
+
+    def pairs(self, measure: Measure, one: Settings, other: Settings) -> list[tuple[float, float]]:
+        """The measure with the settings of `one` and of `other`, for each seed that both have."""
         first, second = self.by_seed(measure, one), self.by_seed(measure, other)
-        return [first[seed] - second[seed] for seed in first if seed in second]
+        return [(first[seed], second[seed]) for seed in first if seed in second]
+
+    def differences(self, measure: Measure, one: Settings, other: Settings) -> list[float]:
+        """`one` less `other`, for each seed that both have."""
+        return [a - b for a, b in self.pairs(measure, one, other)]
+
+    def ratios(self, measure: Measure, one: Settings, other: Settings) -> list[float]:
+        """`one` over `other`, for each seed that both have."""
+        return [a / b for a, b in self.pairs(measure, one, other)]
 
 
 def chosen_on_others(options: list[dict[int, float]], best: Callable[..., dict[int, float]] = max) -> list[float]:
@@ -149,8 +165,7 @@ def read_runs(folders: list[Path]) -> Runs:
     runs = []
     for folder in dict.fromkeys(folders):
         if (summary := read_summary(folder)) is not None:
-            config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-            runs.append(Run(folder, summary, config))
+            runs.append(Run(folder, summary, read_config(folder / "config.yaml")))
     return Runs(runs)
 
 
@@ -170,7 +185,7 @@ class Claim:
     full: tuple[str, ...]
     decide: Callable[[Runs], list[Check]]
     figures: tuple[str, ...] = ()
-    sounds: tuple[str, ...] = field(default=())
+    sounds: tuple[str, ...] = ()
 
     def commands(self, quick: bool) -> tuple[str, ...]:
         """What to run."""

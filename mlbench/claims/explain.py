@@ -4,19 +4,13 @@ from collections.abc import Callable
 
 from mlbench.claims.base import Check, Claim, Run, Runs
 
-EVERY: dict[str, object] = {}  # no condition
 THREE = "seed=0,1,2"
 MAPS = f"experiment=planted_shortcut {THREE}"
 
 
-def less(one: str, other: str) -> Callable[[Run], float]:
-    """What finds the difference of two metrics of a run."""
-    return lambda run: run.value(one) - run.value(other)
-
-
 def gap(runs: Runs, one: str, other: str, says: str, bound: float) -> Check:
     """Whether one metric of each run exceeds another by so much."""
-    return Check(says, runs.values(less(one, other), EVERY), bound)
+    return Check(says, runs.values(lambda run: run.value(one) - run.value(other)), bound)
 
 
 def power_against_interpretability(runs: Runs) -> list[Check]:
@@ -65,7 +59,7 @@ def pointing(runs: Runs) -> list[Check]:
 
 def saliency(runs: Runs) -> list[Check]:
     """The same, and whether the maps depend on what was learned."""
-    rho = runs.values("randomisation_rho", EVERY)
+    rho = runs.values("randomisation_rho")
     return [*pointing(runs), Check("rank correlation with maps of a random last layer is .8 or less", rho, 0.8, False)]
 
 
@@ -131,7 +125,7 @@ def probe_strength(runs: Runs) -> list[Check]:
             size = choose([units for units in run.setting("explain.hidden") if units])
             return run.value(metric) - run.value(f"mlp_{size}_{metric}")
 
-        return runs.values(difference, EVERY)
+        return runs.values(difference)
 
     return [
         Check(
@@ -144,7 +138,7 @@ def probe_strength(runs: Runs) -> list[Check]:
 def layer_hears(runs: Runs) -> list[Check]:
     """What judges hear in sounds given back from the input, the top layer, and that of the untrained network."""
     return [
-        Check("share of digits heard at the top is .9 or more", runs.values("top_digit", EVERY), 0.9),
+        Check("share of digits heard at the top is .9 or more", runs.values("top_digit"), 0.9),
         gap(
             runs,
             "layer_0_speaker",
@@ -174,12 +168,12 @@ def raw_maximisation(runs: Runs) -> list[Check]:
         ),
         Check(
             "total variation of raw pictures is 1.5 times that of real ones or more",
-            runs.values(lambda run: run.value("raw_total_variation") / run.value("real_total_variation"), EVERY),
+            runs.values(lambda run: run.value("raw_total_variation") / run.value("real_total_variation")),
             1.5,
         ),
         Check(
             "their distance to the nearest real picture is 1.5 times that of real ones or more",
-            runs.values(lambda run: run.value("raw_nearest") / run.value("real_nearest"), EVERY),
+            runs.values(lambda run: run.value("raw_nearest") / run.value("real_nearest")),
             1.5,
         ),
     ]
@@ -190,16 +184,16 @@ def regularised_maximisation(runs: Runs) -> list[Check]:
     return [
         Check(
             "distance of generated pictures to the nearest real one, as a share of that of raw ones, is .6 or less",
-            runs.values(lambda run: run.value("regularised_nearest") / run.value("raw_nearest"), EVERY),
+            runs.values(lambda run: run.value("regularised_nearest") / run.value("raw_nearest")),
             0.6,
             least=False,
         ),
         Check(
             "their total variation is .5 times that of real ones or more",
-            runs.values(variation, EVERY),
+            runs.values(variation),
             0.5,
         ),
-        Check("and 1.5 times or less", runs.values(variation, EVERY), 1.5, least=False),
+        Check("and 1.5 times or less", runs.values(variation), 1.5, least=False),
     ]
 
 

@@ -48,15 +48,11 @@ class Method:
         """Numbers of the whole curve, from the measured rows and the right answers on the test set [points, N] bool."""
         return {}
 
-    def pictures(self, test: Split) -> dict[str, dict[str, torch.Tensor]]:  # noqa: ARG002
-        """Examples worth looking at: name of a figure -> title of a row -> their places in the test set.
+    def grids(self, test: Split) -> dict[str, list[Row]]:  # noqa: ARG002
+        """Figures of what was seen on the way, or of examples worth looking at: name -> rows of panels.
 
         Asked for when all is measured; the runner draws them.
         """
-        return {}
-
-    def grids(self) -> dict[str, list[Row]]:
-        """Figures of what was seen on the way: name -> rows of panels."""
         return {}
 
 

@@ -89,7 +89,7 @@ class Distill(Finetuned):
         """What the teachers' answers on the training data are like."""
         return self.softened.metrics()
 
-    def grids(self) -> dict[str, list[Row]]:
+    def grids(self, test: Split) -> dict[str, list[Row]]:  # noqa: ARG002
         """The mean answer to each class, without that for the class itself, which would outshine the others."""
         others = self.softened.mean.clone().fill_diagonal_(0.0)
         title = f"mean answers at temperature {self.temperature:g}: a row for each class, without its own"

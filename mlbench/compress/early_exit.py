@@ -14,6 +14,7 @@ from mlbench.compress.exits import Exits, blocks, exit_sizes
 from mlbench.compress.leaving import Answers, affordable, cheapest, exit_taken, ways_out
 from mlbench.data.tasks import Batch, Split
 from mlbench.errors import SettingError, require
+from mlbench.findings import Panel, Row
 from mlbench.spread import spread
 from mlbench.train import Learner
 
@@ -77,17 +78,18 @@ class EarlyExit(Finetuned):
             "exit_speedup": last["latency_ms"] / chosen["latency_ms"],
         }
 
-    def pictures(self, test: Split) -> dict[str, dict[str, Tensor]]:
+    def grids(self, test: Split) -> dict[str, list[Row]]:
         """Pictures that leave the chosen network at each exit, the first ones of the test set."""
         answers = Answers.of(self.chosen, test)
         taken = exit_taken(answers.sure, self.chosen.thresholds.tolist())
-        rows = {}
+        rows = []
         for number in range(answers.right.shape[1]):
             here = (taken == number).nonzero().flatten()
             if len(here):
                 right = answers.right[here, number].double().mean()
                 title = f"exit {number + 1}: {len(here) / len(test):.1%} of the pictures, {right:.1%} of them right"
-                rows[title] = here[:SHOWN]
+                pictures = test.raw(here[:SHOWN].to(test.labels.device)).cpu().numpy()  # uint8 [n, C, H, W]
+                rows.append((title, [Panel(picture=picture) for picture in pictures]))
         return {"exits": rows}
 
 

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
 from mlbench import artefact, grids, plots
 from mlbench.compress.base import Method, Point
 from mlbench.compress.export import export
 from mlbench.compress.measuring import FreshProcess
-from mlbench.data.tasks import Split, Stream
+from mlbench.data.tasks import Stream
 from mlbench.errors import SettingError, UserError
 from mlbench.files import write_csv
-from mlbench.findings import Panel
 from mlbench.job import Runner
 from mlbench.spread import spread
 from mlbench.trainings import Trainings, check_single_task
@@ -114,10 +113,7 @@ class Compress(Trainings):
             write_csv(folder / f"{name}.csv", columns, [[row[column] for column in columns] for row in rows])
         plots.draw_points(folder / "points.csv", folder / "figures")
         test = self.stream.tasks[0].test
-        for name, groups in self.method.pictures(test).items():
-            rows = [(title, [Panel(picture=p) for p in shown(test, places)]) for title, places in groups.items()]
-            grids.draw_grid(rows, folder / "figures" / f"{name}.png")
-        for name, rows in self.method.grids().items():
+        for name, rows in self.method.grids(test).items():
             grids.draw_grid(rows, folder / "figures" / f"{name}.png")
         correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
         metrics = self.metrics(latencies, correct)
@@ -156,11 +152,6 @@ class Compress(Trainings):
             self.run.log(step, "eval", 1, "test", "dropped_accuracy", share)
         by_stage = {f"dropped_accuracy_{stage}": share for stage, share in zip(stages, shares, strict=True)}
         return {"dropped_accuracy": shares[-1], **by_stage}
-
-
-def shown(test: Split, places: Tensor) -> np.ndarray:
-    """The test pictures at `places` [n], uint8 [n, C, H, W]."""
-    return test.raw(places.to(test.labels.device)).cpu().numpy()
 
 
 def numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

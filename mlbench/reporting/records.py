@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 
 from mlbench.plots import read_matrix, read_points
+from mlbench.report import read_config
 
-# libyaml's reader is ten times faster, and not on every machine
-Reader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, csv.Error, yaml.YAMLError)
 UNFINISHED = "not finished: it was cut off or still runs (mlbench resume=... goes on)"
 IDENTITY = ("family", "data", "model")
@@ -83,9 +82,7 @@ def collect(folder: Path, without: Path) -> Records:
         if "summary.json" in files:
             read_run(here, found)
         elif "config.yaml" in files and ("env.json" in files or (here / ".hydra").is_dir()):
-            found.problems.append(
-                Problem(here, "not finished: it was cut off or still runs (mlbench resume=... goes on)")
-            )
+            found.problems.append(Problem(here, UNFINISHED))
         else:
             continue
         folders.clear()  # nothing of a run lies deeper in it
@@ -100,8 +97,7 @@ def read_run(folder: Path, found: Records) -> None:
     except UNREADABLE as error:
         found.problems.append(Problem(folder, f"summary.json cannot be read: {one_line(error)}"))
         return
-    load = lambda path: yaml.load(path.read_text(encoding="utf-8"), Loader=Reader)  # noqa: E731
-    config = found.read(folder / "config.yaml", load)
+    config = found.read(folder / "config.yaml", read_config)
     if isinstance(config, dict):
         run.config = config
     else:

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlbench.catalogue import FAMILIES
+from mlbench.catalogue import FAMILIES, RUNNING
 from mlbench.report import TELLING, headlines
 from mlbench.reporting.records import Record
 from mlbench.spread import Spread, spread
 
-# where and how fast a run was made, not what comes out
-NOT_SETTINGS = {"seed", "seeds", "out", "force", "device", "threads", "resume", "data_dir", "keep", "export", "logger"}
+NOT_SETTINGS = {*RUNNING, "seed", "data_dir", "keep", "export"}  # they tell no setting from another
 NODES = ("data", "model", "train")
 KINDS = {  # what runs are called that have the metric
     "online_accuracy": "in service",
