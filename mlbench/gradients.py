@@ -28,21 +28,30 @@ VMAP_BYTES = 256 * 2**20  # for the gradients [b, P] of a chunk of single exampl
 @contextmanager
 def eval_mode(net: nn.Module) -> Iterator[None]:
     """Eval mode inside, the mode that was before outside."""
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
+    with in_eval_mode(net.modules()):
+        yield
+
+
+@contextmanager
+def in_eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Each of `modules` in eval mode inside, in its own mode outside."""
+    training = [vars(module) for module in modules if module.training]  # past Module.__setattr__, which is slow
+    for fields in training:
+        fields["training"] = False
     try:
         yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        for fields in training:
+            fields["training"] = True
 
 
 @contextmanager
 def group_statistics(net: nn.Module) -> Iterator[None]:
     """Inside, batch norm normalises by the batch at hand and remembers nothing; everything else is in eval mode."""
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    modules = list(net.modules())
+    norms = [m for m in modules if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
-    with eval_mode(net):
+    with in_eval_mode(modules):
         for norm in norms:
             norm.train()
             norm.momentum = 0.0
@@ -50,6 +59,7 @@ def group_statistics(net: nn.Module) -> Iterator[None]:
             yield
         finally:
             for norm, (momentum, count) in zip(norms, before, strict=True):
+                norm.eval()
                 norm.momentum = momentum
                 norm.num_batches_tracked.copy_(count)
 

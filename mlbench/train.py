@@ -33,6 +33,11 @@ class Compute:
         """Whether convolutions are laid out channels-last, which cuDNN and oneDNN do in two thirds of the time."""
         return self.device.type in ("cuda", "cpu")
 
+    def layout(self, net: nn.Module) -> torch.memory_format:
+        """How pictures lie for `net`: networks without convolutions would have to turn them back."""
+        convolves = any(isinstance(module, nn.Conv2d) for module in net.modules())
+        return torch.channels_last if self.channels_last and convolves else torch.contiguous_format
+
     def autocast(self) -> AbstractContextManager:
         """The context of every forward pass in training."""
         if self.precision == "bf16":
@@ -165,7 +170,7 @@ class Steps:
         autocast = self.compute.autocast()
         step_size = lambda: one_step(optimizer)  # noqa: E731
         constant = self.training.schedule == "constant"
-        for batch in cut_batches(chunk, self.training.batch_size, self.compute):
+        for batch in cut_batches(chunk, self.training.batch_size, self.compute.layout(net)):
             if not constant:
                 set_lr(optimizer, self.training, progress.step / self.total)
             batch = learner.batch(batch)
@@ -180,10 +185,9 @@ class Steps:
             progress.step += 1
 
 
-def cut_batches(chunk: Batch, size: int, compute: Compute) -> Iterator[Batch]:
-    """Views of `chunk`, `size` examples each, the last perhaps fewer."""
-    layout = torch.channels_last if compute.channels_last and chunk.x.dim() == 4 else torch.contiguous_format
-    x = chunk.x.contiguous(memory_format=layout)
+def cut_batches(chunk: Batch, size: int, layout: torch.memory_format) -> Iterator[Batch]:
+    """Views of `chunk`, its pictures laid out as told, `size` examples each, the last perhaps fewer."""
+    x = chunk.x.contiguous(memory_format=layout) if chunk.x.dim() == 4 else chunk.x
     for part in zip(x.split(size), chunk.y.split(size), chunk.task.split(size), strict=True):
         yield Batch(*part)
 

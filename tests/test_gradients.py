@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlbench.data.tasks import Batch
-from mlbench.gradients import group_gradients, linear_factors, squared_gradients
+from mlbench.gradients import eval_mode, group_gradients, group_statistics, linear_factors, squared_gradients
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.models.resnet import ResNet18
@@ -107,3 +107,17 @@ def test_batch_norm_statistics_do_not_move():
     assert all(torch.equal(value, before[name]) for name, value in net.named_buffers())
     assert all(module.training for module in net.modules())
     assert net[1].momentum == 0.1
+
+
+@pytest.mark.parametrize("inside", [eval_mode, group_statistics])
+def test_each_layer_gets_back_the_mode_it_had(inside):
+    net = ResNet18((3, 8, 8), 3, 4).train()
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms[0].eval()  # as a method holds it that keeps statistics still
+    before = [module.training for module in net.modules()]
+    with inside(net):
+        assert [module.training for module in net.modules() if module not in norms] == [False] * (
+            len(before) - len(norms)
+        )
+        assert all(norm.training == (inside is group_statistics) for norm in norms)
+    assert [module.training for module in net.modules()] == before

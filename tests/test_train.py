@@ -145,6 +145,21 @@ def test_early_stopping_gives_back_the_best_weights(split):
         assert torch.equal(net_.state_dict()[name], weights)
 
 
+@pytest.mark.parametrize(("kind", "layout"), [(MLP, torch.contiguous_format), (CNN, torch.channels_last)])
+def test_pictures_lie_as_the_network_is_fastest(kind, layout):
+    pool = Pool(torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8, generator=generator()))
+    data = Split(pool, torch.arange(16), torch.arange(16) % 3, 0, Normalise.fitted(pool.pictures))
+    seen = []
+
+    class Watching(Learner):
+        def loss(self, net, batch):
+            seen.append(batch.x.is_contiguous(memory_format=layout))
+            return super().loss(net, batch)
+
+    fit(kind((3, 8, 8), 3, [8]), data, Watching(), training(epochs=1), Compute(), generator())
+    assert seen == [True, True]
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(split):
     class Explodes(Learner):
         def loss(self, net, batch):

@@ -82,15 +82,17 @@ class Path(Anchored):
         super().start(net, theta)
         if not hasattr(self, "drop"):
             self.depart(theta)
-        self.before, self.gradient = theta.copy(), theta.zeros()  # [P], [P]
+        self.before = theta.copy()  # [P]
+        self.gradient = theta.zeros() if self.penalty == "gradient" else theta.grad  # [P]
 
     def depart(self, theta: Theta) -> None:
         """The way begins here."""
         self.drop, self.departure = theta.zeros(), theta.copy()
 
     def adjust(self, net: nn.Module, theta: Theta) -> None:
-        """Remember the gradient of the loss before the penalty is added."""
-        self.gradient.copy_(theta.grad)
+        """Remember the gradient of the loss before the penalty is added, where it is added to the gradient."""
+        if self.penalty == "gradient":
+            self.gradient.copy_(theta.grad)
         super().adjust(net, theta)
 
     def after_step(self, net: nn.Module, theta: Theta, step_size: Callable[[], float | Tensor]) -> None:
