@@ -126,11 +126,12 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
 
 
 def draw_over_setting(
-    setting: str, points: list[tuple[float, dict[str, Spread]]], groups: list[list[str]], path: Path
+    setting: str, points: list[tuple[float, dict[str, Spread]]], groups: list[list[str]], path: Path, measured: str = ""
 ) -> None:
     """Metrics against a number that was set, one panel for each group of them, with intervals over seeds.
 
-    What the setting does not touch (joint training) is a dashed horizontal line.
+    What the setting does not touch (joint training) is a dashed horizontal line. Where the lines are techniques, all
+    `measured` by one metric, that is the name of the y axis.
     """
     figure = canvas(5.2 * len(groups), 4)
     values = [value for value, _ in points]
@@ -149,9 +150,9 @@ def draw_over_setting(
         axes.set_xlim(axes.get_xlim())  # which a level, reaching from side to side, would stretch
         for level in levels:
             draw_level(axes, *level)
-        if all("accuracy" in metric for metric in metrics):
+        if all("accuracy" in (measured or metric) for metric in metrics):
             within_shares(axes)
-        axes.set(xlabel=setting)
+        axes.set(xlabel=setting, ylabel=measured.replace("_", " "))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.suptitle("mean and 95 % interval over seeds", fontsize=11)

@@ -20,11 +20,12 @@ class Chart:
 @dataclass
 class Panel:
     """One panel of a grid: a picture uint8 [C, H, W], a signed map [H, W], drawn on a scale symmetric about 0, or
-    both, the map over the picture."""
+    both, the map over the picture. A map of numbers between classes [C, C] has their names at its sides."""
 
     caption: str = ""
     picture: np.ndarray | None = None
     map: np.ndarray | None = None
+    classes: list[str] | None = None
 
 
 Row = tuple[str, list[Panel]]  # title, panels

@@ -19,6 +19,7 @@ from mlbench.claims import compress, explain, lifelong
 from mlbench.claims.base import Claim, Result, Sweep, Verdict, read_runs
 from mlbench.errors import RunError, UserError, nearest
 from mlbench.lecture_page import write_lecture
+from mlbench.sweep import recorded
 
 LECTURES = {
     "Lifelong learning": lifelong.CLAIMS,
@@ -40,7 +41,8 @@ def lecture(words: list[str]) -> int:
     page = write_lecture(out / "lecture" / "index.html", results, LECTURES, chosen.quick, time.monotonic() - began)
     print(f"page: {page}")
     if troubled := [result.claim.name for result in results if result.trouble]:
-        raise RunError(f"no verdict for {', '.join(troubled)}, whose runs failed; see {out / 'lecture' / 'logs'}")
+        kind = UserError if {sweep.code for sweep in sweeps.values()} <= {0, 2} else RunError
+        raise kind(f"no verdict for {', '.join(troubled)}, whose runs failed; see {out / 'lecture' / 'logs'}")
     return int(chosen.strict and any(result.verdict is not Verdict.HOLDS for result in results))
 
 
@@ -104,9 +106,18 @@ def run_sweep(words: str, out: Path) -> Sweep:
     with log.open("w", encoding="utf-8") as stream:
         command = [sys.executable, "-m", "mlbench", "-m", *words.split(), *settings]
         code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
-    ended = "" if code == 0 else f", exit code {code}"
+    ended = "" if code == 0 else f", exit code {code}: {reason(folder, log)}"
     print(f"{time.monotonic() - began:6.1f} s  mlbench -m {words}{ended}", file=sys.stderr, flush=True)
     return Sweep(words, folder, code)
+
+
+def reason(folder: Path, log: Path) -> str:
+    """Why a command failed: the message of its first job that did, or the last line that was printed."""
+    if (folder / "jobs.jsonl").exists():
+        failures = [job["failure"]["message"] for job in recorded(folder) if job["failure"]]
+        if failures:
+            return failures[0]
+    return log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
 
 
 def result_of(claim: Claim, sweeps: list[Sweep]) -> Result:

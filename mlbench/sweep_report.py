@@ -42,13 +42,14 @@ def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
     setting, values = one_number(list(groups))
     if setting in NAMING:
         return [table, *write_bars(groups, folder), *write_orders(runs, folder)]
+    over = write_over_setting(groups, setting, values, folder) if values else write_side_by_side(groups, folder)
     return [
         table,
         *write_bars(groups, folder),
         *write_curves(runs, values, folder),
         *write_points(runs, folder),
         *write_maps(runs, folder),
-        *write_over_setting(groups, setting, values, folder),
+        *over,
     ]
 
 
@@ -147,14 +148,46 @@ def write_over_setting(
     panels = [panel for panel in panels if panel]
     if not panels:
         return []
-    name = setting.rpartition(".")[2]
-    over, trade_off = folder / f"over_{name}.png", folder / "trade_off.png"
+    over, trade_off = over_picture(setting, folder), folder / "trade_off.png"
     comparisons.draw_over_setting(setting, points, panels, over)
     for cost in ("intransigence", "learning_accuracy"):
         if all("forgetting" in found and cost in found for _, found in points):
             comparisons.draw_trade_off(setting, points, ("forgetting", cost), trade_off)
             return [over, trade_off]
     return [over]
+
+
+def write_side_by_side(groups: dict[str, dict[str, Spread]], folder: Path) -> list[Path]:
+    """The first headline metric over one number that several techniques have, a line for each of them."""
+    setting, techniques = number_of_each(list(groups))
+    if not techniques or not (metrics := headlines(groups)):
+        return []
+    over: dict[float, dict[str, Spread]] = defaultdict(dict)
+    for technique, values in techniques.items():
+        for label, value in values.items():
+            if metrics[0] in groups[label]:
+                over[value][technique] = groups[label][metrics[0]]
+    path = over_picture(setting, folder)
+    comparisons.draw_over_setting(setting, sorted(over.items()), [list(techniques)], path, metrics[0])
+    return [path]
+
+
+def over_picture(setting: str, folder: Path) -> Path:
+    """Where the figure over this setting stands."""
+    return folder / f"over_{setting.rpartition('.')[2]}.png"
+
+
+def number_of_each(labels: list[str]) -> tuple[str, dict[str, dict[str, float]]]:
+    """For labels of several techniques the setting whose number alone tells those of each apart, and what `one_number`
+    gives for each technique; empty where there is no such setting."""
+    own: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        own[" ".join(word for word in label.split(" ") if "=" not in word)].append(label)
+    found = {technique: one_number(each) for technique, each in own.items()}
+    settings = {setting for setting, _ in found.values()}
+    if len(found) < 2 or len(settings) > 1 or settings == {""}:
+        return "", {}
+    return settings.pop(), {technique: values for technique, (_, values) in found.items()}
 
 
 def one_number(labels: list[str]) -> tuple[str, dict[str, float]]:

@@ -47,7 +47,8 @@ class Trainings(Job):
             self.whole = Split.union([self.train, learnt])
             self.validation = Split.union([self.validation, held_out])
             self.dropped = task.dropped.labels.unique().tolist()
-        self.generator, self.input_shape, self.outputs = self.draws.method, self.stream.input_shape, self.stream.outputs
+        self.generator, self.classes = self.draws.method, self.stream.classes
+        self.input_shape, self.outputs = self.stream.input_shape, self.stream.outputs
         self.start = self.untrained().eval()
         self.resumed: dict[str, Any] | None = None  # a fit that was cut off
 

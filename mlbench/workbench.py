@@ -24,6 +24,7 @@ class Workbench(Protocol):
     generator: torch.Generator  # the technique's own draws
     input_shape: tuple[int, int, int]
     outputs: int
+    classes: list[str]  # their names
     start: nn.Module  # the dense network as it was before any training (in eval mode, not to be changed)
 
     def fit(

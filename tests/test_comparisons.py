@@ -9,7 +9,7 @@ import pytest
 
 from mlbench import comparisons
 from mlbench.sweep import finished
-from mlbench.sweep_report import one_number
+from mlbench.sweep_report import number_of_each, one_number
 
 SMALL = ("data.tasks=3", "data.train_per_task=60", "data.test_per_task=80", "train.epochs=2", "model.hidden=[16]")
 
@@ -208,6 +208,25 @@ def test_one_number_that_tells_labels_apart():
         ["train.lr=1", "train.epochs=2"],
     ):
         assert one_number(labels) == ("", {})
+
+
+def test_the_number_that_tells_labels_of_each_technique_apart():
+    name = "lifelong.strength"
+    labels = [f"{technique} {name}={value}" for technique in ("ewc", "si") for value in (10, 1)]
+    assert number_of_each(labels) == (
+        name,
+        {t: {f"{t} {name}=1": 1.0, f"{t} {name}=10": 10.0} for t in ("ewc", "si")},
+    )
+    for others in (labels[:2], [*labels, "gem"], [*labels, "l2 train.lr=1", "l2 train.lr=2"], ["ewc", "gem"]):
+        assert number_of_each(others) == ("", {})
+
+
+def test_several_techniques_over_a_number_share_one_figure(mlbench, tmp_path):
+    words = ("lifelong=ewc,l2", "lifelong.strength=1,10", "data.tasks=2", "data.train_per_task=60", "train.epochs=1")
+    code, text, error = mlbench("-m", *words)
+    assert code == 0, error
+    assert "over_strength.png" in text
+    assert len(list((tmp_path / "out" / "sweeps").glob("*/over_strength.png"))) == 1
 
 
 def test_curves_are_drawn_from_the_table_and_stay_apart(tmp_path):

@@ -26,6 +26,7 @@ class Bench:
         self.training, self.compute = settings or training(epochs=2), Compute()
         self.generator, self.start = torch.Generator().manual_seed(0), copy.deepcopy(net).eval()
         self.input_shape, self.outputs, self.fits = (1, 4, 4), 3, []
+        self.classes = ["a", "b", "c"]
 
     def fit(self, net, title, learner=None, train=None, **changes):
         self.fits.append((copy.deepcopy(net), changes))

@@ -202,7 +202,7 @@ CLAIMS = [
         quick=("experiment=selective_plasticity",),
         full=(f"{MNIST} lifelong=l2,ewc,si,mas",),
         decide=selective_plasticity,
-        figures=("average_accuracy.png",),
+        figures=("over_strength.png",),
     ),
     Claim(
         name="gem",

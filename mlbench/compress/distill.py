@@ -72,7 +72,7 @@ class Distill(Finetuned):
             alone = self.finetune(copy.deepcopy(student), bench, "student alone")
             yield Point("student alone", alone, dense.entropy, self.student)
         frozen = [teacher.eval().requires_grad_(False) for teacher in teachers]
-        self.softened = SoftLabels.of(frozen, bench.train, self.temperature)
+        self.softened, self.classes = SoftLabels.of(frozen, bench.train, self.temperature), bench.classes
         with Distillation(self, student, frozen) as learner:
             self.finetune(student, bench, "student", learner)
         yield Point("distilled", student, dense.entropy, self.student)
@@ -93,7 +93,7 @@ class Distill(Finetuned):
         """The mean answer to each class, without that for the class itself, which would outshine the others."""
         others = self.softened.mean.clone().fill_diagonal_(0.0)
         title = f"mean answers at temperature {self.temperature:g}: a row for each class, without its own"
-        return {"soft_labels": [(title, [Panel(map=others.cpu().numpy())])]}
+        return {"soft_labels": [(title, [Panel(map=others.cpu().numpy(), classes=self.classes)])]}
 
 
 @dataclass(frozen=True)
