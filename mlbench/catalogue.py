@@ -21,9 +21,9 @@ def data_dir() -> Path:
     return Path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench").expanduser()
 
 
-def entries(group: str) -> dict[str, str]:
-    """Name -> first comment line of each YAML of a group."""
-    folder = conf_folder() / group
+def entries(group: str, conf: Path | None = None) -> dict[str, str]:
+    """Name -> first comment line of each YAML of a group, in the folder `conf` or, if None, in mlbench's own."""
+    folder = (conf or conf_folder()) / group
     return {path.stem: first_comment(path) for path in sorted(folder.glob("*.yaml"))}
 
 

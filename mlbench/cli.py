@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbench import __version__
-from mlbench.catalogue import GROUPS, data_dir, entries
+from mlbench.catalogue import GROUPS, conf_folder, data_dir, entries
 from mlbench.errors import RunError, UserError, nearest
 from mlbench.mistakes import composition_error, own_folders
 from mlbench.words import for_hydra
@@ -34,7 +34,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
   mlbench resume=FOLDER     go on with a run that was cut off
   mlbench --cfg job ...     show the config a command makes, without running it
-  mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well
+  mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well (also: list)
   mlbench --hydra-help      more about composing configs
 
 Settings are written name=value. The most used: seed, device=auto|cpu|cuda|cuda:N|mps, threads, precision=fp32|bf16,
@@ -79,18 +79,14 @@ def report(error: Exception, full: bool, code: int) -> int:
 
 def dispatch(words: list[str]) -> int:
     """Answer a word of our own, or run."""
+    folders, others = own_folders(words)
+    if others[:1] == ["list"]:
+        return answer_list(others[1:], folders)
     match words:
         case ["-h" | "--help" | "help", *_]:
             print(HELP.format(groups=", ".join(GROUPS)), end="")
         case ["--version"]:
             print(__version__)
-        case ["list"]:
-            for group in GROUPS:
-                show_group(group)
-        case ["list", group]:
-            if group not in GROUPS:
-                raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
-            show_group(group)
         case ["data", *rest]:
             answer_data(rest)
         case ["report", *rest]:
@@ -101,8 +97,6 @@ def dispatch(words: list[str]) -> int:
             from mlbench.lecture import lecture
 
             return lecture(rest)
-        case ["list", *_]:
-            raise UserError("usage: mlbench list [GROUP]")
         case _:
             return run(words)
     return 0
@@ -114,7 +108,7 @@ def run(words: list[str]) -> int:
         raise UserError(f"no command called {words[0]}{nearest(words[0], COMMANDS)}; see mlbench --help")
     sys.argv[1:] = words = for_hydra(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
-    for folder in own_folders(words):
+    for folder in own_folders(words)[0]:
         sys.path.append(folder)
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), folder)))
     from mlbench.run import main as compose_and_run
@@ -123,12 +117,24 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def show_group(group: str) -> None:
-    """A table of what a group offers; nothing for an empty one."""
+def answer_list(words: list[str], folders: list[str]) -> int:
+    """`mlbench list [GROUP]`, with what is in `folders`, the user's own; the exit code."""
+    if len(words) > 1:
+        raise UserError("usage: mlbench list [GROUP]")
+    for group in words:
+        if group not in GROUPS:
+            raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
+    for group in words or GROUPS:
+        show_group(group, [conf_folder(), *map(Path, folders)])
+    return 0
+
+
+def show_group(group: str, folders: list[Path]) -> None:
+    """A table of what a group offers in these folders; nothing for an empty one."""
     from rich.console import Console
     from rich.table import Table
 
-    if found := entries(group):
+    if found := {name: text for folder in folders for name, text in entries(group, folder).items()}:
         table = Table("name", "what it is", title=f"{group}=", title_justify="left", box=None)
         for name, text in found.items():
             table.add_row(name, text)

@@ -7,17 +7,19 @@ from mlbench.catalogue import GROUPS, conf_folder
 from mlbench.errors import UserError, nearest
 
 
-def own_folders(words: list[str]) -> list[str]:
-    """The absolute folder given by --config-dir or -cd, if any. Raises UserError when it does not exist."""
-    found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+def own_folders(words: list[str]) -> tuple[list[str], list[str]]:
+    """The absolute folders given by --config-dir or -cd, and the other words. Raises UserError for one not there."""
+    found, others, rest = [], [], iter(words)
+    for word in rest:
         name, equals, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
-            folder = Path(value if equals else following)
+            folder = Path(value if equals else next(rest, ""))
             if not folder.is_dir():
                 raise UserError(f"--config-dir {folder}: no such folder")
             found.append(str(folder.resolve()))
-    return found
+        else:
+            others.append(word)
+    return found, others
 
 
 def composition_error(error: Exception, words: list[str]) -> str | None:
@@ -47,7 +49,7 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
     key = wrong.group(1) if wrong else (error.__cause__.full_key or "")
     parent, _, name = key.rpartition(".")
     groups = [word for word in words if word.partition("=")[0] in GROUPS and "," not in word]
-    groups += [f"hydra.searchpath=[file://{folder}]" for folder in own_folders(words)]
+    groups += [f"hydra.searchpath=[file://{folder}]" for folder in own_folders(words)[0]]
     try:
         with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
             node = (

@@ -299,22 +299,6 @@ def test_a_measurement_that_fails_does_not_lose_what_was_learned(mlbench, tmp_pa
     assert (cut_off / "metrics.jsonl").read_bytes() == expected
 
 
-def test_the_readmes_own_method_takes_one_file_and_one_yaml(mlbench, tmp_path):
-    text = (Path(__file__).resolve().parent.parent / "README.md").read_text()
-    conf = tmp_path / "mine"
-    (conf / "lifelong").mkdir(parents=True)
-    (conf / "shrink.py").write_text(text.split("```python\n")[1].split("```")[0])
-    (conf / "lifelong" / "shrink.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
-    own = ("--config-dir", str(conf), "lifelong=shrink", *SMALL)
-    code, _, error = mlbench(*own, "lifelong.factor=0")
-    assert code == 0, error
-    rows = (only_run(tmp_path / "out") / "accuracy_matrix.csv").read_text().splitlines()
-    assert len({row.partition(",")[2] for row in rows[1:]}) == 1  # gradients of 0: nothing is ever learned
-    code, _, error = mlbench(*own, "lifelong.factr=1")
-    assert (code, "did you mean 'factor'" in error) == (2, True)
-    sys.modules.pop("shrink", None)
-
-
 def start(words, out):
     """The command in a process of its own."""
     return subprocess.Popen(

@@ -24,7 +24,6 @@ class Workbench(workbench.Workbench, Protocol):
     task: Task  # all there is of the data
     test: Split
     planted: Planted | None  # where the answer stands, if that is known
-    classes: list[str]
     black: Tensor  # [1, C, 1, 1] what a black pixel, or silence, is to the network
 
     def judge(self, method: "Attribution", net: nn.Module) -> Findings:
