@@ -115,6 +115,7 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
         axes.errorbar(*here, xerr=halves[0], yerr=halves[1], fmt="D" if step == "0" else "o", capsize=2, **style)
         if len(points) <= LABELS_UP_TO:
             axes.annotate(stage, here, xytext=(4, -9), textcoords="offset points", fontsize=7)
+    axes.margins(x=0.12)  # for the names of the points
     scale_to_costs(axes, [float(found[cost]["mean"]) for found in points.values()])
     axes.set(xlabel=POINT_COSTS[cost], ylabel="accuracy", title="mean and 95 % interval over seeds")
     within_shares(axes)

@@ -44,7 +44,7 @@ def verdicts(results: Iterable[Result]) -> Markup:
         ]
         for result in results
     ]
-    return table(["claim", "verdict", "", "seconds"], rows)
+    return table(["name", "verdict", "claim", "seconds"], rows)
 
 
 def marked(verdict: Verdict) -> Markup:
@@ -68,18 +68,26 @@ def article(result: Result) -> Markup:
         Markup("<pre><code>{}</code></pre>").format("\n".join(words)),
         *([table(["what decides", "measured", "seeds", "verdict"], numbers)] if numbers else []),
         *([paragraph(result.trouble)] if result.trouble else []),
-        *(picture(path) for path in shown(result, claim.figures)),
-        sounds(shown(result, claim.sounds)[:SOUNDS_SHOWN]),
+        *figures(result),
+        sounds([path for pattern in claim.sounds for path in of_first_run(result, pattern)][:SOUNDS_SHOWN]),
         Markup("<p class=quiet>{} runs, {:.0f} s</p>").format(len(result.runs.all), result.seconds),
     ]
     return joined(parts)
 
 
-def shown(result: Result, patterns: Iterable[str]) -> list[Path]:
-    """What the first folder has of each pattern that has any: the sweeps' folders first, then those of the runs."""
-    folders = [*(sweep.folder for sweep in result.sweeps), *(run.folder for run in result.runs.all)]
+def figures(result: Result) -> list[Markup]:
+    """What the sweeps have of each pattern, with their commands below where there are several; else the first run."""
     found = []
-    for pattern in patterns:
-        there = (sorted(folder.glob(pattern)) for folder in folders)
-        found += next((files for files in there if files), [])
+    for pattern in result.claim.figures:
+        drawn = [(path, sweep.words) for sweep in result.sweeps for path in sorted(sweep.folder.glob(pattern))]
+        if drawn:
+            found += [picture(path, f"mlbench -m {words}" if len(drawn) > 1 else "") for path, words in drawn]
+        else:
+            found += map(picture, of_first_run(result, pattern))
     return found
+
+
+def of_first_run(result: Result, pattern: str) -> list[Path]:
+    """What the first run that has files of this pattern has."""
+    there = (sorted(run.folder.glob(pattern)) for run in result.runs.all)
+    return next((files for files in there if files), [])

@@ -191,6 +191,7 @@ def draw_points(table: Path, folder: Path) -> None:
         if len(rows) <= LABELS_UP_TO:
             for row, x, y in zip(rows[1:], cost[1:], accuracy[1:], strict=True):
                 axes.annotate(row["stage"], (x, y), xytext=(4, -9), textcoords="offset points", fontsize=7)
+        axes.margins(x=0.12)  # for the names of the points
         scale_to_costs(axes, cost.tolist())
         axes.set(xlabel=label, ylabel="accuracy")
         axes.grid(alpha=0.3)

@@ -174,8 +174,8 @@ class Claim:
     """A sentence of a lecture and the experiment that tests it.
 
     `quick` and `full` are commands, the words behind `mlbench -m`: with embedded data, and with the real ones.
-    `figures` and `sounds` are patterns, looked for in the sweeps' folders first, then in those of the runs; shown is
-    what the first folder has that has any.
+    `figures` and `sounds` are patterns of files: figures are those of all sweeps, or of the first run that has any,
+    sounds those of the first run.
     """
 
     name: str
