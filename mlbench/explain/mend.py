@@ -51,6 +51,11 @@ class Mend(Method):
         except SettingError as error:
             raise UserError(f"explain.attribution.{error}") from error
 
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """The window must leave something of a picture, and the maps must come about."""
+        self.size(tuple(x.shape[2:]))
+        self.attribution.rehearse(net, x)
+
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """Accuracies before and after, a table of the rounds, a figure of mended pictures."""
         window = self.size(bench.input_shape[1:])
