@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 UV     := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format benchmark reproduce lecture clean
+.PHONY: help install demo test coverage test-all lint format benchmark reproduce lecture clean
 
 help:  ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {gsub(/\$$\$$/, "$$", $$2); printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(STAMP)  ## Four lifelong methods on permuted digits, three seeds each: a
 
 test: $(STAMP)  ## The test suite (tests of real data run when $$MLBENCH_DATA has it)
 	$(BIN)/python -m pytest -n auto -m "not slow"
+
+coverage: $(STAMP)  ## The test suite, and the lines that it does not reach
+	$(BIN)/python -m pytest -n auto -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 test-all: $(STAMP)  ## The test suite with the slow tests
 	$(BIN)/python -m pytest -n auto
@@ -51,5 +54,5 @@ lecture: $(STAMP)  ## The claims of the lectures, tested on data that is there; 
 	$(BIN)/mlbench lecture --quick
 
 clean:  ## Remove the environment and what tools left behind; outputs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .coverage .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mlbench import cli
-from mlbench.data.tasks import Normalise, Pool, SharedHead, Split, Stream, Task
+from mlbench.data.heads import SharedHead
+from mlbench.data.tasks import Normalise, Pool, Split, Stream, Task
 
 
 @pytest.fixture(autouse=True)

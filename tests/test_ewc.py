@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mlbench.data.tasks import SharedHead
+from mlbench.data.heads import SharedHead
 from mlbench.errors import SettingError
 from mlbench.lifelong.ewc import EWC
 from mlbench.models.dense import MLP

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize
 
-from mlbench.data.tasks import SharedHead
+from mlbench.data.heads import SharedHead
 from mlbench.errors import SettingError
 from mlbench.lifelong.gem import GEM, RIDGE, dual_weights
 from mlbench.models.dense import MLP

@@ -10,7 +10,7 @@ FAMILIES = {"lifelong", "compress", "explain"}
 LIGHT = {"report", "spread", "plots", "comparisons", "sweep", "sweep_report", "cli", "mistakes", "catalogue", "errors"}
 LIGHT |= {"files", "build", "run", "words", "lock", "launchers", "slurm", "workers"}
 LIGHT |= {"claims", "lecture", "lecture_page", "pages", "charts", "scales", "reporting"}  # all these do without torch
-DATA_TYPES = {"mlbench.data.tasks", "mlbench.data.kinds", "mlbench.data.augment"}  # what a batch is; no dataset
+DATA_TYPES = {f"mlbench.data.{name}" for name in ("tasks", "heads", "kinds", "augment")}  # what a batch is; no dataset
 
 
 def imports(path):

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from scipy.stats import chisquare
 
 from mlbench.data.augment import AUGMENTATIONS
-from mlbench.data.tasks import GrowingHead, Normalise, OwnHeads, Pool, SharedHead, Split, Stream, Task
+from mlbench.data.heads import GrowingHead, OwnHeads, SharedHead
+from mlbench.data.tasks import Normalise, Pool, Split, Stream, Task
 from mlbench.errors import SettingError
 from mlbench.lifelong.agem import AGEM
 from mlbench.lifelong.der import DER

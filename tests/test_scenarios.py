@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from mlbench.data.digits import Digits
+from mlbench.data.heads import GrowingHead, OwnHeads, SharedHead
 from mlbench.data.scenarios import Permutation, Permuted, Rotated, Rotation, SplitClasses
-from mlbench.data.tasks import Batch, GrowingHead, Normalise, OwnHeads, SharedHead, Split
+from mlbench.data.tasks import Batch, Normalise, Split
 from mlbench.errors import SettingError, UserError
 
 

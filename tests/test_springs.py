@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mlbench.data.tasks import GrowingHead, OwnHeads, SharedHead
+from mlbench.data.heads import GrowingHead, OwnHeads, SharedHead
 from mlbench.errors import SettingError
 from mlbench.lifelong.ewc import EWC
 from mlbench.lifelong.finetune import Finetune

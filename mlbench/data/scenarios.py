@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlbench.data.heads import GrowingHead, OwnHeads, SharedHead
 from mlbench.data.source import Arrays, Data, Source, check_complete
-from mlbench.data.tasks import GrowingHead, Normalise, OwnHeads, Pool, Scenario, SharedHead, Split, Stream, Task
+from mlbench.data.tasks import Normalise, Pool, Scenario, Split, Stream, Task
 from mlbench.errors import SettingError, require
 
 

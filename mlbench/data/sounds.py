@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mlbench.data.heads import SharedHead
 from mlbench.data.kinds import Items, Properties, Sound
 from mlbench.data.spectrogram import LogMel
-from mlbench.data.tasks import Normalise, Pool, SharedHead, Split, Stream, Task
+from mlbench.data.tasks import Normalise, Pool, Split, Stream, Task
 from mlbench.errors import UserError
 
 

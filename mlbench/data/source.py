@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlbench.data.tasks import Normalise, Pool, SharedHead, Split, Stream, Task
+from mlbench.data.heads import SharedHead
+from mlbench.data.tasks import Normalise, Pool, Split, Stream, Task
 from mlbench.errors import UserError, require
 
 LIMITS = ("train_examples", "test_examples")

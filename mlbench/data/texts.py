@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mlbench.data.heads import SharedHead
 from mlbench.data.kinds import PAD, AsIds, Items, Properties, Text
-from mlbench.data.tasks import Pool, SharedHead, Split, Stream, Task
+from mlbench.data.tasks import Pool, Split, Stream, Task
 from mlbench.errors import UserError, require
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mlbench.data.tasks import Batch, OwnHeads, SharedHead, Split, Stream, Task
+from mlbench.data.heads import OwnHeads, SharedHead
+from mlbench.data.tasks import Batch, Split, Stream, Task
 from mlbench.lifelong.memory import Memory
 from mlbench.theta import Theta
 from mlbench.train import Compute, Learner, Training

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mlbench.data.tasks import OwnHeads, Stream, Task
+from mlbench.data.heads import OwnHeads
+from mlbench.data.tasks import Stream, Task
 from mlbench.errors import require
 from mlbench.lifelong.base import last_linear
 from mlbench.lifelong.per_task import PerTask
