@@ -31,8 +31,8 @@ OPTIMIZERS = {
 }
 
 
-def packnet(keep=None, retrain_epochs=1):
-    return PackNet(keep=keep, retrain_epochs=retrain_epochs)
+def packnet(fraction=None, retrain_epochs=1):
+    return PackNet(fraction=fraction, retrain_epochs=retrain_epochs)
 
 
 def make(net, stream):
@@ -102,11 +102,11 @@ def test_packnet_never_moves_what_earlier_tasks_own(scenario, settings):
     assert all(mask.any() for mask, _ in owned)
 
 
-@pytest.mark.parametrize("keep", [None, 0.5])
-def test_packnet_keeps_its_share_of_each_layer_and_the_largest_of_it(keep):
-    """Equal parts of all weights without `keep`, with it the same share of what is left; the rest is 0."""
+@pytest.mark.parametrize("fraction", [None, 0.5])
+def test_packnet_keeps_its_share_of_each_layer_and_the_largest_of_it(fraction):
+    """Equal parts of all weights without `fraction`, with it the same share of what is left; the rest is 0."""
     stream = split_digits("domain")
-    method = met(packnet(keep, retrain_epochs=0), stream, training())
+    method = met(packnet(fraction, retrain_epochs=0), stream, training())
     trained = {}
     choose = method.chosen
     method.chosen = lambda net, theta, task: (trained.update(value=theta.copy()), choose(net, theta, task))[1]
@@ -120,7 +120,7 @@ def test_packnet_keeps_its_share_of_each_layer_and_the_largest_of_it(keep):
             if name.endswith("bias"):
                 assert (owner == 1).all()
                 continue
-            expected = size / 5 if keep is None else size * 0.5 ** (number + 1)
+            expected = size / 5 if fraction is None else size * 0.5 ** (number + 1)
             assert mine == pytest.approx(expected, abs=2.5)
             sizes = trained["value"][place].abs()
             left_out = was_free & (owner == 0)
@@ -130,7 +130,7 @@ def test_packnet_keeps_its_share_of_each_layer_and_the_largest_of_it(keep):
 
     learn(method, stream, make("mlp", stream), training(), count)
     free = torch.cat([(method.owner == 0)]).float().mean()
-    assert (free == 0) if keep is None else (0.02 < free < 0.05)
+    assert (free == 0) if fraction is None else (0.02 < free < 0.05)
 
 
 def test_packnet_retrains_what_it_kept_before_it_owns_it():

@@ -133,8 +133,8 @@ def test_clusters_lose_little_and_save_much(run, accuracy, size, expected):
 )
 def test_low_rank(run, left, half, tenth, expected):
     runs = [
-        run(s, {"nonzero_share": left, "error_increase": lost}, compress={"ratio": ratio})
-        for ratio, lost in ((0.5, half), (0.1, tenth))
+        run(s, {"nonzero_share": left, "error_increase": lost}, compress={"fraction": fraction})
+        for fraction, lost in ((0.5, half), (0.1, tenth))
         for s in range(3)
     ]
     assert verdict(compress.low_rank, runs) is expected

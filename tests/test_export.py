@@ -37,7 +37,7 @@ def pruned(tmp_path_factory):
     net = ResNet18(SHAPE, 100, width=8)
     bench = Bench(net)
     bench.input_shape, bench.train = SHAPE, random_split(40, shape=SHAPE)
-    (point,) = PruneNeurons(channels=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
+    (point,) = PruneNeurons(fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
     return written(point.net, tmp_path_factory.mktemp("artefacts"))
 
 

@@ -65,7 +65,7 @@ def test_pruned_weights_stay_away(settings):
 def test_the_smallest_weights_go(scope):
     net = network()
     before = {name: weight.detach().clone() for name, weight in weights(net).items()}
-    method = Prune(target=0.25, scope=scope, last_layer=1.0, finetune_epochs=0)
+    method = Prune(fraction=0.25, scope=scope, last_layer=1.0, finetune_epochs=0)
     (point,) = method.compress(Point("dense", net), Bench(net))
     sizes = torch.cat([weight.abs().flatten() for weight in before.values()])
     for name, weight in weights(point.net).items():
@@ -78,21 +78,21 @@ def test_the_smallest_weights_go(scope):
 def test_output_units_and_biases_are_never_pruned():
     net = network()
     bias = net[-1].bias.detach().clone()
-    (point,) = Prune(target=0.02, scope="layer", finetune_epochs=0).compress(Point("dense", net), Bench(net))
+    (point,) = Prune(fraction=0.02, scope="layer", finetune_epochs=0).compress(Point("dense", net), Bench(net))
     assert point.net[-1].weight.shape == (3, 8)
     assert left(point.net) == {"1.weight": round(0.02 * 128), "3.weight": round((1 - 0.98 / 2) * 24)}
     assert torch.equal(point.net[-1].bias, bias)
 
 
 def test_fifty_per_cent_of_what():
-    assert Prune(target=0.5, step=0.2, step_of="original").shares() == pytest.approx([0.8, 0.6, 0.5])
-    assert Prune(target=0.5, step=0.2).shares() == pytest.approx([0.8, 0.64, 0.512, 0.5])
-    assert Prune(target=0.5).shares() == [0.5]
+    assert Prune(fraction=0.5, step=0.2, step_of="original").shares() == pytest.approx([0.8, 0.6, 0.5])
+    assert Prune(fraction=0.5, step=0.2).shares() == pytest.approx([0.8, 0.64, 0.512, 0.5])
+    assert Prune(fraction=0.5).shares() == [0.5]
 
 
 def test_the_last_layer_at_half_the_rate():
     # Frankle & Carbin: 20 % a round, 10 % of the output layer
-    net, method = network(), Prune(target=0.8**4, step=0.2, scope="layer", finetune_epochs=0)
+    net, method = network(), Prune(fraction=0.8**4, step=0.2, scope="layer", finetune_epochs=0)
     for number, point in enumerate(method.compress(Point("dense", net), Bench(net)), start=1):
         counts = left(point.net)
         assert counts == {"1.weight": round(0.8**number * 128), "3.weight": round(0.9**number * 24)}
@@ -110,7 +110,7 @@ def test_a_ticket_starts_from_the_initial_weights():
     net = network()
     bench = Bench(net)
     dense = bench.fit(copy.deepcopy(net), "dense")
-    list(Prune(target=0.3, step=0.4, rewind="initial").compress(Point("dense", dense), bench))
+    list(Prune(fraction=0.3, step=0.4, rewind="initial").compress(Point("dense", dense), bench))
     for start, changes in bench.fits[1:]:
         for name, weight in weights(start).items():
             alive = weight != 0
@@ -122,7 +122,7 @@ def test_a_ticket_starts_from_the_initial_weights():
 def test_early_and_reinitialised_starts():
     net = network()
     bench = Bench(net, training(epochs=3))
-    list(Prune(target=0.5, rewind="early", rewind_epochs=2).compress(Point("dense", copy.deepcopy(net)), bench))
+    list(Prune(fraction=0.5, rewind="early", rewind_epochs=2).compress(Point("dense", copy.deepcopy(net)), bench))
     (_, early), (start, changes) = bench.fits
     assert (early, changes) == ({"epochs": 2}, {"epochs": 1})
     once = Bench(net, training(epochs=2))
@@ -130,7 +130,8 @@ def test_early_and_reinitialised_starts():
     alive = start[1].weight != 0
     assert torch.equal(start[1].weight[alive], reached[1].weight[alive])
     again = Bench(net)
-    points = list(Prune(target=0.5, rewind="initial", control=True).compress(Point("dense", copy.deepcopy(net)), again))
+    method = Prune(fraction=0.5, rewind="initial", control=True)
+    points = list(method.compress(Point("dense", copy.deepcopy(net)), again))
     control, ticket = (fitted for fitted, _ in again.fits)
     assert [point.stage for point in points] == ["control 0.5", "prune 0.5"]
     assert torch.equal(control[1].weight != 0, ticket[1].weight != 0)
@@ -164,7 +165,7 @@ def test_importances_by_hand():
 def test_every_importance_on_convolutions(importance):
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [4, 4])
-    method = Prune(target=0.5, importance=importance, finetune_epochs=1)
+    method = Prune(fraction=0.5, importance=importance, finetune_epochs=1)
     (point,) = method.compress(Point("dense", net), Bench(net))
     total = sum(weight.numel() for weight in weights(net).values())
     assert sum(left(point.net).values()) == round(0.5 * total)
@@ -172,15 +173,15 @@ def test_every_importance_on_convolutions(importance):
 
 def test_what_was_pruned_before_stays_pruned():
     net = network()
-    (first,) = Prune(target=0.5, finetune_epochs=1).compress(Point("dense", net), Bench(net))
+    (first,) = Prune(fraction=0.5, finetune_epochs=1).compress(Point("dense", net), Bench(net))
     before = {name: weight != 0 for name, weight in weights(first.net).items()}
-    (second,) = Prune(target=0.2, finetune_epochs=1).compress(first, Bench(net))
+    (second,) = Prune(fraction=0.2, finetune_epochs=1).compress(first, Bench(net))
     for name, weight in weights(second.net).items():
         assert not ((weight != 0) & ~before[name]).any()
     assert sum(left(second.net).values()) == round(0.2 * 152)
 
 
-@pytest.mark.parametrize("wrong", [{"target": 0}, {"target": 1}, {"step": 1.0}, {"layers": [0.0]}, {"samples": 0}])
+@pytest.mark.parametrize("wrong", [{"fraction": 0}, {"fraction": 1}, {"step": 1.0}, {"layers": [0.0]}, {"samples": 0}])
 def test_settings_out_of_range(wrong):
     with pytest.raises(SettingError):
         Prune(**wrong)

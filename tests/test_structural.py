@@ -96,16 +96,16 @@ def test_full_rank_changes_nothing(layer):
     torch.testing.assert_close(factored(layer, rank)(x), layer(x), rtol=1e-4, atol=1e-5)
 
 
-def test_ranks_by_energy_and_by_ratio():
+def test_ranks_by_energy_and_by_fraction():
     matrix = torch.diag(torch.tensor([4.0, 2.0, 1.0, 0.5, 0.1]))
-    assert LowRank(energy=0.9, ratio=None).rank(matrix) == 2  # 16 of 21.26, then 20
-    assert LowRank(energy=1.0, ratio=None).rank(matrix) == 5
-    assert LowRank(ratio=0.5).rank(torch.randn(40, 60)) == 12
+    assert LowRank(energy=0.9, fraction=None).rank(matrix) == 2  # 16 of 21.26, then 20
+    assert LowRank(energy=1.0, fraction=None).rank(matrix) == 5
+    assert LowRank(fraction=0.5).rank(torch.randn(40, 60)) == 12
     net = network([32])
-    (point,) = LowRank(ratio=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
+    (point,) = LowRank(fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
     first = point.net[1]
     assert first[0].weight.numel() + first[1].weight.numel() <= 0.5 * 16 * 32
-    for wrong in ({"ratio": None}, {"energy": 0.5}, {"ratio": 1.5}, {"energy": 0.0, "ratio": None}):
+    for wrong in ({"fraction": None}, {"energy": 0.5}, {"fraction": 1.5}, {"energy": 0.0, "fraction": None}):
         with pytest.raises(SettingError):
             LowRank(**wrong)
 

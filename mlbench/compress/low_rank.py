@@ -19,17 +19,18 @@ class LowRank(Finetuned):
     m*n weights become k*(m + n): the best approximation of rank k in the Frobenius norm (Eckart & Young 1936). A
     convolution is the matrix [O, I*K*K]: a K x K convolution to k channels, then a 1 x 1 one (Zhang et al. 2016). The
     rank is the smallest that holds the share `energy` of the squared singular values, or the largest that leaves the
-    share `ratio` of the layer's weights, whichever is given. Layers where nothing would be saved stay as they are.
+    share `fraction` of the layer's weights, whichever is given. Layers where nothing would be saved stay as they are.
     """
 
     energy: float | None = field(default=None)
-    ratio: float | None = field(default=0.5)
+    fraction: float | None = field(default=0.5)
 
     def __post_init__(self):
         super().__post_init__()
-        require((self.energy is None) != (self.ratio is None), "energy", self.energy, "null where ratio is given")
+        require((self.energy is None) != (self.fraction is None), "energy", self.energy, "null where fraction is given")
         require(self.energy is None or 0 < self.energy <= 1, "energy", self.energy, "above 0 and up to 1, or null")
-        require(self.ratio is None or 0 < self.ratio < 1, "ratio", self.ratio, "above 0 and below 1, or null")
+        ok = self.fraction is None or 0 < self.fraction < 1
+        require(ok, "fraction", self.fraction, "above 0 and below 1, or null")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """One point."""
@@ -44,8 +45,8 @@ class LowRank(Finetuned):
 
     def rank(self, matrix: Tensor) -> int:
         """k for a matrix [m, n], at least 1."""
-        if self.ratio is not None:
-            return max(1, math.floor(self.ratio * matrix.numel() / sum(matrix.shape)))
+        if self.fraction is not None:
+            return max(1, math.floor(self.fraction * matrix.numel() / sum(matrix.shape)))
         energy = torch.linalg.svdvals(matrix.double()).square().cumsum(0)
         return int((energy < self.energy * energy[-1] * (1 - 1e-12)).sum()) + 1
 

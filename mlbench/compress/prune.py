@@ -44,7 +44,7 @@ class Masked(Learner):
 
 @dataclass(kw_only=True)
 class Prune(Finetuned):
-    """Prune the least important weights, train on, and again, until the share `target` of the original ones is left.
+    """Prune the least important weights, train on, and again, until the `fraction` of the original ones is left.
 
     Han et al. (2015); with `rewind` the lottery tickets of Frankle & Carbin (2019, section 2): the weights that are
     left go back to what they were before training (`initial`), or after its first `rewind_epochs` epochs (`early`;
@@ -52,12 +52,12 @@ class Prune(Finetuned):
     `control` trains each mask from weights drawn anew as well. Biases and batch norm are never pruned.
     """
 
-    target: float = field(default=0.1)
+    fraction: float = field(default=0.1)  # of the original weights that is left
     step: float | None = field(default=None)  # pruned each round; None: everything at once
     step_of: Literal["original", "remaining"] = field(default="remaining")
     importance: Literal["magnitude", "gradient", "taylor", "fisher", "random"] = field(default="magnitude")
     scope: Literal["global", "layer"] = field(default="global")
-    layers: list[float] | None = field(default=None)  # the share that is left of each layer, in place of `target`
+    layers: list[float] | None = field(default=None)  # the share that is left of each layer, in place of `fraction`
     last_layer: float = field(default=0.5)  # with scope=layer the output layer is pruned at this part of the rate
     rewind: Literal["none", "initial", "early", "reinitialise"] = field(default="none")
     rewind_epochs: int = field(default=1)
@@ -66,7 +66,7 @@ class Prune(Finetuned):
 
     def __post_init__(self):
         super().__post_init__()
-        require(0 < self.target < 1, "target", self.target, "above 0 and below 1, the share of weights that is left")
+        require(0 < self.fraction < 1, "fraction", self.fraction, "above 0 and below 1, the share that is left")
         require(self.step is None or 0 < self.step < 1, "step", self.step, "null, or above 0 and below 1")
         ok = self.layers is None or all(0 < share <= 1 for share in self.layers)
         require(ok, "layers", self.layers, "null, or a share above 0 and up to 1 for each layer")
@@ -108,11 +108,11 @@ class Prune(Finetuned):
     def shares(self) -> list[float]:
         """The share of the original weights that is left after each round."""
         if self.step is None:
-            return [self.target]
+            return [self.fraction]
         left = [1.0]
-        while left[-1] > self.target:
+        while left[-1] > self.fraction:
             cut = self.step * left[-1] if self.step_of == "remaining" else self.step
-            left.append(max(left[-1] - cut, self.target))
+            left.append(max(left[-1] - cut, self.fraction))
         return left[1:]
 
     def finals(self, names: list[str]) -> dict[str, float]:
@@ -123,7 +123,7 @@ class Prune(Finetuned):
         for left in self.shares():
             last *= 1 - self.last_layer * (1 - left / before)
             before = left
-        return dict.fromkeys(names[:-1], self.target) | {names[-1]: last}
+        return dict.fromkeys(names[:-1], self.fraction) | {names[-1]: last}
 
     def pruned(self, scores: Scores, masks: Masks, left: float, finals: dict[str, float]) -> Masks:
         """New masks: `left` of all weights, or of each layer the share that corresponds."""
@@ -132,7 +132,7 @@ class Prune(Finetuned):
             keep = top(alive, round(left * alive.numel()))
             parts = keep.split([mask.numel() for mask in masks.values()])
             return {name: part.view_as(masks[name]) & masks[name] for name, part in zip(masks, parts, strict=True)}
-        done = math.log(left) / math.log(self.target)  # of the way, from 0 to 1
+        done = math.log(left) / math.log(self.fraction)  # of the way, from 0 to 1
         return {
             name: top(scores[name].where(mask, -math.inf), max(1, round(finals[name] ** done * mask.numel()))) & mask
             for name, mask in masks.items()

@@ -109,20 +109,20 @@ IMPORTANCES: dict[str, Callable[..., Importance]] = {
 
 @dataclass(kw_only=True)
 class PruneNeurons(Finetuned):
-    """Removes the share `channels` of the neurons or channels of every layer but the output's, in `rounds` rounds.
+    """Leaves a `fraction` of the neurons or channels of every layer but the output's, in `rounds` rounds.
 
     Layers that must agree (behind a shortcut) lose the same channels, which torch-pruning's dependency graph
     (Fang et al. 2023) finds; their scores are averaged. Half of the channels is a quarter of the weights between them.
     """
 
-    channels: float = field(default=0.5)  # removed, of each layer's original ones
+    fraction: float = field(default=0.5)  # of each layer's original ones that is left
     rounds: int = field(default=1)
     importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"] = field(default="l1")
     samples: int = field(default=1000)  # training examples that importances are computed from
 
     def __post_init__(self):
         super().__post_init__()
-        require(0 < self.channels < 1, "channels", self.channels, "above 0 and below 1, the share that is removed")
+        require(0 < self.fraction < 1, "fraction", self.fraction, "above 0 and below 1, the share that is left")
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
         require(self.samples >= 1, "samples", self.samples, "1 or more")
 
@@ -157,9 +157,9 @@ class PruneNeurons(Finetuned):
             scores.update(IMPORTANCES[self.importance](net, bench, self.samples))
             pruner.step()
             note_sizes(net)
-            removed = self.channels * number / self.rounds
-            net = self.finetune(net, bench, f"without {removed:.3g} of the channels")
-            yield Point(f"prune_neurons {removed:.3g}", net, dense.entropy, dense.blueprint)
+            left = 1 - (1 - self.fraction) * number / self.rounds
+            net = self.finetune(net, bench, f"{left:.3g} of the channels")
+            yield Point(f"prune_neurons {left:.3g}", net, dense.entropy, dense.blueprint)
 
     def removed(self, count: int) -> float:
         """The share of `count` channels to remove, such that at least one stays.
@@ -167,7 +167,7 @@ class PruneNeurons(Finetuned):
         torch-pruning keeps int(count * (1 - share)), where 10 * (1 - 0.9) is 0.9999 and so 0, and leaves a layer
         alone that would lose everything. Half a channel more makes the number come out.
         """
-        return 1 - (max(1, round(count * (1 - self.channels))) + 0.5) / count
+        return 1 - (max(1, round(count * self.fraction)) + 0.5) / count
 
 
 def unread(net: nn.Module, example: Tensor) -> list[nn.Module]:

@@ -23,19 +23,19 @@ FREE = 0  # the owner of weights that no task has taken yet
 class PackNet(PerTask):
     """PackNet (Mallya & Lazebnik 2018): a task takes the largest of the free weights, the others are free again.
 
-    After a task each layer keeps the share `keep` of its free weights, by magnitude; the rest is set to 0, what was
+    After a task each layer keeps the share `fraction` of its free weights, by magnitude; the rest is set to 0, what was
     kept learns `retrain_epochs` more and is then frozen. A task is answered with the weights of the tasks up to it.
-    `keep: null` shares the weights equally among the tasks of the stream. Biases and batch norm belong to the first
+    `fraction: null` shares the weights equally among the tasks of the stream. Biases and batch norm belong to the first
     task; in the task scenario a task keeps its own outputs whole.
     """
 
-    keep: float | None
+    fraction: float | None
     retrain_epochs: int
 
     keeps = ("numbers", "owner")
 
     def __post_init__(self):
-        require(self.keep is None or 0 < self.keep < 1, "keep", self.keep, "above 0, below 1, or null")
+        require(self.fraction is None or 0 < self.fraction < 1, "fraction", self.fraction, "above 0, below 1, or null")
         require(self.retrain_epochs >= 0, "retrain_epochs", self.retrain_epochs, "0 or more")
 
     def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
@@ -82,7 +82,7 @@ class PackNet(PerTask):
         free = self.owner == FREE
         outputs = self.outputs_of(net, theta) if isinstance(self.heads, OwnHeads) else set()
         kept = torch.zeros_like(free)
-        share = self.keep or 1 / max(1, self.task_count - len(self.numbers) + 1)
+        share = self.fraction or 1 / max(1, self.task_count - len(self.numbers) + 1)
         for name, place in theta.layout.items():
             if name in outputs or theta.parameters[name].ndim == 1:
                 kept[place] = free[place]
