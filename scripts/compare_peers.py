@@ -58,12 +58,24 @@ class Side:
         with suppress(BrokenPipeError):
             print(json.dumps(request), file=self.process.stdin, flush=True)
         if not (line := self.process.stdout.readline()):
-            sys.exit(f"the process of {self.name} has died, see above; pip install 'mlbench[peers]' brings Avalanche")
+            sys.exit(f"the process of {self.name} has died, see above")
         return json.loads(line)
+
+
+def check_peer(python: str) -> None:
+    """End with a line of advice where this interpreter is not there or has no Avalanche."""
+    there = "import sys, importlib.util; sys.exit(importlib.util.find_spec('avalanche') is None)"
+    try:
+        missing = subprocess.run([python, "-c", there], check=False).returncode
+    except OSError as error:
+        sys.exit(f"--peer-python {python}: {error.strerror}")
+    if missing:
+        sys.exit(f"{python} has no Avalanche; pip install 'mlbench[peers]' brings it, or name another --peer-python")
 
 
 def lifelong(protocol: Protocol, rounds: int, peer_python: str) -> None:
     """The table against Avalanche."""
+    check_peer(peer_python)
     found: dict[str, list[tuple[dict, dict]]] = {method: [] for method in METHODS}
     with Side("mlbench", sys.executable) as mine, Side("avalanche", peer_python) as theirs:
         for method in METHODS:
