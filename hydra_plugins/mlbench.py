@@ -1,6 +1,6 @@
 """The launchers of mlbench, where Hydra looks for them: it takes none from outside this namespace package."""
 
-from mlbench import launchers, slurm
+from mlbench.sweeps import launchers, slurm
 
 
 class Processes(launchers.Processes):

@@ -11,10 +11,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from mlbench import artefact
 from mlbench.build import build
-from mlbench.data.kinds import AsIds
-from mlbench.data.tasks import Normalise
+from mlbench.codec import artefact
+from mlbench.data.preprocessing import AsIds, Normalise
 from mlbench.errors import UserError
 from mlbench.files import write_whole
 from mlbench.structure import restore

@@ -94,7 +94,7 @@ def dispatch(words: list[str]) -> int:
 
             print(answer(rest))
         case ["lecture", *rest]:
-            from mlbench.lecture import lecture
+            from mlbench.claims.lecture import lecture
 
             return lecture(rest)
         case _:

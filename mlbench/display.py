@@ -5,7 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mlbench import tokens
+from mlbench.figures import tokens
 from mlbench.findings import Passage
 from mlbench.progress import Progress as FitProgress
 

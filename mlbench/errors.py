@@ -1,8 +1,10 @@
-"""The two ways a run ends badly, and how a message offers the nearest spelling."""
+"""The two ways a run ends badly, and messages that are alike everywhere: spellings, settings, missing packages."""
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 
 class UserError(Exception):
@@ -31,6 +33,17 @@ def require(ok: bool, name: str, value: object, allowed: str) -> None:
     """Raise SettingError unless `ok`; for the `__post_init__` of dataclasses of settings."""
     if not ok:
         raise SettingError(name, value, allowed)
+
+
+def need(package: str, extra: str, who: str) -> ModuleType:
+    """Import a package that the extra `extra` brings. Raises UserError where it, or what it needs, is not installed."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        missing = error.name or package
+        raise UserError(
+            f"{who} needs the package {missing}, which is not installed; pip install 'mlbench[{extra}]'"
+        ) from error
 
 
 def nearest(word: str, options: Iterable[str]) -> str:

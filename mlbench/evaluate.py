@@ -1,17 +1,16 @@
 """Accuracy and loss of a network on a split."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.data.tasks import Batch, Split
-from mlbench.gradients import eval_mode
+from mlbench.data.tasks import Split
+from mlbench.gradients import Logits, eval_mode
 
 EVALUATION_BYTES = {"cpu": 3 * 2**20, "cuda": 64 * 2**20}  # 1,000 MNIST pictures as floats beat 10,000 on a CPU
 TEXTS_AT_ONCE = 256
-Logits = Callable[[nn.Module, Batch], Tensor]
 
 
 def answers(net: nn.Module, split: Split, logits: Logits) -> Iterator[tuple[Tensor, Tensor]]:
@@ -22,7 +21,7 @@ def answers(net: nn.Module, split: Split, logits: Logits) -> Iterator[tuple[Tens
     if split.pool.pictures.dim() == 2:  # ids of texts say nothing of how large their vectors are
         size = min(size, TEXTS_AT_ONCE)
     with eval_mode(net), torch.inference_mode():
-        for index in torch.arange(len(split), device=device).split(size):
+        for index in split.chunks(size):
             batch = split.batch(index)
             yield logits(net, batch).float(), batch.y
 

@@ -7,8 +7,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -49,9 +49,30 @@ def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
     write_text(path, text.getvalue())
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, column -> cell; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def write_json(path: Path, content: object) -> None:
     """Write `content` as readable JSON, whole or not at all; NaN is refused (a metric not defined is left out)."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, with its parents; where what is done inside fails, those that were not there before go again."""
+    first = next((place for place in reversed([folder, *folder.parents]) if not place.exists()), None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        if first is not None:
+            shutil.rmtree(first, ignore_errors=True)
+        raise
 
 
 def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What a technique found, as plain tables, arrays and pictures; a runner writes it, plots.py and grids.py draw it."""
+"""What a technique found, as plain tables, arrays and pictures; a runner writes it, figures/ draws it."""
 
 from dataclasses import dataclass, field
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from mlbench.data.tasks import Batch
+from mlbench.hooks import hooked
 from mlbench.theta import Theta
 
 Logits = Callable[[nn.Module, Batch], Tensor]
@@ -83,12 +84,8 @@ def linear_factors(
         seen.append((layer, inputs[0], output))
         versions.extend((tensor, tensor._version) for tensor in (inputs[0], output))
 
-    hooks = [layer.register_forward_hook(record) for layer in layers]
-    try:
+    with hooked([layer.register_forward_hook(record) for layer in layers]):
         value = loss()
-    finally:
-        for hook in hooks:
-            hook.remove()
     if len(seen) != len(layers) or len({layer for layer, _, _ in seen}) != len(layers):
         return None
     if any(inputs.ndim != 2 for _, inputs, _ in seen):

@@ -6,6 +6,8 @@ from pathlib import Path
 from mlbench.catalogue import GROUPS, conf_folder
 from mlbench.errors import UserError, nearest
 
+OF_EXTRAS = {("hydra/launcher", "ray"): ("hydra-ray-launcher", "ray")}  # choices that another package brings
+
 
 def own_folders(words: list[str]) -> tuple[list[str], list[str]]:
     """The absolute folders given by --config-dir or -cd, and the other words. Raises UserError for one not there."""
@@ -29,6 +31,9 @@ def composition_error(error: Exception, words: list[str]) -> str | None:
 
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        if (group, name) in OF_EXTRAS:
+            package, extra = OF_EXTRAS[group, name]
+            return f"{group}={name} needs the package {package}, which is not installed; pip install 'mlbench[{extra}]'"
         own = [option for option in error.options if not option.startswith("_")]
         return f"{group}={name}: there is no such {group}{nearest(name, own)}\nthere are: {', '.join(own)}"
     if isinstance(error, OverrideParseException):

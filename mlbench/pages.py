@@ -133,7 +133,7 @@ def png_size(path: Path) -> tuple[int, int] | None:
 
 
 def figure(content: Markup, caption: str | Markup = "", wide: bool = False) -> Markup:
-    """Any content (a drawing of charts.py, say) in a card with its caption."""
+    """Any content (a drawing of reporting/charts.py, say) in a card with its caption."""
     return Markup(PARTS.figure(content, caption, wide))
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mlbench import plots
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy, mean_loss
+from mlbench.figures import plots
 from mlbench.job import Job
 from mlbench.progress import Progress
 from mlbench.train import Learner, fit

@@ -16,7 +16,7 @@ from torch import nn
 
 from mlbench.build import build, settings
 from mlbench.catalogue import CHOICES, FAMILIES, RUNNING, data_dir
-from mlbench.checkpoint import Trained, read_network, restored
+from mlbench.checkpoint import Trained
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
 from mlbench.display import Display
@@ -26,6 +26,7 @@ from mlbench.hardware import choose_device, choose_threads, make_deterministic
 from mlbench.job import Describe
 from mlbench.lock import locked
 from mlbench.loggers.base import Logger
+from mlbench.network import example, made, with_weights
 from mlbench.optimizer import Training
 from mlbench.randomness import Draws
 from mlbench.results import Keep, Run, finished
@@ -123,20 +124,9 @@ class Prepared:
         compute = Compute(device, chosen.precision)
         make_deterministic(chosen.deterministic)
         draws = Draws(chosen.seed, device)
-        try:
-            folder_of_data = Path(chosen.data_dir).expanduser() if chosen.data_dir else data_dir()
-            stream = self.data.stream(folder_of_data, draws.stream)
-        except SettingError as error:
-            raise UserError(f"data.{error}") from error
-        module = importlib.import_module(f"mlbench.{self.family}.runner" if self.family else "mlbench.plain")
-        if stream.feedback is not None and self.training.validation:
-            raise UserError(
-                "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
-            )
-        if stream.outputs < 2 and getattr(self.technique, "about_answers", True):
-            told = f"data={self.names['data']} has the one class {stream.classes[0]}; there is nothing to tell apart"
-            raise UserError(f"{told}\nexplain=probe and explain=embed need no classes")
+        stream = self.stream(draws)
         net = self.network(stream)
+        module = importlib.import_module(f"mlbench.{self.family}.runner" if self.family else "mlbench.plain")
         runner = module.prepare(self, stream, net)
         for task in stream.tasks:
             check_trainable(net, task, self.training)
@@ -146,48 +136,51 @@ class Prepared:
                 self.create(folder, hydra_files)
         layout = torch.channels_last if compute.channels_last else torch.preserve_format
         net.to(device, memory_format=layout)
-        identity = {
-            "family": self.family or "plain",
-            "technique": self.names[self.family] if self.family else None,
-            "data": self.names["data"],
-            "model": self.names["model"],
-            "seed": chosen.seed,
-        }
         with locked(folder / ".lock", wait):
             if finished(folder):
                 return
             try:
-                with Run(folder, identity, chosen.keep, device, Display(), self.tracker()) as run:
+                with Run(folder, self.identity(), chosen.keep, device, Display(), self.tracker()) as run:
                     runner(stream.to(device), net, self.training, compute, run, draws, self.describe(stream))()
             except KeyboardInterrupt:
                 raise Interrupted(folder) from None
             except RunError as error:
                 raise RunError(f"{error}\nwhat was measured is in {folder}") from error
 
+    def stream(self, draws: Draws) -> Stream:
+        """The data as tasks. Raises UserError for bad files, and for data that the rest does not go with."""
+        folder = Path(self.settings.data_dir).expanduser() if self.settings.data_dir else data_dir()
+        try:
+            stream = self.data.stream(folder, draws.stream)
+        except SettingError as error:
+            raise UserError(f"data.{error}") from error
+        if stream.feedback is not None and self.training.validation:
+            raise UserError(
+                "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
+            )
+        if stream.outputs < 2 and getattr(self.technique, "about_answers", True):
+            told = f"data={self.names['data']} has the one class {stream.classes[0]}; there is nothing to tell apart"
+            raise UserError(f"{told}\nexplain=probe and explain=embed need no classes")
+        return stream
+
     def network(self, stream: Stream) -> nn.Module:
         """The model, its weights from `checkpoint` if one is given. Raises UserError when it does not fit."""
-        shape = stream.input_shape
-        given = {"input_shape": shape, "outputs": stream.outputs}
-        try:
-            net = build(self.config.model, nn.Module, "model", self.dirs, **given)
-        except UserError as error:
-            if stream.tasks[0].text is None:
-                raise
-            raise UserError(f"{error}\nthis data is texts; they need a model for texts, as model=bert") from error
-        task, described = stream.tasks[0], "x".join(str(side) for side in shape)
-        kind = "spectrograms" if task.sound is not None else "pictures" if task.text is None else "texts"
-        try:
-            with torch.no_grad():
-                made = net.eval()(example(stream, 2)).shape
-        except (RuntimeError, ValueError, IndexError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"model={self.names['model']} does not take {kind} of {described} ({reason})") from error
-        if made != (2, stream.outputs):
-            raise UserError(f"model={self.names['model']} gives {list(made[1:])} outputs; needed are {stream.outputs}")
-        if self.settings.checkpoint:
-            spelling = None if task.text is None else task.text.spelling
-            return with_weights(net, Path(self.settings.checkpoint), self.names["model"], self.dirs, spelling)
-        return net
+        net = made(self.config.model, self.names["model"], stream, self.dirs)
+        if not self.settings.checkpoint:
+            return net
+        text = stream.tasks[0].text
+        spelling = None if text is None else text.spelling
+        return with_weights(net, Path(self.settings.checkpoint), self.names["model"], self.dirs, spelling)
+
+    def identity(self) -> dict[str, object]:
+        """What the summary says of which run it is."""
+        return {
+            "family": self.family or "plain",
+            "technique": self.names[self.family] if self.family else None,
+            "data": self.names["data"],
+            "model": self.names["model"],
+            "seed": self.settings.seed,
+        }
 
     def describe(self, stream: Stream) -> Describe:
         """A function that packs a network with what `mlbench.load` needs."""
@@ -205,39 +198,6 @@ class Prepared:
             **hydra_files,
         }
         create_folder(folder, files, self.settings.force)
-
-
-def example(stream: Stream, count: int) -> torch.Tensor:
-    """So many examples as the network takes them: empty [count, C, H, W] floats, or [count, L] times the last id."""
-    text = stream.tasks[0].text
-    if text is None:
-        return torch.zeros(count, *stream.input_shape)
-    return torch.full((count, *stream.input_shape), len(text.pieces) - 1)
-
-
-def with_weights(
-    net: nn.Module, path: Path, name: str, dirs: tuple[Path, ...], spelling: str | None = None
-) -> nn.Module:
-    """`net` with the structure and the weights of a checkpoint. Raises UserError when they are of another model.
-
-    So it does where the checkpoint's word pieces are others than `spelling`.
-    """
-    packed = read_network(path)
-    if None not in (spelling, packed.get("spelling")) and packed["spelling"] != spelling:
-        raise UserError(
-            f"checkpoint={path} reads other word pieces than those of this data\n"
-            "they come from the training texts, data.vocabulary and data.tokenizer; set these as they were"
-        )
-    try:
-        return restored(net, packed, dirs)
-    except RuntimeError as error:
-        made = {key: value for key, value in packed["model"].items() if key != "_target_"}
-        kind = packed["model"]["_target_"].rpartition(".")[2]
-        shape = "x".join(str(side) for side in packed["input_shape"])
-        raise UserError(
-            f"checkpoint={path} is of another model: {kind} {made or ''} for {shape} pictures and "
-            f"{packed['outputs']} outputs\nit does not fit model={name} with this data"
-        ) from error
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -50,7 +50,7 @@ def masked_accuracy(net: nn.Module, split: Split, text: Text) -> float:
     right = count = 0
     with torch.random.fork_rng(), eval_mode(net):
         torch.manual_seed(0)
-        for index in torch.arange(len(split), device=split.labels.device).split(AT_ONCE):
+        for index in split.chunks(AT_ONCE):
             ids = split.batch(index).x
             shown, places = covered(ids, text)
             found = net.covered(shown, places, texts(ids, text))

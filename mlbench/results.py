@@ -2,29 +2,24 @@
 
 import json
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from mlbench import plots
 from mlbench.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.display import Display
+from mlbench.environment import environment, now
 from mlbench.errors import RunError, UserError
+from mlbench.figures import streams
 from mlbench.files import write_csv, write_json, write_text
 from mlbench.progress import Progress, Watch
 from mlbench.tracking import Tracker
 
 Keep = Literal["last", "tasks", "all"]
 SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between checkpoints within a task
-PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
 
 
 class Run:
@@ -98,10 +93,13 @@ class Run:
         task: int,
         progress: Progress,
         state: Callable[[], dict[str, Any]],
-        network: Callable[[], Trained],
+        network: Callable[[], Trained] | None,
         prefix: str = "",
     ) -> Watch:
-        """What `fit` calls while it learns `task` (from 1): it shows, logs each epoch's loss and saves now and then."""
+        """What `fit` calls while it learns `task` (from 1): it shows, logs each epoch's loss and saves now and then.
+
+        With keep=all each epoch's `network` is kept, but for None.
+        """
         written = len(progress.losses)
 
         def watch(progress: Progress) -> None:
@@ -109,7 +107,7 @@ class Run:
             self.display.advance(progress)
             for epoch, loss in enumerate(progress.losses[written:], start=written + 1):
                 self.log(epoch, "train", task, "train", "loss", loss)
-                if self.keep == "all":
+                if self.keep == "all" and network is not None:
                     self.save_network(network(), f"{prefix}epoch_{epoch:03d}")
             written = len(progress.losses)
             self.save_now_and_then(state)
@@ -147,20 +145,20 @@ class Run:
         rows = [[learned, *row] for learned, row in enumerate(matrix) if row is not None]
         table = self.folder / "accuracy_matrix.csv"
         write_csv(table, ["tasks_learned", *names], rows)
-        plots.lifelong_figures(table, self.folder / "figures")
+        streams.lifelong_figures(table, self.folder / "figures")
 
     def write_tasks(self, rows: list[list[object]]) -> None:
         """tasks.csv, what each task cost, and its figure (a single task has nothing to be compared with)."""
         table = self.folder / "tasks.csv"
         write_csv(table, ["task", "name", "train_seconds", "consolidate_seconds", "samples"], rows)
         if len(rows) > 1:
-            plots.draw_task_costs(table, self.folder / "figures" / "task_seconds.png")
+            streams.draw_task_costs(table, self.folder / "figures" / "task_seconds.png")
 
     def write_rounds(self, rows: list[list[float]]) -> None:
         """rounds.csv of a model in service, and its figure."""
         table = self.folder / "rounds.csv"
         write_csv(table, ["round", "online_accuracy", "original_accuracy", "round_accuracy", "labels"], rows)
-        plots.draw_rounds(table, self.folder / "figures" / "rounds.png")
+        streams.draw_rounds(table, self.folder / "figures" / "rounds.png")
 
     def finish(self, network: Trained, metrics: dict[str, float], costs: dict[str, float]) -> None:
         """Keep the trained network, drop what only a resumed run needs, and write summary.json, the done marker."""
@@ -176,59 +174,6 @@ class Run:
         self.tracker.finish(self.metrics.tell(), metrics, costs)
 
 
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def finished(folder: Path) -> bool:
     """Whether the run of this folder has come to its end."""
     return (folder / "summary.json").exists()
-
-
-def same_code(folder: Path) -> bool:
-    """Whether a run was made by the commit that runs now; true where that is not known."""
-    try:
-        made_by = json.loads((folder / "env.json").read_text(encoding="utf-8")).get("git_commit")
-    except (OSError, ValueError):
-        return True
-    return made_by is None or (now_by := git_commit()) is None or made_by == now_by
-
-
-def environment(device: torch.device, folder: Path) -> dict[str, Any]:
-    """What a reader needs to judge a number: versions, device, commit, command, and when a run was resumed."""
-    before = {}
-    if (folder / "env.json").exists():
-        before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    resumed = [*before.get("resumed", []), now()] if before else []
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {
-        "versions": {"python": platform.python_version(), **versions},
-        "device": str(device),
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-        "git_commit": git_commit(),
-        "command": before.get("command", sys.argv),
-        "started": before.get("started", now()),
-        **({"resumed": resumed} if resumed else {}),
-    }
-
-
-def git_commit() -> str | None:
-    """The commit of mlbench's own checkout, `+changes` when it is not clean; None for an installed package."""
-    here = Path(__file__).resolve().parent.parent
-    if not (here / ".git").exists():
-        return None
-    try:
-        ask = lambda *words: subprocess.run(  # noqa: E731
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=5
-        ).stdout.strip()
-        return ask("rev-parse", "HEAD") + ("+changes" if ask("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

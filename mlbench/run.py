@@ -1,4 +1,4 @@
-"""The entry point of a run: compose, check, build, run, write. launchers.py starts its sweeps."""
+"""The entry point of a run: compose, check, build, run, write. sweeps/launchers.py starts its sweeps."""
 
 import os
 import sys
@@ -16,9 +16,9 @@ from yaml import YAMLError
 
 from mlbench.catalogue import CHOICES, conf_folder
 from mlbench.errors import RunError, UserError
-from mlbench.launchers import forget_others
 from mlbench.report import show_run
-from mlbench.sweep import conclude, record
+from mlbench.sweeps.jobs import conclude, record
+from mlbench.sweeps.launchers import forget_others
 
 SWEEP = "MLBENCH_SWEEP"  # environment variable: where the sweep under way keeps its list of jobs
 RESUME_MAY_CHANGE = ("resume", "device", "threads")
@@ -99,8 +99,9 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
 
 def run(config: DictConfig, context: DictConfig) -> Path:
     """Compose, check, build, run, write; the folder with the results."""
+    from mlbench.environment import same_code
     from mlbench.prepare import Prepared  # imports torch, which mistakes of spelling need not wait for
-    from mlbench.results import finished, same_code
+    from mlbench.results import finished
 
     names = {group: context.runtime.choices.get(group) for group in CHOICES}
     folder = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from mlbench.errors import UserError, nearest
 from mlbench.int8 import Int8Linear
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
@@ -79,6 +80,20 @@ def restore(net: nn.Module, replaced: Layers) -> None:
         put(net, path, make(description))
     if replaced:
         net.replaced = dict(replaced)
+
+
+def submodule(net: nn.Module, path: str, setting: str) -> nn.Module:
+    """The layer at a path, which `setting` names. Raises UserError where there is none."""
+    layers = {name: module for name, module in net.named_modules() if name}
+    if path not in layers:
+        told = f"{setting}={path}: the network has no such layer{nearest(path, layers)}"
+        raise UserError(f"{told}\nthere are: {', '.join(layers)}")
+    return layers[path]
+
+
+def last_linear(net: nn.Module) -> nn.Linear | None:
+    """The last linear layer, whose outputs are the logits of most networks."""
+    return next((layer for layer in reversed(list(net.modules())) if isinstance(layer, nn.Linear)), None)
 
 
 def put(net: nn.Module, path: str, layer: nn.Module) -> None:

@@ -70,6 +70,10 @@ class Learner:
         """The scalar to make small."""
         return F.cross_entropy(self.logits(net, batch), batch.y)
 
+    def judged(self, net: nn.Module, batch: Batch) -> Tensor:
+        """The scalar on validation data that early stopping goes by."""
+        return self.loss(net, batch)
+
     def adjust(self, net: nn.Module, theta: Theta) -> None:
         """Change `theta.grad` after the backward pass."""
 
@@ -115,6 +119,8 @@ def fit(
         optimizer.load_state_dict(progress.optimizer)
     learner.start(net, theta)
     used = examples_in_epoch(net, len(split), training.batch_size)
+    if not used:
+        raise RunError(f"there are {len(split)} examples to learn from, too few for a network like this one")
     total = training.epochs * math.ceil(used / training.batch_size)
     steps = Steps(net, theta, optimizer, learner, training, compute, total)
     while progress.epoch < training.epochs and not progress.stopped:
@@ -231,8 +237,8 @@ def judge(net: nn.Module, held_out: Split, learner: Learner, training: Training,
     """Early stopping: keep the weights with the lowest validation loss, stop after `patience` epochs without."""
     total = 0.0
     with eval_mode(net), torch.inference_mode():  # layers that a method holds in eval mode stay there
-        for index in torch.arange(len(held_out), device=held_out.labels.device).split(1000):
-            total += learner.loss(net, held_out.batch(index)).item() * len(index)
+        for index in held_out.chunks(1000):
+            total += learner.judged(net, held_out.batch(index)).item() * len(index)
     loss = total / len(held_out)
     if progress.best is None or loss < progress.best["loss"]:
         weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}

@@ -162,7 +162,8 @@ class Trainings(Job):
             packed = {"number": number, "weights": dict(net.state_dict()), "progress": progress.state()}
             return self.state({**packed, "draws": self.draws.state()})
 
-        watch = self.run.follow(number + 1, progress, state, lambda: self.describe(net), f"fit_{number:03d}_")
+        own = (lambda: self.describe(net)) if net is self.net else None  # others are not what config.yaml describes
+        watch = self.run.follow(number + 1, progress, state, own, f"fit_{number:03d}_")
         fit(net, train, learner, training, self.compute, self.draws.batches, progress, watch, held_out)
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + progress.seconds
         self.samples += progress.samples

@@ -12,7 +12,8 @@ import torch
 
 from mlbench import cli
 from mlbench.data.heads import SharedHead
-from mlbench.data.tasks import Normalise, Pool, Split, Stream, Task
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.tasks import Pool, Split, Stream, Task
 
 
 @pytest.fixture(autouse=True)

@@ -167,7 +167,7 @@ def test_no_library_is_a_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ValueError, match=r"pip install 'mlbench\[text\]'"):
         bert()
-    from mlbench.data.texts import downloaded
+    from mlbench.data.pieces import downloaded
 
     with pytest.raises(UserError, match=r"pip install 'mlbench\[text\]'"):
         downloaded("x")

@@ -247,7 +247,7 @@ def test_gradcam_refuses_what_has_no_places():
     with pytest.raises(SettingError, match="attention"):
         GradCam().check(attention)
     net = network((1, 8, 8))
-    with pytest.raises(UserError, match="no layer"):
+    with pytest.raises(UserError, match="no such layer"):
         GradCam(layer="44").check(net)
     with pytest.raises(SettingError, match=r"\[B, K, h, w\]"):
         GradCam(layer=str(len(net) - 1)).rehearse(net, pictures((1, 8, 8)))
@@ -362,7 +362,10 @@ def test_saliency_keeps_its_sign_under_captum_too():
         ({"attribution": "os.system"}, "no attribution class"),
         ({"attribution": "visualization"}, "no attribution class"),
         ({"attribution": "LayerGradCam"}, "construct.layer has no value"),
-        ({"attribution": "LayerGradCam", "construct": {"layer": "conv"}}, "no layer conv"),
+        (
+            {"attribution": "LayerGradCam", "construct": {"layer": "conv"}},
+            "layer=conv: the network has no such layer",
+        ),
         ({"attribution": "Occlusion"}, "sliding_window_shapes has no value"),
         ({"attribution": "DeepLift", "attribute": {"baseline": 0}}, "did you mean 'baselines'"),
         ({"attribution": "DeepLift", "attribute": {"target": 0}}, "no such setting"),
@@ -395,4 +398,4 @@ def test_a_users_own_yaml_names_a_class_of_captum(mlbench, tmp_path):
     assert list((tmp_path / "out").glob("explain/mine-digits-cnn/*/scores.csv"))
     code, _, error = mlbench(*small, "explain.construct={layer: '44'}")
     assert code == 2, error
-    assert "no layer 44" in error
+    assert "layer=44: the network has no such layer" in error

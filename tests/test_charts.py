@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlbench.charts import Frame, Series, chart, matrix, strip
-from mlbench.scales import Scale, log_ticks, round_ticks, texts
+from mlbench.reporting.charts import Frame, Series, chart, matrix, strip
+from mlbench.reporting.scales import Scale, log_ticks, round_ticks, texts
 
 
 def circles(text):

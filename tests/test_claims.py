@@ -9,7 +9,7 @@ import yaml
 
 from mlbench.catalogue import conf_folder, entries
 from mlbench.claims.base import Check, Claim, Run, Runs, Verdict, read_runs, together
-from mlbench.lecture import LECTURES, named, parsed, run_sweeps
+from mlbench.claims.lecture import LECTURES, named, parsed, run_sweeps
 
 HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
 EVERY = [claim for claims in LECTURES.values() for claim in claims]
@@ -31,6 +31,17 @@ EVERY = [claim for claims in LECTURES.values() for claim in claims]
 )
 def test_the_interval_decides(values, bound, least, expected):
     assert Check("it", values, bound, least).verdict is expected
+
+
+@pytest.mark.parametrize("claim", EVERY, ids=lambda claim: claim.name)
+def test_figures_over_a_setting_are_of_one_that_is_swept(claim):
+    presets = (conf_folder() / "experiment" / f"{claim.name}.yaml").read_text()
+    swept = {word.partition("=")[0] for command in claim.quick for word in command.split() if "," in word}
+    swept |= {line.partition(":")[0].strip() for line in presets.splitlines() if "," in line}
+    for figure in claim.figures:
+        if figure.startswith("over_"):
+            name = figure.removeprefix("over_").removesuffix(".png")
+            assert name in {setting.rpartition(".")[2] for setting in swept}, figure
 
 
 def test_the_verdict_is_that_of_a_t_test():
@@ -137,7 +148,7 @@ def test_claims_are_run_tested_and_written_on_a_page(mlbench, tmp_path, monkeypa
 
     words = f"experiment=forgetting lifelong=finetune {tiny}"
     claims = [claim("holds", words, 1), claim("fails", words, 1e9)]
-    monkeypatch.setattr("mlbench.lecture.LECTURES", {"Lifelong learning": claims})
+    monkeypatch.setattr("mlbench.claims.lecture.LECTURES", {"Lifelong learning": claims})
     code, text, error = mlbench("lecture", "--quick")
     assert (code, error.count("mlbench -m")) == (0, 1)
     assert "does not hold" in text
@@ -175,7 +186,7 @@ def test_after_an_interruption_no_other_command_is_begun(tmp_path, monkeypatch):
         begun.append(words)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlbench.lecture.run_sweep", interrupted)
+    monkeypatch.setattr("mlbench.claims.lecture.run_sweep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_sweeps([str(number) for number in range(100_000)], tmp_path, 1)
     assert len(begun) < 100_000

@@ -136,7 +136,7 @@ def folder_is_empty(path):
         ),
         (["explain=occlusion", "explain.stride=0"], ["explain.stride=0: allowed is 1 to 3"]),
         (["explain=gradcam", "model=mlp"], ["the network has no convolution"]),
-        (["explain=gradcam", "explain.layer=nowhere"], ["the network has no layer nowhere"]),
+        (["explain=gradcam", "explain.layer=nowhere"], ["explain.layer=nowhere: the network has no such layer"]),
         (["explain=lime", "data=grammar"], ["this data is texts"]),
         (["explain=lime", "explain.segments=0"], ["explain.segments=0: allowed is 2 or more"]),
         (["explain=captum", "explain.attribution=Foo"], ["Foo"]),

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mlbench import coding
+from mlbench.codec import coding
 from mlbench.compress.base import Point, weights
 from mlbench.compress.binary import Binary, limit
 from mlbench.compress.straight_through import StraightThrough

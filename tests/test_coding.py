@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mlbench import artefact, coding, huffman
 from mlbench.checkpoint import Trained
-from mlbench.data.tasks import Normalise
+from mlbench.codec import artefact, coding, huffman
+from mlbench.data.preprocessing import Normalise
 from mlbench.models.dense import MLP
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlbench import comparisons
-from mlbench.sweep import finished
-from mlbench.sweep_report import number_of_each, one_number
+from mlbench.figures import comparisons
+from mlbench.sweeps.jobs import finished
+from mlbench.sweeps.tables import number_of_each, one_number
 
 SMALL = ("data.tasks=3", "data.train_per_task=60", "data.test_per_task=80", "train.epochs=2", "model.hidden=[16]")
 

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 import mlbench as package
-from mlbench import plots, results, store
+from mlbench import results, store
 from mlbench.catalogue import entries
 from mlbench.compress import reader, runner
 from mlbench.compress.measuring import FreshProcess
 from mlbench.compress.reader import Reader
+from mlbench.figures import plots
 from tests.test_runs import folders, only_run, summary
 
 METHODS = sorted(entries("compress"))
@@ -275,3 +276,14 @@ def test_latencies_of_networks_take_turns(measuring, tmp_path):
 def test_the_pareto_front():
     cost, gain = np.array([5.0, 1, 3, 4, 2, 1]), np.array([0.9, 0.5, 0.8, 0.7, 0.5, 0.4])
     assert plots.pareto_front(cost, gain) == [1, 2, 0]
+
+
+def test_keep_all_keeps_networks_that_can_be_read(mlbench, tmp_path):
+    """Every epoch of the dense network; a student, which config.yaml does not describe as its model, is an artefact."""
+    words = ("compress=distill", "model=mlp", "model.hidden=[30]", "compress.finetune_epochs=2", "keep=all")
+    code, _, error = mlbench(*words, *SMALL)
+    assert code == 0, error
+    kept = sorted((only_run(tmp_path / "out") / "checkpoints").glob("fit_*.pt"))
+    assert [path.stem for path in kept] == ["fit_000_epoch_001", "fit_000_epoch_002"]
+    for path in kept:
+        package.load(path)

@@ -12,11 +12,12 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from mlbench.compress.base import Point
-from mlbench.compress.distill import Distill, Distillation, SoftLabels, averaged, best_bias, last_layer, similarities
+from mlbench.compress.distill import Distill, Distillation, SoftLabels, averaged, best_bias, similarities
 from mlbench.data.augment import shift
 from mlbench.data.digits import Digits
 from mlbench.errors import SettingError
 from mlbench.models.dense import MLP
+from mlbench.structure import last_linear
 from tests.conftest import random_split
 from tests.test_prune import Bench, network
 from tests.test_runs import only_run, summary
@@ -150,7 +151,7 @@ OUT_OF_RANGE += [{"hint_strength": -1}, {"finetune_epochs": 0}]
 def test_settings_out_of_range(wrong):
     with pytest.raises(SettingError):
         method(**wrong)
-    assert last_layer(nn.Conv2d(1, 1, 1)) is None
+    assert last_linear(nn.Conv2d(1, 1, 1)) is None
     with pytest.raises(SettingError):
         method(hint_strength=1.0).check(nn.Conv2d(1, 1, 1))
 

@@ -78,7 +78,7 @@ def test_settings_that_make_no_sense_are_refused(settings, named):
 
 def test_umap_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
-    with pytest.raises(UserError, match="umap-learn"):
+    with pytest.raises(UserError, match=r"mlbench\[umap\]"):
         Embed(pictures=["umap"]).check(CNN((1, 8, 8), 3, [4]))
 
 

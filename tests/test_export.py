@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 import mlbench as package
-from mlbench import artefact
 from mlbench.checkpoint import Trained
+from mlbench.codec import artefact
 from mlbench.compress import export as exporting
 from mlbench.compress.base import Point
 from mlbench.compress.export import export
 from mlbench.compress.prune_neurons import PruneNeurons
-from mlbench.data.tasks import Normalise
+from mlbench.data.preprocessing import Normalise
 from mlbench.errors import RunError, UserError
 from mlbench.models.resnet import ResNet18
 from tests.conftest import random_split

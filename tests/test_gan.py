@@ -8,7 +8,8 @@ import scipy.stats
 import torch
 from torch import nn
 
-from mlbench.data.tasks import Normalise, Pool, Split
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.tasks import Pool, Split
 from mlbench.errors import RunError
 from mlbench.explain import gan
 from mlbench.explain.canvas import Frame

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import mlbench as package
-from mlbench import artefact
 from mlbench.checkpoint import Trained
+from mlbench.codec import artefact
 from mlbench.compress.int8 import Int8, need_torchao, quantised, round_inputs, rounding
-from mlbench.data.tasks import Normalise
+from mlbench.data.preprocessing import Normalise
 from mlbench.errors import UserError
 from mlbench.int8 import Int8Linear, rounded
 from mlbench.models.convolutional import CNN

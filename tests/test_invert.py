@@ -243,7 +243,7 @@ def test_maps_of_spectrograms_show_what_is_heard(mlbench, tmp_path, monkeypatch)
 
 
 def test_low_notes_are_drawn_below(tmp_path, monkeypatch):
-    from mlbench import grids
+    from mlbench.figures import grids
 
     drawn = []
     monkeypatch.setattr(grids, "save", lambda figure, path: drawn.append(figure))

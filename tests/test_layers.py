@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlbench.data.kinds import PAD, AsIds, Items, Sound, Text
-from mlbench.data.tasks import Normalise, Pool, Split, Task
+from mlbench.data.kinds import PAD, Items, Sound, Text
+from mlbench.data.preprocessing import AsIds, Normalise
+from mlbench.data.tasks import Pool, Split, Task
 from mlbench.explain.layers import activations, layers_of, vectors
 from mlbench.models.convolutional import CNN, LeNet5
 from mlbench.models.dense import MLP

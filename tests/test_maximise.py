@@ -99,7 +99,7 @@ def test_total_variation_and_the_nearest_picture_agree_with_numpy():
 def test_the_search_for_the_nearest_does_not_depend_on_how_it_is_cut(monkeypatch):
     real, pictures = random_split(50, seed=3), torch.rand(6, 1, 4, 4)
     whole = nearest(pictures, real)
-    monkeypatch.setattr("mlbench.explain.naturalness.CHUNK", 7)
+    monkeypatch.setattr("mlbench.explain.naturalness.AT_ONCE", 7)
     for one, other in zip(whole, nearest(pictures, real), strict=True):
         assert torch.equal(one, other)
 
@@ -252,7 +252,7 @@ def test_what_a_run_leaves_and_that_raw_pixels_are_noise(mlbench, tmp_path):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["explain.layer=13"], ["layer=13", "no such layer", "there are 0, 1, 2"]),
+        (["explain.layer=13"], ["layer=13", "no such layer", "there are: 0, 1, 2"]),
         (["explain.unit=10"], ["unit=10", "0 to 9"]),
         (["explain.layer=4", "explain.unit=6"], ["unit=6", "0 to 5"]),
         (["explain.parametrisation=fouri"], ["did you mean 'fourier'"]),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlbench.data.tasks import Normalise, Pool, Split
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.tasks import Pool, Split
 from mlbench.explain.mend import Mend, anywhere, overlap, painted, strongest
 from mlbench.explain.saliency import Saliency
 from mlbench.squares import inside as square

@@ -11,8 +11,8 @@ import pytest
 from markupsafe import Markup
 
 from mlbench import pages
+from mlbench.figures.canvas import canvas, save
 from mlbench.pages import Cell, Column, Section
-from mlbench.plots import canvas, save
 
 
 class Elements(HTMLParser):

@@ -8,8 +8,9 @@ import torch
 
 from mlbench.data.digits import Digits
 from mlbench.data.planted import PlantedTexture, textures
+from mlbench.data.preprocessing import Normalise
 from mlbench.data.source import Arrays, Source
-from mlbench.data.tasks import Normalise, Planted, Pool, Split
+from mlbench.data.tasks import Planted, Pool, Split
 from mlbench.errors import SettingError
 
 SIDES = (18, 20)

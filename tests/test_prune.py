@@ -88,6 +88,10 @@ def test_fifty_per_cent_of_what():
     assert Prune(fraction=0.5, step=0.2, step_of="original").shares() == pytest.approx([0.8, 0.6, 0.5])
     assert Prune(fraction=0.5, step=0.2).shares() == pytest.approx([0.8, 0.64, 0.512, 0.5])
     assert Prune(fraction=0.5).shares() == [0.5]
+    for step in (0.1, 0.05, 0.3):  # 1 - 9 * .1 is more than .1, by rounding
+        rounds = Prune(fraction=0.1, step=step, step_of="original").shares()
+        assert len(rounds) == round(0.9 / step)
+        assert rounds[-1] == 0.1
 
 
 def test_the_last_layer_at_half_the_rate():

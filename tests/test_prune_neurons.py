@@ -209,7 +209,7 @@ def test_scale_of_batch_norm_and_norms_by_hand():
 
 def test_torch_pruning_is_needed_only_here(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
-    with pytest.raises(UserError, match=r"^compress.prune_neurons needs torch-pruning.*mlbench\[compress\]'$"):
+    with pytest.raises(UserError, match=r"^compress=prune_neurons needs the package torch_pruning.*\[compress\]'$"):
         PruneNeurons().check(network())
     code = "import sys, mlbench.compress.prune_neurons; assert 'torch_pruning' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

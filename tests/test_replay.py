@@ -1,5 +1,6 @@
 """Replay: what the memory holds, what each step takes from it, and the losses by hand."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,9 @@ from scipy.stats import chisquare
 
 from mlbench.data.augment import AUGMENTATIONS
 from mlbench.data.heads import GrowingHead, OwnHeads, SharedHead
-from mlbench.data.tasks import Normalise, Pool, Split, Stream, Task
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.tasks import Pool, Split, Stream, Task
+from mlbench.data.transforms import Permutation
 from mlbench.errors import SettingError
 from mlbench.lifelong.agem import AGEM
 from mlbench.lifelong.der import DER
@@ -192,6 +195,33 @@ def test_replayed_pictures_are_augmented_as_new_ones_are(split):
     assert not torch.equal(batch.x, method.normalise(stored.pictures))
 
 
+@pytest.mark.parametrize("kind", [ER, GDumb])
+def test_stored_pictures_are_augmented_before_the_task_permutes_them(split, kind):
+    """As new ones are, which `Split.batch` makes; permuted pixels that are shifted afterwards are noise."""
+    orders = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(task)) for task in range(3)])
+    task = replace(split(30, task=1), transform=Permutation(orders))
+    settings = {"memory_total": 30} | ({"replay_batch": 30, "policy": "reservoir"} if kind is ER else {})
+    method = kind(**settings)
+    stream = Stream([Task("", task, task)] * 3, "domain", 6, [], HEADS["domain"]())
+    method.begin(stream, training(augment="crop_flip"), Compute(), torch.Generator().manual_seed(0))
+    if kind is ER:
+        fill(method, task)
+        state = method.generator.get_state()
+        stored, found = method.draw()
+        pictures, draws = stored.pictures, torch.Generator().set_state(state)
+        torch.randint(30, (30,), generator=draws)
+    else:
+        method.start_task(MLP((1, 4, 4), 6, [5]), SimpleNamespace(train=task))
+        pictures, draws = method.memory.pictures, torch.Generator().manual_seed(5)
+        shown = method.examples(task)
+        found = shown.batch(shown.places, lambda x: AUGMENTATIONS["crop_flip"](x, torch.Generator().manual_seed(5)))
+    rows = [int((task.pool.pictures == picture).flatten(1).all(1).nonzero()[0, 0]) for picture in pictures]
+    index = torch.tensor([task.rows.tolist().index(row) for row in rows])
+    expected = task.batch(index, lambda x: AUGMENTATIONS["crop_flip"](x, draws))
+    assert torch.equal(found.x, expected.x)
+    assert found.y.tolist() == expected.y.tolist()
+
+
 @pytest.mark.parametrize("heads", HEADS)
 @pytest.mark.parametrize("kind", [DER, DERPP])
 def test_dark_replay_is_its_formula(split, kind, heads):
@@ -242,12 +272,11 @@ def test_dark_answers_stay_with_their_pictures(split, policy):
 
 
 def agem(split, heads="domain", **settings):
-    method = AGEM(memory_total=30, replay_batch=settings.pop("replay_batch", 200))
-    method.heads, method.task_count, method.generator = HEADS[heads](), 3, torch.Generator().manual_seed(0)
+    method = replay(AGEM, heads, training().batch_size, memory_total=30, replay_batch=settings.pop("replay_batch", 200))
     torch.manual_seed(0)
     net = MLP((1, 4, 4), 6, [5])
     data = [split(40, task, seed=task) for task in range(2)]
-    method.normalise, method.training = data[0].normalise, training()
+    method.normalise = data[0].normalise
     theta = Theta(net)
     method.start(net, theta)
     return method, net, theta, data

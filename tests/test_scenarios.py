@@ -3,8 +3,10 @@ import torch
 
 from mlbench.data.digits import Digits
 from mlbench.data.heads import GrowingHead, OwnHeads, SharedHead
-from mlbench.data.scenarios import Permutation, Permuted, Rotated, Rotation, SplitClasses
-from mlbench.data.tasks import Batch, Normalise, Split
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.scenarios import Permuted, Rotated, SplitClasses
+from mlbench.data.tasks import Batch, Split
+from mlbench.data.transforms import Permutation, Rotation
 from mlbench.errors import SettingError, UserError
 
 

@@ -9,16 +9,19 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
-from mlbench import files, slurm, sweep, workers
+from mlbench import files
 from mlbench.errors import RunError, SettingError, UserError
 from mlbench.hardware import choose_threads
 from mlbench.lock import locked
+from mlbench.sweeps import slurm, workers
+from mlbench.sweeps.jobs import record, recorded
 
 TINY = ("data.tasks=2", "data.train_per_task=60", "data.test_per_task=50", "train.epochs=1", "model.hidden=[8]")
 PARALLEL = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -149,12 +152,12 @@ def test_bad_shares_are_refused():
 
 
 def test_half_a_line_and_jobs_told_twice_do_not_hurt(tmp_path):
-    sweep.record(tmp_path, 1, None, ["seed=1"], RunError("first"))
+    record(tmp_path, 1, None, ["seed=1"], RunError("first"))
     with (tmp_path / "jobs.jsonl").open("a") as jobs:
         jobs.write('{"number": 2, "fol')
-    sweep.record(tmp_path, 0, None, ["seed=0", "train.lr=1"], None)
-    sweep.record(tmp_path, 1, None, ["seed=1"], None)
-    found = sweep.recorded(tmp_path)
+    record(tmp_path, 0, None, ["seed=0", "train.lr=1"], None)
+    record(tmp_path, 1, None, ["seed=1"], None)
+    found = recorded(tmp_path)
     assert [(job["number"], job["job"], job["label"], job["failure"]) for job in found] == [
         (0, "seed=0 train.lr=1", "train.lr=1", None),
         (1, "seed=1", "default", None),
@@ -163,7 +166,7 @@ def test_half_a_line_and_jobs_told_twice_do_not_hurt(tmp_path):
 
 def note(folder, process):
     for number in range(100):
-        sweep.record(folder, 100 * process + number, None, ["x=" + "y" * 5000], None)
+        record(folder, 100 * process + number, None, ["x=" + "y" * 5000], None)
 
 
 def test_many_processes_append_to_one_list(tmp_path):
@@ -287,7 +290,7 @@ def test_jobs_that_a_cluster_loses_are_noted(tmp_path, monkeypatch):
     launcher.folder = tmp_path
     monkeypatch.setattr(launcher, "queued", lambda jobs: {"done", "late"})
     launcher.follow({number: (job, [f"seed={number}"]) for number, job in enumerate(jobs)})
-    told = [(job["number"], job["failure"]["message"]) for job in sweep.recorded(tmp_path)]
+    told = [(job["number"], job["failure"]["message"]) for job in recorded(tmp_path)]
     assert told == [(1, "its job ended without a result; see gone.err"), (2, "out of time")]
 
 
@@ -302,6 +305,13 @@ def test_what_a_cluster_needs_is_told(mlbench, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
+def test_the_launcher_of_an_extra_says_which(mlbench):
+    code, _, error = mlbench("seeds=2", "hydra/launcher=ray")
+    assert code == 2
+    assert error.endswith("needs the package hydra-ray-launcher, which is not installed; pip install 'mlbench[ray]'\n")
+
+
 def test_launchers_of_the_same_name_do_not_mix_their_settings_into_ours(mlbench, monkeypatch):
     from hydra.core.config_store import ConfigStore
 
@@ -314,7 +324,7 @@ def test_launchers_of_the_same_name_do_not_mix_their_settings_into_ours(mlbench,
 
 def test_what_is_imported_before_forking_leaves_cuda_alone():
     code = (
-        "import importlib, sys, torch; from mlbench.launchers import SHARED; asked = []; "
+        "import importlib, sys, torch; from mlbench.sweeps.launchers import SHARED; asked = []; "
         "torch._C._cuda_getDeviceCount = lambda: asked.append(1) or 0; "
         "[importlib.import_module(module) for module in SHARED]; sys.exit(bool(asked) or torch.cuda.is_initialized())"
     )

@@ -9,10 +9,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from mlbench.data import conllu, texts
+from mlbench.data import conllu
 from mlbench.data.grammar import ADVERBS, BOTH, KINDS, Grammar
 from mlbench.data.kinds import PAD
-from mlbench.data.texts import Sentence
+from mlbench.data.pieces import SPECIAL, downloaded, trained
 from mlbench.data.treebank import Treebank, fetch
 from mlbench.errors import SettingError, UserError
 from mlbench.explain.lookup import lookup
@@ -208,8 +208,8 @@ def test_packed_rows_hold_every_training_sentence_once_and_in_order(folder):
 
 
 def test_pieces_are_the_same_in_another_process(folder):
-    code = "from mlbench.data import conllu, texts; import sys, pathlib; "
-    code += "print(texts.trained(conllu.read(pathlib.Path(sys.argv[1]), '(x)'), 60).names)"
+    code = "from mlbench.data import conllu, pieces; import sys, pathlib; "
+    code += "print(pieces.trained([s.words for s in conllu.read(pathlib.Path(sys.argv[1]), '(x)')], 60).names)"
     words = [sys.executable, "-c", code, str(folder / "en-train.conllu")]
     first, again = (subprocess.run(words, capture_output=True, text=True, check=True).stdout for _ in range(2))
     assert first == again
@@ -234,8 +234,8 @@ def test_pieces_are_the_same_at_every_seed(folder, data):
 
 def test_a_vocabulary_that_has_no_room_for_the_letters_is_refused():
     with pytest.raises(SettingError, match="vocabulary=12: allowed is 13 or more for texts of 4 letters"):
-        texts.trained([Sentence(["abcd"], {}, "")], 12)
-    assert texts.trained([Sentence(["abcd"], {}, "")], 13).ids([Sentence(["dc"], {}, "")]) == [[[8, 11]]]
+        trained([["abcd"]], 12)
+    assert trained([["abcd"]], 13).ids([["dc"]]) == [[[8, 11]]]
 
 
 def test_fewer_sentences_are_drawn_by_the_seed(folder):
@@ -264,7 +264,7 @@ def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match=r"0 files \*train\*.conllu"):
         treebank(tmp_path).stream(tmp_path, torch.Generator())
     with pytest.raises(UserError, match=r"data\.tokenizer=.*cannot be had"):
-        texts.downloaded(str(tmp_path / "none"))
+        downloaded(str(tmp_path / "none"))
 
 
 @pytest.fixture
@@ -382,8 +382,8 @@ def test_the_words_around_tell_what_a_word_is():
 
 
 def test_unknown_words_have_a_piece_of_their_own():
-    pieces = texts.trained([Sentence(["abc", "abc"], {}, "")], 100)
-    assert pieces.ids([Sentence(["abc", "Ω"], {}, "")]) == [[[5 + pieces.names[5:].index("abc")], [1]]]
+    pieces = trained([["abc", "abc"]], 100)
+    assert pieces.ids([["abc", "Ω"]]) == [[[5 + pieces.names[5:].index("abc")], [1]]]
 
 
 def test_texts_are_explained_and_plain_training_takes_them(mlbench, tmp_path):
@@ -443,7 +443,7 @@ def pretrained(tmp_path):
     transformers = pytest.importorskip("transformers")
     place = tmp_path / "tiny"
     letters = "abcdefghijklmnopqrstuvwxyz"
-    names = [*texts.SPECIAL, *letters, *(f"##{letter}" for letter in letters), *(f"spare{k}" for k in range(400))]
+    names = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *(f"spare{k}" for k in range(400))]
     transformers.BertTokenizerFast(vocab={name: k for k, name in enumerate(names)}).save_pretrained(place)
     shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     config = transformers.BertConfig(vocab_size=len(names), max_position_embeddings=64, **shape)
@@ -476,5 +476,5 @@ def test_code_beside_a_tokeniser_is_not_run(tmp_path, pretrained, monkeypatch):
     (pretrained / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}')
     (pretrained / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}')
     with pytest.raises(UserError, match="cannot be had"):
-        texts.downloaded(str(pretrained))
+        downloaded(str(pretrained))
     assert not (tmp_path / "run").exists()

@@ -6,13 +6,13 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from mlbench import tokens
 from mlbench.data.kinds import PAD, Items, Properties
 from mlbench.explain import texts
 from mlbench.explain.integrated_gradients import IntegratedGradients
 from mlbench.explain.occlusion import Occlusion
 from mlbench.explain.saliency import Saliency
 from mlbench.explain.smoothgrad import SmoothGrad
+from mlbench.figures import tokens
 from mlbench.findings import Passage
 from tests.test_layers import text_task
 

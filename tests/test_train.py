@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mlbench.data.scenarios import Permutation
-from mlbench.data.tasks import Normalise, Pool, Split
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.tasks import Pool, Split
+from mlbench.data.transforms import Permutation
 from mlbench.errors import RunError, SettingError
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP

@@ -1,6 +1,5 @@
 """A claim, the runs that speak for or against it, and the stated test that decides. Reads only files, no torch."""
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -8,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mlbench.files import read_rows
 from mlbench.report import read_config, read_summary
 from mlbench.spread import Spread, spread
-from mlbench.sweep import recorded
+from mlbench.sweeps.jobs import recorded
 
 Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values
 ANY: Settings = {}
@@ -90,9 +90,8 @@ class Run:
         return {**self.summary["costs"], **self.summary["metrics"]}[name]
 
     def rows(self, table: str) -> list[dict[str, str]]:
-        """A csv table of its folder."""
-        with (self.folder / table).open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        """A csv table of its folder; none where it has no such table."""
+        return read_rows(self.folder / table)
 
 
 Measure = str | Callable[[Run], float]  # a metric or cost, or what a function finds in a run

@@ -330,7 +330,7 @@ CLAIMS = [
         quick=("experiment=low_rank",),
         full=(f"experiment=low_rank {TRAINED_ON} {LENET}",),
         decide=low_rank,
-        figures=("over_ratio.png",),
+        figures=("over_fraction.png",),
     ),
     Claim(
         name="early_exit",

@@ -10,18 +10,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import brentq
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from mlbench.build import Blueprint
 from mlbench.compress.base import Finetuned, Point, Workbench
+from mlbench.compress.soft_labels import SoftLabels, averaged
 from mlbench.data.tasks import Batch, Split
 from mlbench.distillation import distillation
 from mlbench.errors import SettingError, UserError, require
 from mlbench.findings import Panel, Row
+from mlbench.structure import last_linear
 from mlbench.train import Learner
 
-CHUNK = 1000  # validation examples at once
+AT_ONCE = 1000  # validation examples at once
 
 
 @dataclass(kw_only=True)
@@ -59,7 +60,7 @@ class Distill(Finetuned):
         for path in self.teachers:
             if not Path(path).expanduser().exists():
                 raise UserError(f"compress.teachers: {path} does not exist")
-        if self.hint_strength and last_layer(net) is None:
+        if self.hint_strength and last_linear(net) is None:
             raise SettingError("hint_strength", self.hint_strength, "0 for a teacher without a linear layer")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
@@ -78,7 +79,7 @@ class Distill(Finetuned):
         yield Point("distilled", student, dense.entropy, self.student)
         if bench.dropped:
             raised = copy.deepcopy(student)
-            layer = last_layer(raised)
+            layer = last_linear(raised)
             if layer is None or layer.bias is None or layer.out_features != bench.outputs:
                 return
             with torch.no_grad():
@@ -94,47 +95,6 @@ class Distill(Finetuned):
         others = self.softened.mean.clone().fill_diagonal_(0.0)
         title = f"mean answers at temperature {self.temperature:g}: a row for each class, without its own"
         return {"soft_labels": [(title, [Panel(map=others.cpu().numpy(), classes=self.classes)])]}
-
-
-@dataclass(frozen=True)
-class SoftLabels:
-    """What teachers answer at a temperature: the `mean` [C, C] over the examples of each class, the mean `entropy` in
-    nats, the share of examples whose answer the temperature has `changed`, and the `distance` [C, C] between the mean
-    pictures of the classes."""
-
-    mean: Tensor
-    entropy: float
-    changed: float
-    distance: Tensor
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, teachers: list[nn.Module], split: Split, temperature: float) -> "SoftLabels":
-        """Of all examples in `split`."""
-        mean = centre = count = entropy = changed = 0.0
-        for index in torch.arange(len(split), device=split.labels.device).split(CHUNK):
-            batch = split.batch(index)
-            logits = averaged([teacher(batch.x) for teacher in teachers], temperature)
-            soft = (logits / temperature).softmax(1)
-            member = F.one_hot(batch.y, soft.shape[1]).to(soft.dtype)  # [B, C]
-            count = count + member.sum(0)
-            mean = mean + member.T @ soft
-            centre = centre + member.T @ batch.x.flatten(1)
-            entropy += torch.special.entr(soft).sum().item()
-            changed += (soft.argmax(1) != logits.argmax(1)).sum().item()
-        each = count.clamp(min=1)[:, None]
-        return cls(mean / each, entropy / len(split), changed / len(split), torch.cdist(centre / each, centre / each))
-
-    def metrics(self) -> dict[str, float]:
-        """`soft_entropy`, `answers_changed`, and `soft_likeness`: Spearman's correlation over pairs of classes of how
-        much of the one the teachers see in the other with how near their mean pictures are."""
-        present = self.mean.sum(1) > 0  # classes may be kept from the student
-        pairs = present[:, None] & present & ~torch.eye(len(present), dtype=torch.bool, device=present.device)
-        found = {"soft_entropy": self.entropy, "answers_changed": self.changed}
-        if int(pairs.sum()) > 2:
-            rho = spearmanr(self.mean[pairs].cpu(), -self.distance[pairs].cpu()).statistic
-            found["soft_likeness"] = float(rho)
-        return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 class Distillation(Learner):
@@ -172,22 +132,11 @@ class Features:
     """What comes into a network's last linear layer, as of its last call."""
 
     def __init__(self, net: nn.Module):
-        self.hook = last_layer(net).register_forward_pre_hook(self.keep)
+        self.hook = last_linear(net).register_forward_pre_hook(self.keep)
 
     def keep(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:  # noqa: ARG002
         """A hook."""
         (self.value,) = inputs
-
-
-def last_layer(net: nn.Module) -> nn.Linear | None:
-    """The last linear layer."""
-    return next((layer for layer in reversed(list(net.modules())) if isinstance(layer, nn.Linear)), None)
-
-
-def averaged(logits: list[Tensor], temperature: float) -> Tensor:
-    """Logits whose softmax at `temperature` is the mean of those of `logits`, each [B, outputs]."""
-    logs = torch.stack([F.log_softmax(each.float() / temperature, 1) for each in logits])
-    return temperature * (logs.logsumexp(0) - math.log(len(logits)))
 
 
 def similarities(features: Tensor) -> Tensor:
@@ -204,7 +153,7 @@ def best_bias(net: nn.Module, split: Split, classes: list[int]) -> float:
     accuracy, which is flat near its highest value, would let a few examples decide.
     """
     leads, inside = [], []
-    for index in torch.arange(len(split), device=split.labels.device).split(CHUNK):
+    for index in split.chunks(AT_ONCE):
         batch = split.batch(index)
         logits = net(batch.x).double()
         chosen = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)

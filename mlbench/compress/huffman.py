@@ -10,7 +10,8 @@ from mlbench.compress.base import Method, Point, Workbench
 class Huffman(Method):
     """Indices and gaps get words as long as they are rare (Han et al. 2016, section 4); the weights stay the same.
 
-    The code tables are in the file (coding.py). Worth most after clustering: single-precision values are not coded.
+    The code tables are in the file (codec/coding.py). Worth most after clustering: single-precision values are not
+    coded.
     """
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002

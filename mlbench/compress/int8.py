@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mlbench import structure
 from mlbench.compress.base import Finetuned, Point, Workbench
-from mlbench.errors import UserError
+from mlbench.errors import UserError, need
 from mlbench.int8 import Int8Linear, rounded
 
 
@@ -58,13 +58,8 @@ def quiet_logger(name: str) -> Iterator[None]:
 
 def need_torchao() -> None:
     """Import torchao, which takes seconds. Raises UserError where it is not installed."""
-    try:
-        with quiet_logger("torch.utils._pytree"):  # torchao registers enums in a way that torch deprecates
-            import torchao.prototype.qat  # noqa: F401  # imports all that is used here
-    except ImportError as error:
-        raise UserError(
-            "compress=int8 needs the package torchao, which is not installed; pip install 'mlbench[compress]'"
-        ) from error
+    with quiet_logger("torch.utils._pytree"):  # torchao registers enums in a way that torch deprecates
+        need("torchao.prototype.qat", "compress", "compress=int8")  # imports all that is used here
 
 
 def quantised(net: nn.Module, dynamic: bool) -> nn.Module:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mlbench.compress.exits import Exits
 from mlbench.data.tasks import Split
 
-CHUNK = 500  # examples at once
+AT_ONCE = 500  # examples at once
 LEVELS = 101  # thresholds tried at an exit
 WAYS = 64  # partial choices that are kept
 
@@ -35,7 +35,7 @@ class Answers:
     def of(net: Exits, split: Split) -> "Answers":
         """Those of a network in eval mode."""
         sure, right = [], []
-        for index in torch.arange(len(split), device=split.labels.device).split(CHUNK):
+        for index in split.chunks(AT_ONCE):
             batch = split.batch(index)
             found = net.all_logits(batch.x)
             sure.append(torch.stack([net.confidence(each) for each in found[:-1]], 1))

@@ -22,8 +22,7 @@ class FreshProcess:
     def __enter__(self) -> "FreshProcess":
         self.folder = tempfile.TemporaryDirectory(prefix="mlbench-")
         path = Path(self.folder.name) / "test.pt"
-        index = torch.arange(len(self.test), device=self.test.labels.device)
-        pictures = torch.cat([self.test.raw(part).cpu() for part in index.split(1000)])
+        pictures = torch.cat([self.test.raw(index).cpu() for index in self.test.chunks(1000)])
         torch.save({"pictures": pictures, "labels": self.test.labels.cpu()}, path)
         command = [sys.executable, "-m", "mlbench.compress.reader"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

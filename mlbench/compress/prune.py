@@ -18,6 +18,8 @@ from mlbench.train import Learner
 
 Masks = dict[str, Tensor]  # name of a weight -> bool in its shape, False where it is pruned
 
+ROUNDING = 1e-9  # of a share, after some subtractions
+
 
 @dataclass
 class Masked(Learner):
@@ -112,7 +114,8 @@ class Prune(Finetuned):
         left = [1.0]
         while left[-1] > self.fraction:
             cut = self.step * left[-1] if self.step_of == "remaining" else self.step
-            left.append(max(left[-1] - cut, self.fraction))
+            following = left[-1] - cut
+            left.append(following if following > self.fraction + ROUNDING else self.fraction)
         return left[1:]
 
     def finals(self, names: list[str]) -> dict[str, float]:

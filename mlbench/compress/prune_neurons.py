@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.compress.base import Finetuned, Point, Workbench, batches
-from mlbench.errors import UserError, require
+from mlbench.errors import UserError, need, require
 from mlbench.gradients import eval_mode
+from mlbench.hooks import hooked
 from mlbench.structure import note_sizes
 from mlbench.train import Learner
 
@@ -70,12 +71,10 @@ def apoz(net: nn.Module, bench: Workbench, samples: int) -> Importance:
 
     hooks = [layer.register_forward_hook(layer_ran) for layer in outputs(net)]
     hooks += [m.register_forward_hook(relu_ran) for m in net.modules() if isinstance(m, nn.ReLU)]
-    with eval_mode(net), torch.no_grad():
+    with hooked(hooks), eval_mode(net), torch.no_grad():
         for batch in batches(bench.train, samples, BATCH, bench.generator):
             waiting.clear()
             net(batch.x)
-    for hook in hooks:
-        hook.remove()
     return found | {layer: total / min(samples, len(bench.train)) for layer, total in active.items()}
 
 
@@ -129,13 +128,8 @@ class PruneNeurons(Finetuned):
     def check(self, net: nn.Module) -> None:
         """torch-pruning must be there, and something to prune. Raises UserError."""
         if len(outputs(net)) < 2:
-            raise UserError("compress.prune_neurons: the network has no neurons or channels beside its outputs")
-        try:
-            import torch_pruning  # noqa: F401
-        except ImportError as error:
-            raise UserError(
-                "compress.prune_neurons needs torch-pruning, which is not installed; pip install 'mlbench[compress]'"
-            ) from error
+            raise UserError("compress=prune_neurons: the network has no neurons or channels beside its outputs")
+        need("torch_pruning", "compress", "compress=prune_neurons")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """A point after each round."""

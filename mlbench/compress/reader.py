@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from mlbench.checkpoint import load
-from mlbench.coding import encode
+from mlbench.codec.coding import encode
+from mlbench.hooks import hooked
 
 ROUNDS = 11  # of latency; every round times every network once
 ROUND_SECONDS = 0.15  # about what one network takes in a round
 BATCHES = (8, 300)  # fewest and most different batches in a round: an early exit needs easy and hard pictures
-CHUNK = 500  # examples evaluated at once
+AT_ONCE = 500  # examples evaluated at once
 
 
 @register_flop_formula(torch.ops.aten._int_mm)
@@ -55,7 +56,7 @@ class Reader:
         """Accuracy, size and multiply-adds for an example, and which answers are right."""
         net, correct = self.network(path), []
         with FlopCounterMode(display=False) as counter:
-            for pictures, labels in zip(self.pictures.split(CHUNK), self.labels.split(CHUNK), strict=True):
+            for pictures, labels in zip(self.pictures.split(AT_ONCE), self.labels.split(AT_ONCE), strict=True):
                 correct.append(net(pictures).argmax(1) == labels)
         right = torch.cat(correct)
         parameters = list(net.parameters())
@@ -144,10 +145,9 @@ def watched(
         after = lambda *_, began=began, found=found: found.append(clock() - began.pop())  # noqa: E731
         layer = net.get_submodule(name)
         hooks += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
-    for _ in range(times):
-        net(batch)
-    for hook in hooks:
-        hook.remove()
+    with hooked(hooks):
+        for _ in range(times):
+            net(batch)
 
 
 def dense(parameter: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ import numpy as np
 from omegaconf import OmegaConf
 from torch import nn
 
-from mlbench import artefact, grids, plots
+from mlbench.codec import artefact
 from mlbench.compress.base import Method, Point
 from mlbench.compress.export import export
 from mlbench.compress.measuring import FreshProcess
 from mlbench.data.tasks import Stream
 from mlbench.errors import SettingError, UserError
+from mlbench.figures import grids, plots
 from mlbench.files import write_csv
 from mlbench.job import Runner
 from mlbench.spread import spread

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mlbench.data.heads import SharedHead
-from mlbench.data.scenarios import Rotation
 from mlbench.data.source import Arrays, Data, Source, check_complete
 from mlbench.data.tasks import Corrections, Pool, Split, Stream, Task
+from mlbench.data.transforms import Rotation
 from mlbench.errors import SettingError, require
 
 Drift = Callable[[Tensor, float, torch.Generator], Tensor]  # uint8 [B, C, H, W] and an amount of 0..1 to uint8

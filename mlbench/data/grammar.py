@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from mlbench.data import texts
+from mlbench.data.pieces import pieces_of
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
 from mlbench.data.texts import Sentence
@@ -80,7 +81,7 @@ class Grammar(Data):
         writer, sizes = Writer(generator), (self.train_sentences, self.validation_sentences, self.test_sentences)
         parts = {name: [writer.sentence() for _ in range(size)] for name, size in zip(texts.PARTS, sizes, strict=True)}
         always = Writer(torch.Generator().manual_seed(0))
-        pieces = texts.pieces_of((always.sentence() for _ in range(SAMPLE)), self.vocabulary, self.tokenizer)
+        pieces = pieces_of((always.sentence().words for _ in range(SAMPLE)), self.vocabulary, self.tokenizer)
         return texts.stream(parts, pieces, self.length)
 
 

@@ -5,21 +5,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     from mlbench.data.spectrogram import LogMel
     from mlbench.data.tasks import Split
 
 PAD = 0  # the id of what stands behind the end of a text
-
-
-class AsIds(nn.Module):
-    """What stands in for `Normalise` where examples are texts: whole numbers [B, L] as int64."""
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """The same numbers."""
-        return ids.long()
 
 
 class Moves:

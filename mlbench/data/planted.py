@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mlbench import squares
+from mlbench.data.preprocessing import Normalise
 from mlbench.data.source import Data, Source, check_complete
-from mlbench.data.tasks import Normalise, Planted, Pool, Split, Stream, Task
+from mlbench.data.tasks import Planted, Pool, Split, Stream, Task
 from mlbench.errors import SettingError, require
 
 TRIED = 256  # drawn for each texture; the one least like those before it is taken
@@ -73,7 +74,7 @@ class PlantedTexture(Data):
     def planted(self, split: Split, patterns: Tensor, share: float, generator: torch.Generator) -> tuple[Split, Tensor]:
         """(the examples with textures, in their own pool; the corner [n, 2] of each, -1 where it has none)."""
         split = self.shown(split)
-        pictures, count, size = split.raw(torch.arange(len(split))), len(split), patterns.shape[-1]
+        pictures, count, size = split.raw(split.places), len(split), patterns.shape[-1]
         labels = split.labels
         if self.label == "texture":
             labels = torch.randint(0, len(patterns), (count,), generator=generator)

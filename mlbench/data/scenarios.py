@@ -4,18 +4,18 @@ Every draw (class order, permutations, angles, which examples) comes from a gene
 meet the same tasks at one seed. Scenarios after van de Ven & Tolias (2019): `task`, `domain`, `class`.
 """
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.data.heads import GrowingHead, OwnHeads, SharedHead
+from mlbench.data.preprocessing import Normalise
 from mlbench.data.source import Arrays, Data, Source, check_complete
-from mlbench.data.tasks import Normalise, Pool, Scenario, Split, Stream, Task
+from mlbench.data.tasks import Pool, Scenario, Split, Stream, Task
+from mlbench.data.transforms import Permutation, Rotation
 from mlbench.errors import SettingError, require
 
 
@@ -190,45 +190,3 @@ class Rotated(Transformed):
         parts = torch.arange(self.tasks) + torch.rand(self.tasks, generator=generator)
         angles = parts * self.max_angle / self.tasks
         return Rotation(angles), [f"{angle:.0f} degrees" for angle in angles.tolist()]
-
-
-class Permutation(nn.Module):
-    """Pixel permutations, `orders` [tasks, H * W]: pixel i of task t is pixel orders[t, i] of the picture."""
-
-    def __init__(self, orders: Tensor):
-        super().__init__()
-        self.register_buffer("orders", orders)
-
-    def reordered(self, order: list[int]) -> "Permutation":
-        """With the tasks in another order."""
-        return Permutation(self.orders[order])
-
-    def forward(self, pictures: Tensor, task: int | Tensor) -> Tensor:
-        """uint8 [B, C, H, W] permuted for one task or a task each [B]."""
-        flat = pictures.flatten(2)
-        if isinstance(task, int):
-            return flat.index_select(2, self.orders[task]).view_as(pictures)
-        return flat.gather(2, self.orders[task].unsqueeze(1).expand_as(flat)).view_as(pictures)
-
-
-class Rotation(nn.Module):
-    """Turns by `degrees` [tasks], counter-clockwise about the centre, bilinear, black where nothing was."""
-
-    def __init__(self, degrees: Tensor):
-        super().__init__()
-        self.register_buffer("degrees", degrees)
-
-    def reordered(self, order: list[int]) -> "Rotation":
-        """With the tasks in another order."""
-        return Rotation(self.degrees[order])
-
-    def forward(self, pictures: Tensor, task: int | Tensor) -> Tensor:
-        """uint8 [B, C, H, W] turned for one task or a task each [B]."""
-        angle = (self.degrees[task] * (math.pi / 180)).reshape(-1).expand(len(pictures))
-        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-        aspect = pictures.shape[2] / pictures.shape[3]
-        rows = [cos, -sin * aspect, zero, sin / aspect, cos, zero]
-        matrix = torch.stack(rows, 1).view(-1, 2, 3)
-        grid = F.affine_grid(matrix, list(pictures.shape), align_corners=False)
-        turned = F.grid_sample(pictures.float(), grid, align_corners=False)
-        return turned.round_().to(torch.uint8)

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from mlbench.data.heads import SharedHead
 from mlbench.data.kinds import Items, Properties, Sound
+from mlbench.data.preprocessing import Normalise
 from mlbench.data.spectrogram import LogMel
-from mlbench.data.tasks import Normalise, Pool, Split, Stream, Task
+from mlbench.data.tasks import Pool, Split, Stream, Task
 from mlbench.errors import UserError
 
 

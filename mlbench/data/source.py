@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mlbench.data.heads import SharedHead
-from mlbench.data.tasks import Normalise, Pool, Split, Stream, Task
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.tasks import Pool, Split, Stream, Task
 from mlbench.errors import UserError, require
 
 LIMITS = ("train_examples", "test_examples")

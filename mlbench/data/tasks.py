@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from mlbench import squares
 from mlbench.data.heads import SharedHead
-from mlbench.data.kinds import AsIds, Moves, Properties, Sound, Text
+from mlbench.data.kinds import Moves, Properties, Sound, Text
+from mlbench.data.preprocessing import AsIds, Normalise
 from mlbench.errors import UserError
 
 Augment = Callable[[Tensor], Tensor]  # uint8 [B, C, H, W] in and out
@@ -42,31 +43,6 @@ class Pool:
         self.pictures = self.pictures.to(device)
 
 
-class Normalise(nn.Module):
-    """uint8 or float pictures [B, C, H, W] of 0..255 to floats, per channel (x - mean) / std."""
-
-    def __init__(self, mean: Tensor, std: Tensor):
-        super().__init__()
-        self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
-        self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Fresh floats of the same shape."""
-        return pictures.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
-
-    @staticmethod
-    def fitted(pictures: Tensor) -> "Normalise":
-        """Mean and standard deviation per channel of uint8 [N, C, H, W], exact, from counts of the 256 values."""
-        values = torch.arange(256, dtype=torch.float64)
-        counts = torch.zeros(pictures.shape[1], 256, dtype=torch.float64)
-        for chunk in pictures.split(4096):  # a set that is mapped from the disk is never in memory whole
-            for channel, count in zip(chunk.unbind(1), counts, strict=True):
-                count += torch.bincount(channel.flatten(), minlength=256)
-        mean = (counts @ values) / counts.sum(1)
-        variance = (counts * (values - mean[:, None]).square()).sum(1) / counts.sum(1)
-        return Normalise(mean, variance.sqrt().clamp(min=1e-6))
-
-
 class Transform(Protocol):
     """What makes a task's pictures out of the pool's: uint8 in, uint8 out."""
 
@@ -87,6 +63,15 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def places(self) -> Tensor:
+        """The places [n] of all examples, in order."""
+        return torch.arange(len(self), device=self.labels.device)
+
+    def chunks(self, size: int) -> tuple[Tensor, ...]:
+        """The places of all examples, `size` at a time."""
+        return self.places.split(size)
 
     def raw(self, index: Tensor, augment: Augment | None = None) -> Tensor:
         """The pictures at `index` [b] as the task shows them, uint8 [b, C, H, W]; `augment` changes them before."""
@@ -151,20 +136,17 @@ class Split:
         """The same split with its transform done once and kept as uint8, for pictures that are read again and again."""
         if self.transform is None:
             return self
-        chunks = torch.arange(len(self), device=self.rows.device).split(1000)
-        pictures = torch.cat([self.raw(index) for index in chunks])
-        rows = torch.arange(len(self), device=self.rows.device)
-        return replace(self, pool=Pool(pictures), rows=rows, transform=None)
+        pictures = torch.cat([self.raw(index) for index in self.chunks(1000)])
+        return replace(self, pool=Pool(pictures), rows=self.places, transform=None)
 
     @staticmethod
     def union(splits: list["Split"]) -> "Split":
         """All examples of splits that share one pool and one transform."""
-        first, index = splits[0], [torch.arange(len(s), device=s.rows.device) for s in splits]
         return replace(
-            first,
+            splits[0],
             rows=torch.cat([s.rows for s in splits]),
             labels=torch.cat([s.labels for s in splits]),
-            task=torch.cat([s.tasks(i) for s, i in zip(splits, index, strict=True)]),
+            task=torch.cat([s.tasks(s.places) for s in splits]),
         )
 
 

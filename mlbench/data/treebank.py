@@ -12,9 +12,11 @@ import torch
 
 from mlbench.data import conllu, texts
 from mlbench.data.downloads import TREEBANKS
+from mlbench.data.pieces import pieces_of
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError, require
+from mlbench.files import new_folder
 
 ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies"
 RELEASE = "r2.16"  # of Universal Dependencies: the same texts whenever they are fetched
@@ -64,7 +66,8 @@ class Treebank(Data):
         if not self.path and not folder.exists() and self.name in TREEBANKS:
             fetch(self.name, data_dir)
         parts = {part: conllu.read(file(folder, word), self.classes) for part, word in FILES.items()}
-        pieces = texts.pieces_of(parts["train"], self.vocabulary, self.tokenizer)
+        words = (sentence.words for sentence in parts["train"])
+        pieces = pieces_of(words, self.vocabulary, self.tokenizer)
         if self.train_sentences is not None:
             order = torch.randperm(len(parts["train"]), generator=generator)[: self.train_sentences].sort().values
             parts["train"] = [parts["train"][number] for number in order.tolist()]
@@ -75,10 +78,8 @@ def fetch(name: str, data_dir: Path) -> Path:
     """Download a treebank into `<data_dir>/<name>/`, whole or not at all. Raises UserError where that is impossible."""
     repository, prefix, _ = TREEBANKS[name]
     folder = data_dir / name
-    created = next((place for place in reversed([data_dir, *data_dir.parents]) if not place.exists()), None)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data_dir, prefix=f".{name}.") as root:
+        with new_folder(data_dir), tempfile.TemporaryDirectory(dir=data_dir, prefix=f".{name}.") as root:
             made = Path(root) / name
             made.mkdir()
             for word in FILES.values():
@@ -87,8 +88,6 @@ def fetch(name: str, data_dir: Path) -> Path:
                 conllu.read(place, "()")
             made.rename(folder)
     except (OSError, http.client.HTTPException, UserError) as error:
-        if created is not None:
-            shutil.rmtree(created, ignore_errors=True)
         files = ", ".join(f"{prefix}-{word}.conllu" for word in FILES.values())
         raise UserError(
             f"{name} could not be fetched ({error})\nput {files} into {folder}; data=grammar needs no download"

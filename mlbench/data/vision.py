@@ -1,6 +1,5 @@
 """The classic sets, fetched once through torchvision and kept as one `.npz` each."""
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from mlbench.data.downloads import DOWNLOADS
 from mlbench.data.source import Arrays, Source, read_npz
 from mlbench.errors import RunError, UserError
-from mlbench.files import write_whole
+from mlbench.files import new_folder, write_whole
 
 
 @dataclass(kw_only=True)
@@ -42,18 +41,14 @@ def fetch(name: str, data_dir: Path) -> Path:
         ) from error
     kind = getattr(datasets, DOWNLOADS[name][0])
     options = [{"split": "train"}, {"split": "test"}] if name == "svhn" else [{"train": True}, {"train": False}]
-    created = next((folder for folder in reversed([data_dir, *data_dir.parents]) if not folder.exists()), None)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data_dir, prefix=f".{name}.") as root:
+        with new_folder(data_dir), tempfile.TemporaryDirectory(dir=data_dir, prefix=f".{name}.") as root:
             train, test = (kind(root=root, download=True, **option) for option in options)
             arrays = {**pictures(train, "train"), **pictures(test, "test")}
-        if hasattr(train, "classes"):
-            arrays["classes"] = np.array(train.classes)
-        write_whole(path, lambda stream: np.savez(stream, **arrays))
+            if hasattr(train, "classes"):
+                arrays["classes"] = np.array(train.classes)
+            write_whole(path, lambda stream: np.savez(stream, **arrays))
     except (OSError, RuntimeError, RunError) as error:
-        if created is not None:
-            shutil.rmtree(created, ignore_errors=True)
         reason = str(error).strip().rstrip(":").splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{name} could not be fetched ({reason})\nput it at {path} (format: see the README)") from error
     return path

@@ -75,8 +75,7 @@ class Baselines(Method):
 
 def flat(split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [n, C * H * W] of 0 to 255, as the task shows them, and labels [n]."""
-    index = torch.arange(len(split), device=split.labels.device)
-    pixels = torch.cat([split.raw(part).flatten(1).cpu() for part in index.split(AT_ONCE)])
+    pixels = torch.cat([split.raw(index).flatten(1).cpu() for index in split.chunks(AT_ONCE)])
     return pixels.numpy(), split.labels.cpu().numpy()
 
 

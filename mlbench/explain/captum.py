@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.errors import UserError, nearest, require
+from mlbench.errors import UserError, nearest, need, require
 from mlbench.explain.base import Attribution, Workbench
 from mlbench.explain.references import REFERENCES
 from mlbench.explain.relus import check_relus
 from mlbench.explain.segments import slic
-from mlbench.explain.through_captum import captum_class, check_captum, check_skimage, drawing, quietly, submodule
+from mlbench.explain.through_captum import captum_class, drawing, quietly
+from mlbench.structure import submodule
 
 OURS = {"self", "inputs", "target", "additional_forward_args", "return_convergence_delta", "show_progress"}
 CHANGES_RELUS = ("Guided", "Deconvolution", "DeepLift", "LRP")  # in the names of classes that hook nn.ReLU
@@ -47,9 +48,9 @@ class Captum(Attribution):
 
     def check(self, net: nn.Module) -> None:
         """The class must be captum's, take these settings, and need no others."""
-        check_captum("captum")
+        need("captum.attr", "explain", "explain=captum")
         if self.segments is not None:
-            check_skimage("captum")
+            need("skimage.segmentation", "explain", "explain.segments")
         cls = captum_class(self.attribution, "explain.attribution")
         network = {next(iter(inspect.signature(cls).parameters))} - {"attribution_method"}
         check_arguments(cls, "construct", self.construct, network)
@@ -81,7 +82,7 @@ class Captum(Attribution):
         """The attribution object for a network."""
         settings = dict(self.construct)
         if "layer" in settings:
-            settings["layer"] = submodule(net, settings["layer"])
+            settings["layer"] = submodule(net, str(settings["layer"]), "explain.construct.layer")
         cls = captum_class(self.attribution, "explain.attribution")
         if "attribution_method" in settings:
             inner = captum_class(settings["attribution_method"], "explain.construct.attribution_method")

@@ -97,5 +97,4 @@ class Rebuild(Learner):
 @torch.no_grad()
 def outputs(net: nn.Module, split: Split) -> Tensor:
     """What the network gives for all examples."""
-    parts = torch.arange(len(split), device=split.labels.device).split(AT_ONCE)
-    return torch.cat([net(split.batch(index).x) for index in parts])
+    return torch.cat([net(split.batch(index).x) for index in split.chunks(AT_ONCE)])

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mlbench.data.tasks import Task
-from mlbench.errors import SettingError, UserError, require
+from mlbench.errors import SettingError, need, require
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.known import asked, known_of, some
 from mlbench.explain.layers import check_layers, layers_of, vectors
@@ -72,10 +72,7 @@ class Embed(Method):
         """There must be layers; UMAP is an extra of its own."""
         check_layers(net)
         if "umap" in self.pictures:
-            try:
-                import umap  # noqa: F401
-            except ImportError as error:
-                raise UserError("explain.pictures: umap needs umap-learn: pip install 'mlbench[umap]'") from error
+            need("umap", "umap", "explain.pictures=[umap]")
 
     def check_data(self, task: Task, classes: list[str]) -> None:
         """The data must know the property."""

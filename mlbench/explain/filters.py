@@ -88,8 +88,7 @@ class Filters(Synthesis):
 @torch.no_grad()
 def excitations(units: Units, split: Split) -> Tensor:
     """How far each example excites each unit, [N, units]."""
-    parts = torch.arange(len(split), device=split.labels.device).split(AT_ONCE)
-    return torch.cat([units(split.batch(index).x).float() for index in parts])
+    return torch.cat([units(split.batch(index).x).float() for index in split.chunks(AT_ONCE)])
 
 
 def hidden(net: nn.Module) -> str:

@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.errors import SettingError, require
+from mlbench.errors import SettingError, UserError, need, require
 from mlbench.explain.base import Attribution
-from mlbench.explain.through_captum import check_captum, quietly, submodule
+from mlbench.explain.through_captum import quietly
+from mlbench.hooks import hooked
+from mlbench.structure import submodule
 
 MIXERS = (nn.MultiheadAttention,)  # behind them no unit belongs to a place any more
 
@@ -27,17 +29,16 @@ class GradCam(Attribution):
 
     def check(self, net: nn.Module) -> None:
         """captum must be there, and the layer, or a convolution."""
-        check_captum("gradcam")
+        need("captum.attr", "explain", "explain=gradcam")
         if self.layer is not None:
-            submodule(net, self.layer)
+            submodule(net, self.layer, "explain.layer")
             return
         layers = list(net.modules())
-        have = any(isinstance(layer, nn.Conv2d) for layer in layers)
-        require(have, "layer", None, "a layer with maps [B, K, h, w]; the network has no convolution")
+        if not any(isinstance(layer, nn.Conv2d) for layer in layers):
+            raise UserError("explain=gradcam needs a network with a convolution, as model=cnn, and this one has none")
         mixed = any(isinstance(layer, MIXERS) for layer in layers)
-        require(
-            not mixed, "layer", None, "a layer with maps [B, K, h, w]; attention mixes places after the convolution"
-        )
+        told = "the path of a layer with maps [B, K, h, w]; attention mixes places after the last convolution"
+        require(not mixed, "layer", "null", told)
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """The layer must be used once and have an output with places."""
@@ -66,12 +67,8 @@ def outputs(net: nn.Module, x: Tensor, paths: set[str]) -> list[tuple[str, objec
             found.append((path, output))
 
         hooks.append(net.get_submodule(path).register_forward_hook(ran))
-    try:
-        with torch.no_grad():
-            net(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), torch.no_grad():
+        net(x)
     return found
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from mlbench.errors import need
 from mlbench.explain.base import Attribution
 from mlbench.explain.relus import check_relus
-from mlbench.explain.through_captum import check_captum, quietly
+from mlbench.explain.through_captum import quietly
 
 
 @dataclass(kw_only=True)
@@ -19,7 +20,7 @@ class GuidedBackprop(Attribution):
 
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
         """captum must be there."""
-        check_captum("guided_backprop")
+        need("captum.attr", "explain", "explain=guided_backprop")
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """Every ReLU must be a module that is used once."""

@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mlbench.errors import require
+from mlbench.errors import need, require
 from mlbench.explain.base import Attribution, Workbench
 from mlbench.explain.references import REFERENCES
-from mlbench.explain.through_captum import check_captum, quietly
+from mlbench.explain.through_captum import quietly
 
 AT_ONCE = 64  # pictures; more would only take more memory
 
@@ -34,7 +34,7 @@ class IntegratedGradients(Attribution):
 
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
         """captum must be there."""
-        check_captum("integrated_gradients")
+        need("captum.attr", "explain", "explain=integrated_gradients")
 
     def look(self, bench: Workbench) -> None:
         """What is black."""

@@ -1,6 +1,5 @@
 """What is known of the data, to look for in layers: properties of examples or words, and the label at least."""
 
-import torch
 from torch import Tensor
 
 from mlbench.data.kinds import Items, Properties
@@ -27,8 +26,5 @@ def known_of(task: Task, classes: list[str]) -> Properties:
     """What is known of the data; the label, where nothing else is."""
     if task.properties is not None:
         return task.properties
-    train, test = (
-        Items(torch.arange(len(split), device=split.labels.device), {"class": split.labels})
-        for split in (task.train, task.test)
-    )
+    train, test = (Items(split.places, {"class": split.labels}) for split in (task.train, task.test))
     return Properties({"class": classes}, train, test)

@@ -9,6 +9,7 @@ from mlbench.data.kinds import PAD, Items
 from mlbench.data.tasks import Split, Task
 from mlbench.errors import UserError
 from mlbench.gradients import eval_mode
+from mlbench.hooks import hooked
 
 AT_ONCE = 128  # examples
 PLACES = 4  # down and across
@@ -57,15 +58,11 @@ def activations(net: nn.Module, split: Split, paths: list[str], reduce: Reduce =
         return hook
 
     hooks = [net.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
-    try:
-        with eval_mode(net), torch.no_grad():
-            for index in torch.arange(len(split), device=split.labels.device).split(AT_ONCE):
-                net(split.batch(index).x)
-                for path in paths:
-                    found[path].append(reduce(held[path].detach(), index).clone())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), eval_mode(net), torch.no_grad():
+        for index in split.chunks(AT_ONCE):
+            net(split.batch(index).x)
+            for path in paths:
+                found[path].append(reduce(held[path].detach(), index).clone())
     return {path: torch.cat(parts) for path, parts in found.items()}
 
 

@@ -94,7 +94,7 @@ class Mend(Method):
 
     def maps(self, net: nn.Module, split: Split) -> Iterator[Tensor]:
         """The strengths [n, H, W] of each pixel of the examples for their labels, some examples at a time."""
-        for index in torch.arange(len(split), device=split.labels.device).split(AT_ONCE):
+        for index in split.chunks(AT_ONCE):
             batch = split.batch(index)
             yield strength(self.attribution.maps(net, batch.x, batch.y).detach())
 
@@ -123,15 +123,14 @@ def anywhere(corners: Tensor, sides: tuple[int, int], window: int, generator: to
 def painted(split: Split, corners: Tensor, window: int, margin: int) -> Split:
     """The same examples, in their own pool, with windows and margins in the mean colour of the pixels around."""
     done, corner, size = [], corners - margin, window + 2 * margin
-    for index in torch.arange(len(split), device=split.labels.device).split(AT_ONCE):
+    for index in split.chunks(AT_ONCE):
         pictures = split.raw(index)
         inside = squares.inside(corner[index], size, pictures.shape[2:])
         ring = squares.inside(corner[index] - AROUND, size + 2 * AROUND, pictures.shape[2:]) & ~inside
         total = torch.einsum("nchw,nhw->nc", pictures.float(), ring.float())
         paint = (total / ring.sum((1, 2))[:, None]).round().to(torch.uint8)
         done.append(torch.where(inside[:, None], paint[:, :, None, None], pictures))
-    rows = torch.arange(len(split), device=split.labels.device)
-    return replace(split, pool=Pool(torch.cat(done)), rows=rows, transform=None)
+    return replace(split, pool=Pool(torch.cat(done)), rows=split.places, transform=None)
 
 
 def overlap(corners: Tensor, others: Tensor, size: int, other: int) -> Tensor:

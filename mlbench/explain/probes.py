@@ -109,6 +109,6 @@ def answers(net: nn.Module, split: Split) -> dict[str, Tensor]:
     """The value that each probe finds for each item: name -> [targets, layers, n]."""
     parts = [
         {name: logits.argmax(3) for name, logits in net(split.batch(index).x).items()}
-        for index in torch.arange(len(split), device=split.labels.device).split(AT_ONCE)
+        for index in split.chunks(AT_ONCE)
     ]
     return {name: torch.cat([part[name] for part in parts], 2) for name in parts[0]}

@@ -50,7 +50,7 @@ class Pictures:
 
     def inputs(self, split: Split) -> Tensor:
         """[n, C, H, W]."""
-        return split.batch(torch.arange(len(split), device=split.labels.device)).x
+        return split.batch(split.places).x
 
     def given(self, inputs: Tensor) -> Tensor:
         """The input as a layer."""
@@ -94,7 +94,7 @@ class Frames:
         self.method, self.bench, self.task = method, bench, bench.task
         self.judges = {name: self.judge(name) for name in ("digit", "speaker") if self.met(name)}
         split = self.task.test
-        self.there = present(split, self.task, torch.arange(len(split), device=split.labels.device), self.frames)
+        self.there = present(split, self.task, split.places, self.frames)
 
     @property
     def frames(self) -> int:
@@ -118,8 +118,8 @@ class Frames:
 
     def inputs(self, split: Split) -> Tensor:
         """The frames that are there, [n, bands]."""
-        index = torch.arange(len(split), device=split.labels.device)
-        return split.batch(index).x.squeeze(1).transpose(1, 2)[present(split, self.task, index, self.frames)]
+        there = present(split, self.task, split.places, self.frames)
+        return split.batch(split.places).x.squeeze(1).transpose(1, 2)[there]
 
     def given(self, inputs: Tensor) -> Tensor:
         """The input as a layer."""

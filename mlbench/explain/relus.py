@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlbench.errors import UserError
+from mlbench.hooks import hooked
 
 aten = torch.ops.aten
 ALWAYS = {aten.relu, aten.relu_}
@@ -42,12 +43,8 @@ def check_relus(net: nn.Module, x: Tensor, what: str) -> None:
                 calls[path] += 1
 
             hooks.append(module.register_forward_hook(ran))
-    try:
-        with Count() as count, torch.enable_grad():  # no fused inference paths, whose ReLUs would not be seen
-            net(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), Count() as count, torch.enable_grad():  # no fused inference paths: their ReLUs go unseen
+        net(x)
     advice = f"{what} would be wrong without a word; give each ReLU an nn.ReLU of its own"
     if shared := [path for path, times in calls.items() if times > 1]:
         raise UserError(f"the network uses its ReLU {shared[0]} {calls[shared[0]]} times, and\n{advice}")

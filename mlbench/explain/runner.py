@@ -12,15 +12,14 @@ import torch
 from scipy.io import wavfile
 from torch import Tensor, nn
 
-from mlbench import grids, plots, tokens
-from mlbench.clouds import draw_clouds
 from mlbench.data.image_folder import SUFFIXES, decoded, images
 from mlbench.data.tasks import Stream
-from mlbench.errors import SettingError, UserError
+from mlbench.errors import SettingError, UserError, need
 from mlbench.explain import texts
 from mlbench.explain.base import Attribution, Method, untouched
 from mlbench.explain.judge import Examples, judge
-from mlbench.explain.through_captum import check_skimage
+from mlbench.figures import grids, plots, tokens
+from mlbench.figures.clouds import draw_clouds
 from mlbench.files import write_csv, write_text, write_whole
 from mlbench.findings import Findings
 from mlbench.job import Runner
@@ -174,14 +173,14 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
     method = prepared.technique
     try:
         if isinstance(method, Attribution):
-            check_skimage(prepared.names["explain"])  # which the scores need
+            need("skimage.metrics", "explain", "the scores of maps")
             for path in files(Path(method.images).expanduser()) if method.images else ():
                 picture(path, stream.input_shape)
         method.check_data(stream.tasks[0], stream.classes)
         method.check(net)
         with untouched(net):
             if stream.tasks[0].text is None:
-                method.rehearse(net, stream.tasks[0].train.batch(torch.arange(2)).x)
+                method.rehearse(net, stream.tasks[0].train.batch(stream.tasks[0].train.places[:2]).x)
     except SettingError as error:
         raise UserError(f"explain.{error}") from error
     return partial(Explain, prepared=prepared)

@@ -15,13 +15,13 @@ NEIGHBOURS = 4  # for sensitivity
 NOISE = 0.2  # of infidelity's perturbations, a share of each picture's range
 RADIUS = 0.02  # of sensitivity's neighbourhood, the same
 BLUR = 5  # pixels of standard deviation 5/3 around each, for the start of insertion
-CHUNK = 256  # pictures at once
+AT_ONCE = 256  # pictures at once
 
 
 @torch.no_grad()
 def probability(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """The probability [B] of each picture's class."""
-    parts = zip(x.split(CHUNK), target.split(CHUNK), strict=True)
+    parts = zip(x.split(AT_ONCE), target.split(AT_ONCE), strict=True)
     return torch.cat([net(a).softmax(1).gather(1, b[:, None]).squeeze(1) for a, b in parts])
 
 
@@ -88,7 +88,7 @@ def completeness_error(net: nn.Module, x: Tensor, start: Tensor, maps: Tensor, t
 
     Sums of sizes are divided, not each by its own: a picture whose logit gains nothing would decide the mean.
     """
-    parts = zip(x.split(CHUNK), start.split(CHUNK), target.split(CHUNK), strict=True)
+    parts = zip(x.split(AT_ONCE), start.split(AT_ONCE), target.split(AT_ONCE), strict=True)
     gains = torch.cat([logit(net, a, c) - logit(net, b, c) for a, b, c in parts]).double()
     missed = maps.flatten(1).double().sum(1) - gains
     return (missed.abs().sum() / gains.abs().sum().clamp(min=1e-300)).item()

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlbench.errors import require
+from mlbench.errors import need, require
 from mlbench.explain.base import Attribution, Workbench, logit
 from mlbench.explain.segments import slic
-from mlbench.explain.through_captum import check_captum, check_skimage, drawing
+from mlbench.explain.through_captum import drawing
 
 AT_ONCE = 256  # perturbed pictures
 
@@ -45,9 +45,8 @@ class Superpixels(Attribution):
 
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
         """captum and scikit-image must be there."""
-        name = type(self).__name__.lower()
-        check_captum(name)
-        check_skimage(name)
+        need("captum.attr", "explain", "an explanation by superpixels")
+        need("skimage.segmentation", "explain", "an explanation by superpixels")
 
     def look(self, bench: Workbench) -> None:
         """Perturbations come from the technique's own draws."""

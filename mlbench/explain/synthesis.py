@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.data.tasks import Batch
-from mlbench.errors import SettingError, UserError, nearest, require
+from mlbench.errors import SettingError, UserError, require
 from mlbench.explain import gan
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.canvas import PARAMETRISATIONS, SAMPLE, Frame, Units, moved
 from mlbench.explain.naturalness import total_variation
 from mlbench.explain.scores import blurred
+from mlbench.hooks import hooked
+from mlbench.structure import last_linear, submodule
 from mlbench.theta import Theta
 from mlbench.train import Learner
 
@@ -77,13 +79,8 @@ class Synthesis(Method):
 
     def check(self, net: nn.Module) -> None:
         """The layer must be there, and have the unit, as far as can be told without running it."""
-        path, paths = self.path(net), [path for path, _ in net.named_modules() if path]
-        if path is not None and path not in paths:
-            raise UserError(
-                f"explain.layer={path}: the network has no such layer{nearest(path, paths)}\n"
-                f"there are {', '.join(paths)}"
-            )
-        found = width(net.get_submodule(path) if path else last(net))
+        path = self.path(net)
+        found = width(last_linear(net) if path is None else submodule(net, path, "explain.layer"))
         if self.unit is not None and found is not None and self.unit >= found:
             raise SettingError("unit", self.unit, f"0 to {found - 1}")
 
@@ -179,7 +176,6 @@ def units_of(net: nn.Module, layer: str | None, place: str) -> Iterator[Units]:
         return
     held: list[Tensor] = []
     keep = lambda module, inputs, output: held.append(output.clone())  # noqa: ARG005, E731 - a later ReLU may overwrite
-    hook = net.get_submodule(layer).register_forward_hook(keep)
 
     def read(x: Tensor) -> Tensor:
         held.clear()
@@ -188,10 +184,8 @@ def units_of(net: nn.Module, layer: str | None, place: str) -> Iterator[Units]:
             raise UserError(f"explain.layer={layer}: its output {list(held[-1].shape)} is neither units nor maps")
         return OVER_MAP[place](held[-1]) if held[-1].dim() == 4 else held[-1]
 
-    try:
+    with hooked([net.get_submodule(layer).register_forward_hook(keep)]):
         yield read
-    finally:
-        hook.remove()
 
 
 @torch.no_grad()
@@ -206,8 +200,3 @@ def width(layer: nn.Module | None) -> int | None:
     """How many units a layer has, where it says so."""
     found = (getattr(layer, name, None) for name in ("out_channels", "out_features", "num_features"))
     return next((count for count in found if count is not None), None)
-
-
-def last(net: nn.Module) -> nn.Module | None:
-    """The linear layer whose outputs are the logits."""
-    return next((module for module in reversed(list(net.modules())) if isinstance(module, nn.Linear)), None)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlbench.errors import UserError, nearest
 
@@ -17,26 +17,6 @@ EXPECTED = (  # what captum tells of its own ways, at every call
     "Input Tensor 0 did not already require gradients",
     "Input Tensor 0 had a non-zero gradient tensor",
 )
-
-
-def check_captum(name: str) -> None:
-    """Raise UserError where captum is not installed; `name` is the method that needs it."""
-    try:
-        import captum.attr  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"explain={name} needs captum, which is not installed; pip install 'mlbench[explain]'"
-        ) from error
-
-
-def check_skimage(name: str) -> None:
-    """Raise UserError where scikit-image, which makes superpixels, is not installed."""
-    try:
-        import skimage.segmentation  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"explain={name} needs scikit-image, which is not installed; pip install 'mlbench[explain]'"
-        ) from error
 
 
 def captum_class(name: str, setting: str) -> type:
@@ -49,15 +29,6 @@ def captum_class(name: str, setting: str) -> type:
     if name not in classes:
         raise UserError(f"{setting}={name}: no attribution class of captum.attr{nearest(name, classes)}")
     return classes[name]
-
-
-def submodule(net: nn.Module, path: object) -> nn.Module:
-    """The layer at a path. Raises UserError where there is none."""
-    layers = {name: module for name, module in net.named_modules() if name}
-    if str(path) not in layers:
-        told = f"explain: the network has no layer {path}{nearest(str(path), layers)}"
-        raise UserError(f"{told}\nit has {', '.join(layers)}")
-    return layers[str(path)]
 
 
 @contextmanager

@@ -76,6 +76,7 @@ class Path(Anchored):
     """
 
     keeps = ("importance", "anchor", "drop", "departure")
+    turns_back = False  # `drop` would hold steps that were taken back
 
     def start(self, net: nn.Module, theta: Theta) -> None:
         """Depart from the present parameters, unless a resumed run is on its way."""

@@ -4,11 +4,13 @@ import copy
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.data.heads import OwnHeads, SharedHead
 from mlbench.data.tasks import Batch, Split, Stream, Task
 from mlbench.lifelong.memory import Memory
+from mlbench.structure import last_linear
 from mlbench.theta import Theta
 from mlbench.train import Compute, Learner, Training
 
@@ -18,14 +20,19 @@ class Method(Learner):
 
     Hooks of the loop come from `Learner`, those of the stream stand here; all defaults do nothing, which is
     fine-tuning. `keeps` names the attributes that a checkpoint must hold: tensors, numbers, lists or dicts of them,
-    or a Memory; a method that keeps modules has a `state` of its own.
+    or a Memory; `copies` those that are frozen copies of the network. One that keeps other modules has a `state` of its
+    own.
     """
 
     scenarios: ClassVar[tuple[str, ...]] = ("task", "domain", "class")
     keeps: ClassVar[tuple[str, ...]] = ()
     copies: ClassVar[tuple[str, ...]] = ()
+    turns_back: ClassVar[bool] = True  # whether early stopping may go back to weights of an earlier epoch
     at_once: ClassVar[bool] = False  # whether `stream` makes one task of all, so that R has only its last row
     memory: Memory | None = None
+
+    def __post_init__(self):
+        """Subclasses raise SettingError for settings out of their ranges."""
 
     def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
         """Meet the stream before the first task; called again when a run is resumed, before `load_state`."""
@@ -45,6 +52,10 @@ class Method(Learner):
     def logits(self, net: nn.Module, batch: Batch) -> Tensor:
         """The outputs [B, classes] that compete for each example in the stream's scenario."""
         return self.heads(net(batch.x), batch.task)
+
+    def judged(self, net: nn.Module, batch: Batch) -> Tensor:
+        """The cross-entropy on the new task, for all methods alike, whatever they learn from besides."""
+        return F.cross_entropy(self.logits(net, batch), batch.y)
 
     def undecayed(self, net: nn.Module, theta: Theta, split: Split) -> list[slice]:
         """The outputs of tasks that `split` does not hold: weight decay must not wear them away."""
@@ -112,9 +123,3 @@ def packed(value: object) -> object:
 def frozen_copy(net: nn.Module) -> nn.Module:
     """The network as it is now, in eval mode, never to be trained."""
     return copy.deepcopy(net).eval().requires_grad_(False)
-
-
-def last_linear(net: nn.Module) -> nn.Linear | None:
-    """The linear layer whose outputs are the logits."""
-    layers = [module for module in net.modules() if isinstance(module, nn.Linear)]
-    return layers[-1] if layers else None

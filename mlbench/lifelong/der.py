@@ -31,7 +31,8 @@ class DER(SampledReplay):
     def fresh(self, net: nn.Module, split: Split, count: int) -> Memory:
         """Examples with the outputs that the network gives them now."""
         chosen = super().fresh(net, split, count)
-        outputs = [given for given, _ in answers(net, chosen.split(self.normalise), lambda net, batch: net(batch.x))]
+        stored = chosen.split(self.normalise, self.transform)
+        outputs = [given for given, _ in answers(net, stored, lambda net, batch: net(batch.x))]
         return replace(chosen, outputs=torch.cat(outputs))
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:

@@ -23,7 +23,7 @@ class GDumb(Remembering):
         """Take the task's examples into the memory, balanced by label and task; the network begins anew."""
         if not hasattr(self, "initial"):
             self.initial = frozen_copy(net)
-        fresh = Memory.balanced_of(task.train, self.memory_total, self.generator)
+        fresh = Memory.balanced_of(self.storable(task.train), self.memory_total, self.generator)
         together = fresh if self.memory is None else self.memory + fresh
         self.memory = together.balanced(self.memory_total)
         net.load_state_dict(self.initial.state_dict())
@@ -31,4 +31,4 @@ class GDumb(Remembering):
 
     def examples(self, split: Split) -> Split:  # noqa: ARG002
         """The memory."""
-        return self.memory.split(self.normalise)
+        return self.memory.split(self.normalise, self.transform)

@@ -9,25 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.data.tasks import Batch, Normalise, Stream, Task
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.tasks import Batch, Stream, Task
 from mlbench.errors import require
-from mlbench.lifelong.base import Method, frozen_copy
+from mlbench.lifelong.base import frozen_copy
 from mlbench.lifelong.replay import joined
+from mlbench.lifelong.replaying import Replaying
 from mlbench.theta import Theta
 from mlbench.train import Compute, Learner, Training, fit
 
 
 @dataclass
-class GenerativeReplay(Method):
+class GenerativeReplay(Replaying):
     """Deep generative replay (Shin et al. 2017, section 3): a generator makes old pictures, the old network labels.
 
     After each task a new variational autoencoder (Kingma & Welling 2014) learns the task's pictures and those that the
     old generator makes, for `generator_steps` steps of Adam, rounded up to whole epochs (the paper's generators are
     adversarial). Task t counts 1/t in every loss, the t - 1 tasks before it the rest, whatever the number of replayed
-    pictures (`replay_batch: null`: as many as `train.batch_size`).
+    pictures.
     """
 
-    replay_batch: int | None
     latent: int
     hidden: int
     generator_steps: int
@@ -40,15 +41,15 @@ class GenerativeReplay(Method):
     learned: ClassVar[int] = 0  # tasks so far
 
     def __post_init__(self):
+        super().__post_init__()
         for name in ("latent", "hidden", "generator_steps", "generator_batch"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        require(self.replay_batch is None or self.replay_batch >= 1, "replay_batch", self.replay_batch, "1 or more")
         require(0 < self.generator_lr < math.inf, "generator_lr", self.generator_lr, "above 0")
 
     def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
         """Meet the stream; the first generator is never asked."""
         super().begin(stream, training, compute, generator)
-        self.shape, self.count = stream.input_shape, self.replay_batch or training.batch_size
+        self.shape = stream.input_shape
         self.dreamer = self.new_dreamer()
 
     def new_dreamer(self) -> "VAE":
@@ -94,10 +95,6 @@ class GenerativeReplay(Method):
         )
         fit(self.dreamer, task.train, imitation, training, self.compute, self.generator)
         self.solver = frozen_copy(net)
-
-    def replays(self, task: int) -> float:
-        """Every step takes `count` dreamt examples, from the second task on."""
-        return self.count / self.training.batch_size if task else 0.0
 
     def state(self) -> dict[str, Any]:
         """The generator besides."""

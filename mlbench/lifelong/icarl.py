@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from mlbench.data.tasks import Batch, Split, Task
 from mlbench.evaluate import answers
-from mlbench.lifelong.base import frozen_copy, last_linear
+from mlbench.hooks import hooked
+from mlbench.lifelong.base import frozen_copy
 from mlbench.lifelong.memory import Memory
 from mlbench.lifelong.replay import Replay, joined
+from mlbench.structure import last_linear
 from mlbench.theta import Theta
 
 
@@ -53,7 +55,7 @@ class ICaRL(Replay):
     def fresh(self, net: nn.Module, split: Split, count: int) -> Memory:
         """Each class's examples in the order of herding."""
         everything = Memory.of(split, len(split), self.generator)
-        found, chosen = features(net, everything.split(self.normalise)), []
+        found, chosen = features(net, everything.split(self.normalise, self.transform)), []
         for label in everything.labels.unique():
             members = (everything.labels == label).nonzero().squeeze(1)
             chosen.append(members[herding(found[members], min(count, len(members)))])
@@ -62,7 +64,7 @@ class ICaRL(Replay):
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:
         """Choose the exemplars, find their means, and remember the network."""
         super().end_task(net, theta, task)
-        found = features(net, self.memory.split(self.normalise))
+        found = features(net, self.memory.split(self.normalise, self.transform))
         self.means = torch.full((self.outputs, found.shape[1]), torch.inf, device=found.device)
         for label in self.memory.labels.unique():
             self.means[label] = F.normalize(found[self.memory.labels == label].mean(0), dim=0)
@@ -103,11 +105,8 @@ class NearestMean(nn.Module):
 def normalised_features(net: nn.Module, x: Tensor) -> Tensor:
     """What goes into the last linear layer for inputs x, each divided by its norm, [B, width]."""
     seen: list[Tensor] = []
-    handle = last_linear(net).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
+    with hooked([last_linear(net).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))]):
         net(x)
-    finally:
-        handle.remove()
     return F.normalize(seen[0].float(), dim=1)
 
 

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mlbench.data.tasks import Augment, Batch, Normalise, Pool, Split
+from mlbench.data.preprocessing import Normalise
+from mlbench.data.tasks import Augment, Batch, Pool, Split, Transform
 
 
 @dataclass
 class Memory:
-    """Pictures as the tasks showed them, with labels and tasks; kept on the device, counted in bytes."""
+    """Pictures with labels and tasks; kept on the device, counted in bytes.
+
+    They are kept as the tasks showed them or, where they will be augmented, as they were before the tasks' `transform`
+    (permuted pixels cannot be shifted), which then is given to `batch` and `split`.
+    """
 
     pictures: Tensor  # [M, C, H, W] uint8
     labels: Tensor  # [M] int64
@@ -49,15 +54,17 @@ class Memory:
         """
         return self.take(evenly(self.tasks, self.labels, count))
 
-    def batch(self, normalise: Normalise, augment: Augment | None = None) -> Batch:
-        """All of it, ready for the network; `augment` changes the pictures before."""
+    def batch(self, normalise: Normalise, augment: Augment | None = None, transform: Transform | None = None) -> Batch:
+        """All of it, ready for the network; `augment` changes the pictures before `transform` does."""
         pictures = self.pictures if augment is None else augment(self.pictures)
+        if transform is not None:
+            pictures = transform(pictures, self.tasks)
         return Batch(normalise(pictures), self.labels, self.tasks)
 
-    def split(self, normalise: Normalise) -> Split:
+    def split(self, normalise: Normalise, transform: Transform | None = None) -> Split:
         """All of it as training data."""
         rows = torch.arange(len(self), device=self.labels.device)
-        return Split(Pool(self.pictures), rows, self.labels, self.tasks, normalise)
+        return Split(Pool(self.pictures), rows, self.labels, self.tasks, normalise, transform)
 
 
 def evenly(tasks: Tensor, labels: Tensor, count: int) -> Tensor:

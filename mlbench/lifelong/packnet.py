@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mlbench.data.heads import OwnHeads
 from mlbench.data.tasks import Stream, Task
 from mlbench.errors import require
-from mlbench.lifelong.base import last_linear
 from mlbench.lifelong.per_task import PerTask
+from mlbench.structure import last_linear
 from mlbench.theta import Theta
 from mlbench.train import Compute, Training, fit
 
@@ -46,7 +46,7 @@ class PackNet(PerTask):
     def start(self, net: nn.Module, theta: Theta) -> None:
         """Hold what is owned; batch norm stays as the first task left it."""
         if not hasattr(self, "owner"):
-            self.owner = torch.zeros(theta.value.shape, dtype=torch.uint8, device=theta.value.device)  # [P]
+            self.owner = torch.zeros(theta.value.shape, dtype=torch.int16, device=theta.value.device)  # [P]
         fixed = self.owner != FREE
         if self.pruned is not None:
             fixed |= self.pruned
@@ -71,7 +71,7 @@ class PackNet(PerTask):
         self.pruned = (self.owner == FREE) & ~kept & ~self.other_outputs(net, theta, task)
         theta.value.masked_fill_(self.pruned, 0.0)
         if self.retrain_epochs and self.pruned.any():
-            again = dataclasses.replace(self.training, epochs=self.retrain_epochs)
+            again = dataclasses.replace(self.training, epochs=self.retrain_epochs, validation=0.0, patience=0)
             fit(net, task.train, self, again, self.compute, self.generator)
             self.samples_replayed += len(task.train) * self.retrain_epochs
         self.owner[kept] = place

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.data.tasks import Split, Task
+from mlbench.hooks import hooked
 from mlbench.lifelong.base import frozen_copy
 from mlbench.lifelong.per_task import PerTask
 from mlbench.theta import Theta
@@ -114,15 +115,12 @@ def run(column: nn.Module, x: Tensor, laterals: nn.ModuleList, inputs: list[list
             output = output + side(older[place])
         return output
 
-    handles = [
+    hooks = [
         layer.register_forward_hook(lambda _, given, output, place=place: feed(place, given[0], output))
         for place, layer in enumerate(layers)
     ]
-    try:
+    with hooked(hooks):
         logits = column(x)
-    finally:
-        for handle in handles:
-            handle.remove()
     inputs.append(own)
     return logits
 

@@ -1,12 +1,15 @@
 """Methods that store examples."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
+from mlbench.data.tasks import Split, Stream, Transform
 from mlbench.errors import require
 from mlbench.lifelong.base import Method
 from mlbench.lifelong.memory import Memory
+from mlbench.train import Compute, Training
 
 
 @dataclass
@@ -16,9 +19,20 @@ class Remembering(Method):
     memory_total: int
 
     keeps = ("memory",)
+    transform: ClassVar[Transform | None] = None  # of the tasks, where it has to wait for the augmentation
 
     def __post_init__(self):
+        super().__post_init__()
         require(self.memory_total >= 1, "memory_total", self.memory_total, "1 or more")
+
+    def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
+        """Whether the task's transform has to wait for the augmentation."""
+        super().begin(stream, training, compute, generator)
+        self.transform = None if training.augment == "none" else stream.tasks[0].train.transform
+
+    def storable(self, split: Split) -> Split:
+        """`split` with its pictures as the memory keeps them where it augments them later."""
+        return split if self.transform is None else replace(split, transform=None)
 
     def remembered(self, count: int) -> Memory:
         """`count` stored examples, drawn evenly with replacement; they count as replayed."""

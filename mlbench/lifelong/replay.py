@@ -7,45 +7,38 @@ import torch
 from torch import nn
 
 from mlbench.data.tasks import Batch, Split, Stream, Task
-from mlbench.errors import require
 from mlbench.lifelong.memory import Memory
 from mlbench.lifelong.remembering import Remembering
+from mlbench.lifelong.replaying import Replaying
 from mlbench.theta import Theta
 from mlbench.train import Compute, Training, augmentation
 
 
 @dataclass
-class Replay(Remembering):
+class Replay(Replaying, Remembering):
     """A memory of at most `memory_total` examples, filled when a task ends; `replay_batch` of them join each step.
 
     It holds the same number of each label of each task. The published methods let examples in during the task; here the
     new task's examples, which are in the batches anyway, enter at its end: nothing is stored twice when there are
-    several epochs, and a step costs no bookkeeping. `replay_batch: null` takes as many as `train.batch_size`.
+    several epochs, and a step costs no bookkeeping.
     """
-
-    replay_batch: int | None
 
     keeps = ("memory", "seen")
     seen: ClassVar[int] = 0  # examples of all tasks so far
 
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.replay_batch is None or self.replay_batch >= 1, "replay_batch", self.replay_batch, "1 or more")
-
     def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
         """Meet the stream; replayed pictures are augmented as new ones are."""
         super().begin(stream, training, compute, generator)
-        self.count = self.replay_batch or training.batch_size
         self.augment = augmentation(training, generator)
 
     def draw(self) -> tuple[Memory, Batch]:
         """`count` stored examples, with replacement: as they are kept, and ready for the network."""
         drawn = self.remembered(self.count)
-        return drawn, drawn.batch(self.normalise, self.augment)
+        return drawn, drawn.batch(self.normalise, self.augment, self.transform)
 
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:  # noqa: ARG002
         """Let the task's examples into the memory."""
-        fresh = self.fresh(net, task.train, min(self.memory_total, len(task.train)))
+        fresh = self.fresh(net, self.storable(task.train), min(self.memory_total, len(task.train)))
         self.memory = self.kept(fresh, len(task.train))
         self.seen += len(task.train)
 
@@ -56,10 +49,6 @@ class Replay(Remembering):
     def kept(self, fresh: Memory, drawn_from: int) -> Memory:  # noqa: ARG002
         """What stays of the memory and of the `fresh` examples, which were drawn from a task of `drawn_from`."""
         return (fresh if self.memory is None else self.memory + fresh).balanced(self.memory_total)
-
-    def replays(self, task: int) -> float:
-        """Every step takes `count` old examples, from the second task on."""
-        return self.count / self.training.batch_size if task else 0.0
 
 
 @dataclass

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from mlbench.checkpoint import each_tensor
 from mlbench.data.tasks import Stream, Task
@@ -14,6 +14,7 @@ from mlbench.evaluate import accuracy
 from mlbench.job import Job, Runner
 from mlbench.lifelong import metrics
 from mlbench.lifelong.base import Method
+from mlbench.lifelong.costs import Costs, tensor_bytes
 from mlbench.lifelong.joint import Joint
 from mlbench.lifelong.reference import Reference
 from mlbench.lifelong.service import Service
@@ -24,41 +25,6 @@ if TYPE_CHECKING:
     from mlbench.prepare import Prepared
 
 BACKWARD = 3  # forward and backward pass together cost about three forward passes
-
-
-def tensor_bytes(value: object) -> int:
-    """Bytes of all tensors inside nested dicts, lists and tuples."""
-    if isinstance(value, Tensor):
-        return value.nbytes
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return sum(tensor_bytes(part) for part in parts)
-
-
-@dataclass
-class Costs:
-    """What learning cost so far."""
-
-    train_seconds: float = 0.0
-    consolidate_seconds: float = 0.0
-    eval_seconds: float = 0.0
-    samples_processed: int = 0
-    task_seconds: list[float] = field(default_factory=list)
-    task_consolidate_seconds: list[float] = field(default_factory=list)
-    task_samples: list[int] = field(default_factory=list)
-
-    def add(self, progress: Progress, consolidate_seconds: float) -> None:
-        """Count one more task: a finished fit, and what the method did after it."""
-        self.train_seconds += progress.seconds
-        self.consolidate_seconds += consolidate_seconds
-        self.samples_processed += progress.samples
-        self.task_seconds.append(progress.seconds)
-        self.task_consolidate_seconds.append(consolidate_seconds)
-        self.task_samples.append(progress.samples)
-
-    def rows(self, names: list[str]) -> list[list[object]]:
-        """The rows of tasks.csv for tasks called `names`."""
-        columns = (names, self.task_seconds, self.task_consolidate_seconds, self.task_samples)
-        return [[number, *row] for number, row in enumerate(zip(*columns, strict=True), start=1)]
 
 
 @dataclass
@@ -248,5 +214,10 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:  # 
     if stream.scenario not in method.scenarios:
         allowed = "|".join(method.scenarios)
         raise UserError(f"lifelong={name} is not defined for data.scenario={stream.scenario}: allowed is {allowed}")
+    if prepared.training.validation and not method.turns_back:
+        raise UserError(
+            f"lifelong={name} goes by the whole way through a task, which early stopping would go back on: "
+            "take train.validation=0"
+        )
     compared = prepared.settings.reference is not None and not isinstance(method, Joint)
     return partial(Lifelong, method=method, compared=compared)

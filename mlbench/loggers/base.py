@@ -1,10 +1,9 @@
 """What a tracker of experiments must be able to do. When it is told what, tracking.py decides."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from mlbench.errors import UserError
+from mlbench.errors import need
 
 
 class Measurement(NamedTuple):
@@ -23,9 +22,7 @@ class Logger:
 
     def check(self) -> None:
         """Raise UserError where the tracker's package is not installed."""
-        if find_spec(self.package) is None:
-            told = f"logger={self.package} needs the package {self.package}, which is not installed"
-            raise UserError(f"{told}; pip install 'mlbench[{self.package}]'")
+        need(self.package, self.package, f"logger={self.package}")
 
     def begin(self, folder: Path, name: str, parameters: dict[str, object], run: str | None) -> str:
         """Start a run, or go on with `run`, which is what `begin` gave back for this folder before."""

@@ -1,5 +1,8 @@
 """A network for spoken words."""
 
+from contextlib import nullcontext
+
+import torch
 from torch import Tensor, nn
 
 
@@ -55,5 +58,7 @@ class Recurrent(nn.Module):
         self.gru, self.dropout = nn.GRU(inputs, hidden, batch_first=True, bidirectional=True), nn.Dropout(dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """See the class."""
-        return self.dropout(self.gru(frames)[0])
+        """See the class. cuDNN's recurrent layers have no gradients in eval mode; torch's own have."""
+        own = torch.is_grad_enabled() and not self.training
+        with torch.backends.cudnn.flags(enabled=False) if own else nullcontext():
+            return self.dropout(self.gru(frames)[0])

@@ -2,12 +2,13 @@
 
 from markupsafe import Markup
 
-from mlbench import charts, pages
+from mlbench import pages
 from mlbench.pages import Cell, Column, Section
+from mlbench.reporting import charts
 from mlbench.reporting.paired import TOLD_APART, Paired
+from mlbench.reporting.scales import span
 from mlbench.reporting.settings import HIGH, LOW, Comparison, Setting, shared
 from mlbench.reporting.sheets import Sheet, shown
-from mlbench.scales import span
 
 TESTS_OPEN = 12  # so many rows of tests stand open; more are folded
 TESTS_SHOWN = 400  # rows on the page; the files have all

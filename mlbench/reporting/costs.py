@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from mlbench import charts, pages
-from mlbench.charts import Series
+from mlbench import pages
+from mlbench.figures.plots import LABELS_UP_TO, POINT_COSTS, pareto_front
 from mlbench.pages import Cell, Column, Section
-from mlbench.plots import LABELS_UP_TO, POINT_COSTS, pareto_front
+from mlbench.reporting import charts
+from mlbench.reporting.charts import Series
 from mlbench.reporting.records import Records, number
 from mlbench.reporting.settings import Comparison
 from mlbench.reporting.sheets import Sheet, shown

@@ -5,9 +5,10 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-from mlbench import charts, pages
-from mlbench.charts import Series
+from mlbench import pages
 from mlbench.pages import Section
+from mlbench.reporting import charts
+from mlbench.reporting.charts import Series
 from mlbench.reporting.records import Records, number
 from mlbench.reporting.settings import Comparison, Setting
 from mlbench.spread import spread

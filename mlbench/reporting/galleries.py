@@ -6,10 +6,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from mlbench import charts, pages
-from mlbench.charts import Series
+from mlbench import pages
 from mlbench.pages import Cell, Column, Section
 from mlbench.report import MAPS
+from mlbench.reporting import charts
+from mlbench.reporting.charts import Series
 from mlbench.reporting.media import Media, choose, media
 from mlbench.reporting.records import Records, number
 from mlbench.reporting.settings import Comparison, Setting

@@ -3,9 +3,10 @@
 import re
 from collections import defaultdict
 
-from mlbench import charts, pages
-from mlbench.charts import Series
+from mlbench import pages
 from mlbench.pages import Section
+from mlbench.reporting import charts
+from mlbench.reporting.charts import Series
 from mlbench.reporting.records import Records
 from mlbench.reporting.settings import Comparison, Setting
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from mlbench.plots import read_matrix, read_points
+from mlbench.figures.streams import read_matrix
+from mlbench.files import read_rows
 from mlbench.report import read_config
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, csv.Error, yaml.YAMLError)
@@ -70,7 +71,7 @@ class Records:
 
     def rows(self, run: Record, name: str) -> list[dict[str, str]]:
         """The rows of one of the run's tables; empty where there is no such table."""
-        return self.read(run.folder / name, read_points) or []
+        return self.read(run.folder / name, read_rows) or []
 
 
 def collect(folder: Path, without: Path) -> Records:

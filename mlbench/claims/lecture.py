@@ -17,9 +17,9 @@ from rich.table import Table
 
 from mlbench.claims import compress, explain, lifelong
 from mlbench.claims.base import Claim, Result, Sweep, Verdict, read_runs
+from mlbench.claims.page import write_lecture
 from mlbench.errors import RunError, UserError, nearest
-from mlbench.lecture_page import write_lecture
-from mlbench.sweep import recorded
+from mlbench.sweeps.jobs import recorded
 
 LECTURES = {
     "Lifelong learning": lifelong.CLAIMS,

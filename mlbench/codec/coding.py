@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mlbench import huffman
+from mlbench.codec import huffman
 
 CODEBOOK_UP_TO = 256  # distinct values
 GAP_BITS = range(1, 17)

@@ -7,11 +7,12 @@ from statistics import fmean
 
 import numpy as np
 
-from mlbench import comparisons
-from mlbench.files import write_csv
+from mlbench.figures import comparisons
+from mlbench.figures.grids import draw_grid
+from mlbench.figures.plots import POINT_COSTS
+from mlbench.figures.streams import read_matrix
+from mlbench.files import read_rows, write_csv
 from mlbench.findings import Panel
-from mlbench.grids import draw_grid
-from mlbench.plots import POINT_COSTS, read_matrix, read_points
 from mlbench.report import Finished, grouped, headlines
 from mlbench.spread import Spread, components, spread
 
@@ -105,7 +106,7 @@ def write_points(runs: list[Finished], folder: Path) -> list[Path]:
     """points.csv, the compressed networks of all runs, one row for each setting, point and metric, and its figures."""
     found: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     for run in runs:
-        for row in read_points(run.folder / "points.csv"):
+        for row in read_rows(run.folder / "points.csv"):
             for metric in POINT_METRICS:
                 found[run.label, row["step"], row["stage"], metric].append(float(row[metric]))
     if not found:

@@ -1,6 +1,5 @@
 """Figures over several runs, from their tables and from their spreads; no torch, no global state."""
 
-import csv
 import textwrap
 from pathlib import Path
 
@@ -8,7 +7,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mlbench.plots import LABELS_UP_TO, POINT_COSTS, canvas, read_points, save, scale_to_costs
+from mlbench.figures.canvas import canvas, save
+from mlbench.figures.plots import LABELS_UP_TO, POINT_COSTS, scale_to_costs
+from mlbench.files import read_rows
 from mlbench.spread import Spread
 
 SOLID = 10  # curves that are told apart by colour alone; later ones change their dashes, too
@@ -45,8 +46,7 @@ def draw_curves(table: Path, path: Path, ordered: bool) -> None:
     Settings measured only at the end are dashed horizontal lines. `ordered` settings (of one number) get colours in
     order, from dark to light; others get colours that are easy to tell apart.
     """
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(table)
     names = list(dict.fromkeys(row["setting"] for row in rows))
     figure = canvas(12.5 if max(map(len, names)) > 16 else 11, max(4.2, 1 + 0.24 * len(names)))
     panels = figure.subplots(1, len(CURVES), sharey=True)
@@ -102,7 +102,7 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
     A colour for each setting. The dense network, the first point of each, is a diamond.
     """
     points: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
-    for row in read_points(table):
+    for row in read_rows(table):
         points.setdefault((row["setting"], row["step"], row["stage"]), {})[row["metric"]] = row
     settings = list(dict.fromkeys(setting for setting, _, _ in points))
     figure = canvas(7, 4.6)

@@ -18,10 +18,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from mlbench import workers
 from mlbench.catalogue import FAMILIES, conf_folder
 from mlbench.errors import RunError, SettingError, UserError
-from mlbench.sweep import record
+from mlbench.sweeps import workers
+from mlbench.sweeps.jobs import record
 
 SHARED = ("mlbench.prepare", "mlbench.plain", "sklearn.datasets", "torch._dynamo")  # imported once, before forking
 SHARED += tuple(f"mlbench.{family}.runner" for family in FAMILIES)  # none of them touches CUDA, which no fork survives

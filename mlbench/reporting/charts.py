@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from mlbench.pages import TEMPLATES
-from mlbench.scales import Scale, span, wants_log
+from mlbench.reporting.scales import Scale, span, wants_log
 
 COLOURS = 8  # later series repeat them with other dashes
 DASHES = ("", "6 2.5", "2 2", "8 2 2 2")

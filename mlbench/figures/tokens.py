@@ -7,8 +7,8 @@ from matplotlib.colors import to_hex
 from rich.style import Style
 from rich.text import Text
 
+from mlbench.figures.canvas import canvas, save
 from mlbench.findings import Passage
-from mlbench.plots import canvas, save
 
 COLOURS = colormaps["RdBu_r"]
 PALE = 0.6  # of the scale's half is used, so that black letters stay readable

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 
+from mlbench.figures.canvas import canvas, save
 from mlbench.findings import Cloud
-from mlbench.plots import canvas, save
 
 SIDE = 2.3  # inches of a panel
 NAMED_UP_TO = 20  # colours that have a name; the rarest values share grey

@@ -9,8 +9,8 @@ from typing import Any
 
 from hydra.core.utils import filter_overrides
 
-from mlbench.errors import UserError, require
-from mlbench.launchers import SweepJob, SweepLauncher
+from mlbench.errors import UserError, need, require
+from mlbench.sweeps.launchers import SweepJob, SweepLauncher
 
 POLL_SECONDS = 2.0  # between looks at the jobs of a cluster
 QUEUE_SECONDS = 15.0  # between questions to its scheduler
@@ -60,10 +60,7 @@ class Slurm(SweepLauncher):
 
     def executor(self, threads: int) -> Any:
         """Submitit's executor with these settings. Raises UserError where submitit is not installed."""
-        try:
-            import submitit
-        except ImportError as error:
-            raise UserError("hydra/launcher=submitit_slurm needs submitit: pip install 'mlbench[sweep]'") from error
+        submitit = need("submitit", "sweep", "hydra/launcher=submitit_slurm")
         retries = {"slurm_max_num_timeout": self.max_num_timeout, "local_max_num_timeout": self.max_num_timeout}
         executor = submitit.AutoExecutor(self.folder / "slurm", cluster=self.cluster, **retries)
         executor.update_parameters(

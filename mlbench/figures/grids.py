@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from mlbench.figures.canvas import canvas, save
 from mlbench.findings import Panel, Row
-from mlbench.plots import canvas, save
 
 PANEL = 1.15  # inches a side
 OPACITY = 0.85  # of a map over a picture, where it is strongest

@@ -60,7 +60,7 @@ def conclude(sweep: Path) -> None:
         return
     jobs = recorded(sweep)
     if runs := finished(jobs):
-        from mlbench.sweep_report import write_sweep  # imports matplotlib
+        from mlbench.sweeps.tables import write_sweep  # imports matplotlib
 
         Console(width=None if sys.stdout.isatty() else 160).print(report.sweep_table(report.grouped(runs)))
         for path in write_sweep(runs, sweep):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlbench import coding
+from mlbench.codec import coding
 from mlbench.files import write_whole
 
 MAGIC = b"MLBENCH1"

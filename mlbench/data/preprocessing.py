@@ -1,0 +1,37 @@
+"""What stands in front of a network: examples as they are kept become what it computes with."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """uint8 or float pictures [B, C, H, W] of 0..255 to floats, per channel (x - mean) / std."""
+
+    def __init__(self, mean: Tensor, std: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
+        self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Fresh floats of the same shape."""
+        return pictures.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
+
+    @staticmethod
+    def fitted(pictures: Tensor) -> "Normalise":
+        """Mean and standard deviation per channel of uint8 [N, C, H, W], exact, from counts of the 256 values."""
+        values = torch.arange(256, dtype=torch.float64)
+        counts = torch.zeros(pictures.shape[1], 256, dtype=torch.float64)
+        for chunk in pictures.split(4096):  # a set that is mapped from the disk is never in memory whole
+            for channel, count in zip(chunk.unbind(1), counts, strict=True):
+                count += torch.bincount(channel.flatten(), minlength=256)
+        mean = (counts @ values) / counts.sum(1)
+        variance = (counts * (values - mean[:, None]).square()).sum(1) / counts.sum(1)
+        return Normalise(mean, variance.sqrt().clamp(min=1e-6))
+
+
+class AsIds(nn.Module):
+    """What stands in for `Normalise` where examples are texts: whole numbers [B, L] as int64."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The same numbers."""
+        return ids.long()

@@ -1,0 +1,49 @@
+"""How a task's pictures are made out of the pool's: pixels in another order, or turned."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Permutation(nn.Module):
+    """Pixel permutations, `orders` [tasks, H * W]: pixel i of task t is pixel orders[t, i] of the picture."""
+
+    def __init__(self, orders: Tensor):
+        super().__init__()
+        self.register_buffer("orders", orders)
+
+    def reordered(self, order: list[int]) -> "Permutation":
+        """With the tasks in another order."""
+        return Permutation(self.orders[order])
+
+    def forward(self, pictures: Tensor, task: int | Tensor) -> Tensor:
+        """uint8 [B, C, H, W] permuted for one task or a task each [B]."""
+        flat = pictures.flatten(2)
+        if isinstance(task, int):
+            return flat.index_select(2, self.orders[task]).view_as(pictures)
+        return flat.gather(2, self.orders[task].unsqueeze(1).expand_as(flat)).view_as(pictures)
+
+
+class Rotation(nn.Module):
+    """Turns by `degrees` [tasks], counter-clockwise about the centre, bilinear, black where nothing was."""
+
+    def __init__(self, degrees: Tensor):
+        super().__init__()
+        self.register_buffer("degrees", degrees)
+
+    def reordered(self, order: list[int]) -> "Rotation":
+        """With the tasks in another order."""
+        return Rotation(self.degrees[order])
+
+    def forward(self, pictures: Tensor, task: int | Tensor) -> Tensor:
+        """uint8 [B, C, H, W] turned for one task or a task each [B]."""
+        angle = (self.degrees[task] * (math.pi / 180)).reshape(-1).expand(len(pictures))
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        aspect = pictures.shape[2] / pictures.shape[3]
+        rows = [cos, -sin * aspect, zero, sin / aspect, cos, zero]
+        matrix = torch.stack(rows, 1).view(-1, 2, 3)
+        grid = F.affine_grid(matrix, list(pictures.shape), align_corners=False)
+        turned = F.grid_sample(pictures.float(), grid, align_corners=False)
+        return turned.round_().to(torch.uint8)

@@ -1,0 +1,1 @@
+"""Pictures drawn from tables and findings; no torch, no global state."""

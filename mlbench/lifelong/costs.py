@@ -1,0 +1,42 @@
+"""What learning costs: seconds, examples and bytes."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from mlbench.progress import Progress
+
+
+def tensor_bytes(value: object) -> int:
+    """Bytes of all tensors inside nested dicts, lists and tuples."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sum(tensor_bytes(part) for part in parts)
+
+
+@dataclass
+class Costs:
+    """What learning cost so far."""
+
+    train_seconds: float = 0.0
+    consolidate_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    samples_processed: int = 0
+    task_seconds: list[float] = field(default_factory=list)
+    task_consolidate_seconds: list[float] = field(default_factory=list)
+    task_samples: list[int] = field(default_factory=list)
+
+    def add(self, progress: Progress, consolidate_seconds: float) -> None:
+        """Count one more task: a finished fit, and what the method did after it."""
+        self.train_seconds += progress.seconds
+        self.consolidate_seconds += consolidate_seconds
+        self.samples_processed += progress.samples
+        self.task_seconds.append(progress.seconds)
+        self.task_consolidate_seconds.append(consolidate_seconds)
+        self.task_samples.append(progress.samples)
+
+    def rows(self, names: list[str]) -> list[list[object]]:
+        """The rows of tasks.csv for tasks called `names`."""
+        columns = (names, self.task_seconds, self.task_consolidate_seconds, self.task_samples)
+        return [[number, *row] for number, row in enumerate(zip(*columns, strict=True), start=1)]

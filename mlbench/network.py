@@ -1,0 +1,69 @@
+"""The model of a run: built for its data, tried on examples, given the weights of a checkpoint."""
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from mlbench.build import build
+from mlbench.checkpoint import read_network, restored
+from mlbench.data.tasks import Stream
+from mlbench.errors import UserError
+
+
+def made(node: DictConfig, name: str, stream: Stream, dirs: tuple[Path, ...]) -> nn.Module:
+    """What the config's `model` node, called `name`, describes, for the stream's examples and classes.
+
+    Raises UserError when it does not take these examples or gives other outputs.
+    """
+    task, shape = stream.tasks[0], stream.input_shape
+    try:
+        net = build(node, nn.Module, "model", dirs, input_shape=shape, outputs=stream.outputs)
+    except UserError as error:
+        if task.text is None:
+            raise
+        raise UserError(f"{error}\nthis data is texts; they need a model for texts, as model=bert") from error
+    try:
+        with torch.no_grad():
+            answered = net.eval()(example(stream, 2)).shape
+    except (RuntimeError, ValueError, IndexError) as error:
+        kind = "spectrograms" if task.sound is not None else "pictures" if task.text is None else "texts"
+        described, reason = "x".join(str(side) for side in shape), str(error).splitlines()[0]
+        raise UserError(f"model={name} does not take {kind} of {described} ({reason})") from error
+    if answered != (2, stream.outputs):
+        raise UserError(f"model={name} gives {list(answered[1:])} outputs; needed are {stream.outputs}")
+    return net
+
+
+def example(stream: Stream, count: int) -> torch.Tensor:
+    """So many examples as the network takes them: empty [count, C, H, W] floats, or [count, L] times the last id."""
+    text = stream.tasks[0].text
+    if text is None:
+        return torch.zeros(count, *stream.input_shape)
+    return torch.full((count, *stream.input_shape), len(text.pieces) - 1)
+
+
+def with_weights(
+    net: nn.Module, path: Path, name: str, dirs: tuple[Path, ...], spelling: str | None = None
+) -> nn.Module:
+    """`net` with the structure and the weights of a checkpoint. Raises UserError when they are of another model.
+
+    So it does where the checkpoint's word pieces are others than `spelling`.
+    """
+    packed = read_network(path)
+    if None not in (spelling, packed.get("spelling")) and packed["spelling"] != spelling:
+        raise UserError(
+            f"checkpoint={path} reads other word pieces than those of this data\n"
+            "they come from the training texts, data.vocabulary and data.tokenizer; set these as they were"
+        )
+    try:
+        return restored(net, packed, dirs)
+    except RuntimeError as error:
+        made = {key: value for key, value in packed["model"].items() if key != "_target_"}
+        kind = packed["model"]["_target_"].rpartition(".")[2]
+        shape = "x".join(str(side) for side in packed["input_shape"])
+        raise UserError(
+            f"checkpoint={path} is of another model: {kind} {made or ''} for {shape} pictures and "
+            f"{packed['outputs']} outputs\nit does not fit model={name} with this data"
+        ) from error

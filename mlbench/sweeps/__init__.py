@@ -1,0 +1,1 @@
+"""Many runs: how their jobs are started, remembered and summed up."""
