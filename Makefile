@@ -50,7 +50,7 @@ benchmark: $(STAMP)  ## Speed against a bare PyTorch loop and captum, one thread
 reproduce: $(STAMP)  ## The README's tables of results (needs MNIST, CIFAR-100, spoken digits and GUM; about seven hours)
 	$(BIN)/python scripts/reproduce.py
 
-lecture: $(STAMP)  ## The claims of the lectures, tested on data that is there; one page (under twenty minutes on two cores)
+lecture: $(STAMP)  ## The claims of the lectures, tested on data that is there; one page (a quarter of an hour on two cores)
 	$(BIN)/mlbench lecture --quick
 
 clean:  ## Remove the environment and what tools left behind; outputs/ stays

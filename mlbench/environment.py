@@ -19,6 +19,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def outdated(folder: Path, files: list[Path]) -> str:
+    """Why a run could have other results today, in a few words: by its code, or by its data `files`; empty if not."""
+    if not same_code(folder):
+        return "by another commit of mlbench"
+    return "" if same_files(folder, files) else "its data has changed since"
+
+
 def same_code(folder: Path) -> bool:
     """Whether a run was made by the commit that runs now; true where that is not known."""
     try:
@@ -26,6 +33,12 @@ def same_code(folder: Path) -> bool:
     except (OSError, ValueError):
         return True
     return made_by is None or (now_by := git_commit()) is None or made_by == now_by
+
+
+def same_files(folder: Path, files: list[Path]) -> bool:
+    """Whether a run's data files are no newer than its beginning; true where that is not known."""
+    begun = folder / "config.yaml"
+    return not begun.exists() or all(path.stat().st_mtime <= begun.stat().st_mtime for path in files if path.exists())
 
 
 def environment(device: torch.device, folder: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mlbench.catalogue import GROUPS, conf_folder
+from mlbench.catalogue import FAMILIES, GROUPS, conf_folder
 from mlbench.errors import UserError, nearest
 
 OF_EXTRAS = {("hydra/launcher", "ray"): ("hydra-ray-launcher", "ray")}  # choices that another package brings
@@ -40,6 +40,8 @@ def composition_error(error: Exception, words: list[str]) -> str | None:
         return f"cannot understand '{error.override}'; settings are written name=value"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return unknown_setting(error, words)
+    if found := re.search(r"Ambiguous value for argument '([^']*)'", str(error)):
+        return f"{found[1]}: several values are a sweep, which needs -m, as in mlbench -m {found[1]}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return re.sub(r"\s*\n\s*", "; ", str(error).strip())
     return None
@@ -63,6 +65,8 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
         options = sorted(str(option) for option in node) if isinstance(node, DictConfig) else []
     except Exception:  # the message is worth having without the list, whatever else is wrong with the command
         options = []
+    if parent in FAMILIES and not options:
+        return f"{key}: no technique is chosen; {parent}=NAME does that (see mlbench list {parent})"
     if name in options:
         return f"{key}: a value of another kind is needed"
     allowed = f"\nallowed here: {', '.join(options)}" if options else ""

@@ -3,23 +3,22 @@
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
-from mlbench.build import build
+from mlbench.build import Blueprint
 from mlbench.checkpoint import read_network, restored
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError
 
 
-def made(node: DictConfig, name: str, stream: Stream, dirs: tuple[Path, ...]) -> nn.Module:
-    """What the config's `model` node, called `name`, describes, for the stream's examples and classes.
+def made(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
+    """The network of a config node, `name` in messages, for the stream's examples and classes.
 
     Raises UserError when it does not take these examples or gives other outputs.
     """
     task, shape = stream.tasks[0], stream.input_shape
     try:
-        net = build(node, nn.Module, "model", dirs, input_shape=shape, outputs=stream.outputs)
+        net = blueprint.build(nn.Module, input_shape=shape, outputs=stream.outputs)
     except UserError as error:
         if task.text is None:
             raise
@@ -30,9 +29,9 @@ def made(node: DictConfig, name: str, stream: Stream, dirs: tuple[Path, ...]) ->
     except (RuntimeError, ValueError, IndexError) as error:
         kind = "spectrograms" if task.sound is not None else "pictures" if task.text is None else "texts"
         described, reason = "x".join(str(side) for side in shape), str(error).splitlines()[0]
-        raise UserError(f"model={name} does not take {kind} of {described} ({reason})") from error
+        raise UserError(f"{name} does not take {kind} of {described} ({reason})") from error
     if answered != (2, stream.outputs):
-        raise UserError(f"model={name} gives {list(answered[1:])} outputs; needed are {stream.outputs}")
+        raise UserError(f"{name} gives {list(answered[1:])} outputs; needed are {stream.outputs}")
     return net
 
 

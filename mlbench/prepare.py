@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from mlbench.build import build, settings
+from mlbench.build import Blueprint, build, settings
 from mlbench.catalogue import CHOICES, FAMILIES, RUNNING, data_dir
 from mlbench.checkpoint import Trained
 from mlbench.data.source import Data
@@ -96,6 +96,11 @@ class Prepared:
             name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"[:-3] + f"-{secrets.token_hex(2)}"
         return Path(self.settings.out).expanduser() / (self.family or "plain") / kind / name
 
+    @property
+    def data_dir(self) -> Path:
+        """Where data lie that have no path of their own."""
+        return Path(self.settings.data_dir).expanduser() if self.settings.data_dir else data_dir()
+
     def tracker(self) -> Tracker:
         """What passes the run's results on to the `logger`, if there is one."""
         parts = [self.names[group] for group in (self.family, "data", "model") if group]
@@ -149,9 +154,8 @@ class Prepared:
 
     def stream(self, draws: Draws) -> Stream:
         """The data as tasks. Raises UserError for bad files, and for data that the rest does not go with."""
-        folder = Path(self.settings.data_dir).expanduser() if self.settings.data_dir else data_dir()
         try:
-            stream = self.data.stream(folder, draws.stream)
+            stream = self.data.stream(self.data_dir, draws.stream)
         except SettingError as error:
             raise UserError(f"data.{error}") from error
         if stream.feedback is not None and self.training.validation:
@@ -165,12 +169,13 @@ class Prepared:
 
     def network(self, stream: Stream) -> nn.Module:
         """The model, its weights from `checkpoint` if one is given. Raises UserError when it does not fit."""
-        net = made(self.config.model, self.names["model"], stream, self.dirs)
+        name = self.names["model"]
+        net = made(Blueprint(self.config.model, "model", self.dirs), f"model={name}", stream)
         if not self.settings.checkpoint:
             return net
         text = stream.tasks[0].text
         spelling = None if text is None else text.spelling
-        return with_weights(net, Path(self.settings.checkpoint), self.names["model"], self.dirs, spelling)
+        return with_weights(net, Path(self.settings.checkpoint), name, self.dirs, spelling)
 
     def identity(self) -> dict[str, object]:
         """What the summary says of which run it is."""

@@ -99,7 +99,7 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
 
 def run(config: DictConfig, context: DictConfig) -> Path:
     """Compose, check, build, run, write; the folder with the results."""
-    from mlbench.environment import same_code
+    from mlbench.environment import outdated
     from mlbench.prepare import Prepared  # imports torch, which mistakes of spelling need not wait for
     from mlbench.results import finished
 
@@ -112,12 +112,13 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     in_sweep = context.mode == RunMode.MULTIRUN
     folder = folder or prepared.folder(by_hash=in_sweep)
     old = folder.exists() and not prepared.settings.force
-    other = "" if not old or same_code(folder) else " (by another commit of mlbench; force=true runs it anew)"
+    why = outdated(folder, prepared.data.files(prepared.data_dir)) if old else ""
+    told = f" ({why}; force=true runs it anew)" if why else ""
     if old and finished(folder):
-        print(f"finished before: {folder}{other}", file=sys.stderr)
+        print(f"finished before: {folder}{told}", file=sys.stderr)
     else:
-        if other:
-            print(f"begun before: {folder}{other}", file=sys.stderr)
+        if told:
+            print(f"begun before: {folder}{told}", file=sys.stderr)
         prepared.run(folder, hydra_files(config, context), wait=in_sweep)
     if not in_sweep:
         show_run(folder)
@@ -143,8 +144,8 @@ def reopened(folder: Path, config: DictConfig, overrides: list[str]) -> tuple[Di
     others = [o for o in overrides if o.partition("=")[0] not in RESUME_MAY_CHANGE]
     if others:
         raise UserError(
-            f"resume={folder} takes its settings from that folder; besides it only device and threads can be given, "
-            f"not {', '.join(others)}"
+            f"resume={folder} takes its settings from that folder; besides it only threads, and a device of the same "
+            f"kind, can be given, not {', '.join(others)}"
         )
     saved = folder / "config.yaml"
     if not saved.is_file():

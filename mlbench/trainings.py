@@ -1,8 +1,10 @@
 """Runs that train more than one network: the dense one, kept in the store, and whatever a technique trains after it."""
 
 import copy
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,10 +93,11 @@ class Trainings(Job):
 
     def kept(self, path: Path, title: str, make: Callable[[], object]) -> None:
         """The weights of `path`, or those that `make` trains, which are kept there."""
-        if not path.exists():
+        force = self.prepared.settings.force
+        if not store.usable(path, force):
             self.run.display.note(f"the network is trained once and kept as {path} ({title})")
         with store.held(path):
-            if path.exists():
+            if store.usable(path, force):
                 self.fits += 1
                 restored(self.net, read_network(path))
             else:
@@ -105,13 +108,22 @@ class Trainings(Job):
         """The file in the store for what these parts of the config make, on this kind of device."""
         resolved = OmegaConf.to_container(self.prepared.config, resolve=True)
         made_by = {name: resolved[name] for name in names} | {"device": self.compute.device.type, **besides}
+        made_by["examples"] = self.examples
+        if "model" in names:
+            made_by["source"] = source_of(resolved["model"]["_target_"], self.prepared.dirs)
         return store.place(Path(self.prepared.settings.out).expanduser() / "store", made_by)
+
+    @cached_property
+    def examples(self) -> list[str]:
+        """Hashes of what there is to learn from."""
+        task = self.stream.tasks[0]
+        return [split.digest() for split in (task.train, task.dropped) if split is not None]
 
     def stored(self, title: str, made_by: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """See `Workbench`."""
         path = self.place("data", "seed", "deterministic", kind=title, validation=self.training.validation, **made_by)
         with store.held(path):
-            if not path.exists():
+            if not store.usable(path, self.prepared.settings.force):
                 self.run.display.note(f"the {title} is trained once and kept as {path}")
                 write_tensors(path, make())
             return read_tensors(path)
@@ -197,6 +209,12 @@ class Trainings(Job):
 
 
 MADE_BY = ("data", "model", "seed", "precision", "deterministic")  # parts of the config that make a network
+
+
+def source_of(target: str, dirs: tuple[Path, ...]) -> str:
+    """The source of a class of the user's own, which lies in one of their folders; empty for others."""
+    path = Path(sys.modules[target.rpartition(".")[0]].__file__).resolve()
+    return path.read_text(encoding="utf-8") if any(path.is_relative_to(folder.resolve()) for folder in dirs) else ""
 
 
 def shapes(net: nn.Module) -> dict[str, torch.Size]:

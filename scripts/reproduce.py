@@ -27,7 +27,7 @@ RESNET = (
     "experiment=prune_neurons_resnet18 data.train_examples=5000 data.test_examples=1000 train.epochs=2 "
     "compress.finetune_epochs=2 latency_batch=1,16"
 )
-INVERT = "explain.samples=5000 explain.width=16 explain.epochs=8 explain.batch_size=64"
+INVERT = "explain.train_samples=5000 explain.width=16 explain.epochs=8 explain.batch_size=64"
 MAPS = "saliency,smoothgrad,integrated_gradients,occlusion,gradcam,guided_backprop"
 RESULTS = (
     f"{PERMUTED} lifelong=finetune train.lr=0.03",

@@ -125,18 +125,16 @@ def development(words: list[str], folder: Path) -> list[str]:
     if shown.returncode:
         raise UserError(shown.stderr.strip().removeprefix("mlbench: "))
     data = OmegaConf.create(shown.stdout).data
-    kind = {"Split": "split", "Permuted": "permuted", "Rotated": "rotated"}.get(data._target_.rpartition(".")[2], "")
-    source = build(data.source if kind else data, Source, "data", ())
-    path = folder / "development.npz"
-    if not path.exists():
-        write_development(source.load(data_dir()), path)
-    prefix = "data.source" if kind else "data"
-    kept = {key: value for key, value in data.items() if key not in ("_target_", "source", "path")}
-    named = [
-        word for word in words if word.partition("=")[0] not in ("data", "data.source", *(f"data.{k}" for k in kept))
-    ]
+    made_of_a_source = "source" in data
+    source = build(data.source if made_of_a_source else data, Source, "data", ())
+    path = write_development(source.load(data_dir()), folder / "development.npz")
+    if made_of_a_source:
+        named = [word for word in words if word.partition("=")[0] not in ("data.source", "data.source.path")]
+        return [*named, "data.source=npz", f"data.source.path={path.resolve()}"]
+    kept = {key: value for key, value in data.items() if key not in ("_target_", "path", "name")}
+    named = [word for word in words if word.partition("=")[0] not in ("data", *(f"data.{key}" for key in kept))]
     settings = [f"++data.{key}={json.dumps(value).replace(chr(34), chr(39))}" for key, value in plain(kept).items()]
-    return [*named, f"data={kind}_npz" if kind else "data=npz", f"{prefix}.path={path.resolve()}", *settings]
+    return [*named, "data=npz", f"data.path={path.resolve()}", *settings]
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:

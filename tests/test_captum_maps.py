@@ -241,7 +241,7 @@ def test_gradcam_looks_where_the_network_reads_its_last_maps(net, path):
 
 
 def test_gradcam_refuses_what_has_no_places():
-    with pytest.raises(SettingError, match="no convolution"):
+    with pytest.raises(UserError, match="needs a network with a convolution"):
         GradCam().check(Linear((1, 8, 8), 3))
     attention = nn.Sequential(nn.Conv2d(1, 4, 2), nn.Flatten(2), nn.MultiheadAttention(9, 3))
     with pytest.raises(SettingError, match="attention"):

@@ -95,3 +95,9 @@ def test_three_values_in_each_layer():
     for weight in weights(point.net).values():
         low, zero, high = weight.unique().tolist()
         assert (low, zero) == (-high, 0)
+
+
+@pytest.mark.parametrize("kind", [Binary, Ternary])
+def test_a_network_that_begins_anew_says_so(kind):
+    assert kind().begins_anew
+    assert not kind(from_dense=True).begins_anew

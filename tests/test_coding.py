@@ -174,3 +174,12 @@ def test_a_flipped_bit_or_a_missing_byte_is_found():
             artefact.decode(bytes(broken))
     with pytest.raises(ValueError, match=r"damaged"):
         artefact.decode(written[:-1])
+
+
+def test_huffman_words_are_used_only_where_they_are_asked_for_and_shorter():
+    skewed, even = np.repeat([0, 1, 2, 3], [970, 10, 10, 10]), np.tile([0, 1, 2, 3], 250)
+    packed, coded = (coding.write_numbers(skewed, 2, entropy) for entropy in (False, True))
+    assert (packed[0], len(packed)) == (0, 1 + 1000 * 2 // 8)
+    assert coded[0] == 1
+    assert len(coded) < len(packed)
+    assert coding.write_numbers(even, 2, True) == coding.write_numbers(even, 2, False)

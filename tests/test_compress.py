@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -287,3 +288,76 @@ def test_keep_all_keeps_networks_that_can_be_read(mlbench, tmp_path):
     assert [path.stem for path in kept] == ["fit_000_epoch_001", "fit_000_epoch_002"]
     for path in kept:
         package.load(path)
+
+
+def pictures_file(path, flipped=False):
+    """Dark and bright pictures; `flipped` labels are the other ones."""
+    random = np.random.default_rng(0)
+    bright = random.integers(0, 2, 300)
+    pictures = (random.integers(0, 156, (300, 8, 8)) + 100 * bright[:, None, None]).astype(np.uint8)
+    labels = 1 - bright if flipped else bright
+    np.savez(path, x_train=pictures[:200], y_train=labels[:200], x_test=pictures[200:], y_test=labels[200:])
+
+
+def test_a_network_in_the_store_is_of_these_examples(mlbench, tmp_path):
+    words = ("compress=measure", "data=npz", f"data.path={tmp_path / 'mine.npz'}", "model.hidden=[8]", *SMALL)
+    for flipped in (False, True):
+        pictures_file(tmp_path / "mine.npz", flipped)
+        assert mlbench(*words, "train.epochs=10")[0] == 0
+    accuracies = [summary(folder)["metrics"]["accuracy"] for folder in folders(tmp_path / "out")]
+    assert min(accuracies) > 0.9
+    assert len(list((tmp_path / "out" / "store").glob("*.pt"))) == 2
+
+
+def test_a_network_in_the_store_is_of_this_source_and_force_makes_it_anew(mlbench, tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    (mine / "model").mkdir(parents=True)
+    (mine / "model" / "thin.yaml").write_text("# thin\n_target_: thin.Thin\n")
+    source = "from torch import nn\n\nclass Thin(nn.Sequential):\n    def __init__(self, input_shape, outputs):\n"
+    words = ("--config-dir", str(mine), "compress=measure", "model=thin", *SMALL)
+    stored = lambda: {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "store").glob("*.pt")}  # noqa: E731
+    for width in (4, 6):
+        layers = f"nn.Flatten(), nn.Linear(64, {width}), nn.ReLU(), nn.Linear({width}, outputs)"
+        (mine / "thin.py").write_text(f"{source}        super().__init__({layers})\n")
+        sys.modules.pop("thin", None)
+        code, _, error = mlbench(*words)
+        assert code == 0, error
+    before = stored()
+    assert len(before) == 2
+    assert mlbench(*words)[0] == 0
+    assert stored() == before
+    monkeypatch.setattr(store, "BEGAN", time.time())
+    assert mlbench(*words, "force=true")[0] == 0
+    changed = [name for name, when in stored().items() if when != before[name]]
+    assert len(changed) == 1
+    assert mlbench(*words, "force=true")[0] == 0  # by the same command as the one before, as in a sweep
+    assert [name for name, when in stored().items() if when != before[name]] == changed
+
+
+def test_a_chain_has_the_numbers_and_figures_of_its_stages(mlbench, tmp_path):
+    words = ("compress.stages=[early_exit,huffman]", "data=digits", "model=cnn", "model.channels=[4,8,8]")
+    assert mlbench("compress=chain", *words, *SMALL)[0] == 0
+    folder = only_run(tmp_path / "out")
+    assert {"first_exit_share", "exit_speedup"} <= summary(folder)["metrics"].keys()
+    assert (folder / "figures" / "exits.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        ("[int8,prune]", "compress.stages=prune: allowed is before int8, which leaves no weights to change"),
+        ("[int8,low_rank,huffman]", "compress.stages=low_rank: allowed is before int8"),
+    ],
+)
+def test_after_whole_numbers_no_weights_are_changed(mlbench, tmp_path, stages, told):
+    code, _, error = mlbench("compress=chain", f"compress.stages={stages}", *SMALL)
+    assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False)
+
+
+def test_a_student_can_be_any_model_and_is_built_before_anything_is_trained(mlbench, tmp_path):
+    words = ("compress=distill", "model@compress.student=linear", "compress.finetune_epochs=1", "compress.alone=false")
+    assert mlbench(*words, *SMALL)[0] == 0
+    assert summary(only_run(tmp_path / "out"))["metrics"]["accuracy"] > 0.2
+    shutil.rmtree(tmp_path / "out")
+    code, _, error = mlbench("compress=distill", "model@compress.student=lenet5", *SMALL)
+    assert (code, "compress.student" in error, "16x16" in error, (tmp_path / "out").exists()) == (2, True, True, False)

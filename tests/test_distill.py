@@ -180,6 +180,16 @@ def test_soft_labels_by_hand():
     assert found.metrics()["soft_likeness"] == pytest.approx(scipy.stats.spearmanr(seen, near).statistic)
 
 
+def test_a_class_without_examples_has_no_soft_labels_and_spoils_no_number():
+    torch.manual_seed(0)
+    data = random_split(40, classes=3)
+    data.labels[data.labels == 1] = 2
+    found = SoftLabels.of([network().eval()], data, 2.0)
+    assert found.mean.isfinite().all()
+    assert found.mean[1].tolist() == [0, 0, 0]
+    assert set(found.metrics()) == {"soft_entropy", "answers_changed"}  # two classes are too few to correlate
+
+
 def test_higher_temperatures_flatten_the_answers():
     torch.manual_seed(0)
     data, teacher = random_split(40, classes=3), network().eval()

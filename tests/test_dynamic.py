@@ -11,7 +11,7 @@ from torch import nn
 
 from mlbench.compress.base import Point
 from mlbench.compress.early_exit import AllExits, EarlyExit
-from mlbench.compress.exits import Exits, averaged, blocks
+from mlbench.compress.exits import Exits, averaged, blocks, negative_entropy, probability
 from mlbench.compress.leaving import Answers, affordable, cheapest, exit_taken, part_costs, ways_out
 from mlbench.compress.slimmable import AllWidths, Slim, Slimmable, cut
 from mlbench.errors import SettingError
@@ -52,6 +52,27 @@ def test_who_has_left_is_not_computed_any_more():
     assert net.entered == [20, stay]
     one = torch.cat([net(each[None]) for each in x])
     torch.testing.assert_close(one, torch.where(leaves[:, None], first, last))
+
+
+def test_who_passes_all_of_several_exits_is_counted_in_each_block():
+    torch.manual_seed(0)
+    net, x = Exits(MLP((1, 4, 4), 3, [8, 7, 6]), [3, 5], [8, 7], 4, 3).eval(), torch.randn(20, 1, 4, 4)
+    first, second, last = net.all_logits(x)
+    sure = [logits.softmax(1).amax(1) for logits in (first, second)]
+    net.thresholds.copy_(torch.stack([each.median() for each in sure]))
+    early = sure[0] >= sure[0].median()
+    late = ~early & (sure[1] >= sure[1].median())
+    assert 0 < int(late.sum()) < int((~early).sum())
+    expected = torch.where(early[:, None], first, torch.where(late[:, None], second, last))
+    torch.testing.assert_close(net(x), expected)
+    assert net.entered == [20, int((~early).sum()), int((~early & ~late).sum())]
+
+
+def test_confidences_by_hand():
+    logits = torch.log(torch.tensor([[0.5, 0.5, 1e-9], [0.7, 0.2, 0.1]]))
+    torch.testing.assert_close(probability(logits), torch.tensor([0.5, 0.7]))
+    entropy = [math.log(2), -(0.7 * math.log(0.7) + 0.2 * math.log(0.2) + 0.1 * math.log(0.1))]
+    torch.testing.assert_close(negative_entropy(logits), -torch.tensor(entropy))
 
 
 def test_without_a_threshold_it_is_the_network_itself():

@@ -78,6 +78,18 @@ def test_only_wrong_answers_are_corrected_and_only_a_share_of_them():
     assert len(Corrections(0.0, "random").chosen(wrong, generator)) == 0
 
 
+@pytest.mark.parametrize("of", ["errors", "random"])
+def test_whose_turn_it_is_to_correct_is_drawn(of):
+    """Each of the eight alike; the same turns for the same generator, whatever else is right."""
+    wrong = torch.arange(16) % 2 == 0
+    chosen = [Corrections(0.25, of).chosen(wrong, torch.Generator().manual_seed(seed)) for seed in range(2000)]
+    counts = torch.cat(chosen).bincount(minlength=16)[wrong]
+    assert (counts > 400).all()
+    assert (counts < 600).all()
+    again = Corrections(0.25, of).chosen(wrong, torch.Generator().manual_seed(7))
+    assert torch.equal(again, chosen[7])
+
+
 def always_three(net, batch):
     return torch.nn.functional.one_hot(torch.full_like(batch.y, 3), 10).float()
 

@@ -87,7 +87,7 @@ def test_padding_is_neither_learned_nor_measured():
 
 def test_judges_and_decoders_learn_from_training_data_alone():
     bench = Listening()
-    looked = method(samples=20)
+    looked = method(train_samples=20)
     looked.explain(bench.net, bench)
     titles = [title for title, _, _ in bench.seen]
     assert titles[:2] == ["judge of the digit", "judge of the speaker"]
@@ -168,7 +168,12 @@ def test_what_a_run_with_pictures_leaves(mlbench, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"samples": 1}, "samples"), ({"highways": -1}, "highways"), ({"epochs": 0}, "epochs"), ({"lr": 0.0}, "lr")],
+    [
+        ({"train_samples": 1}, "train_s"),
+        ({"highways": -1}, "highways"),
+        ({"epochs": 0}, "epochs"),
+        ({"lr": 0.0}, "lr"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, named):
     with pytest.raises(SettingError, match=named):

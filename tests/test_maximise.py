@@ -11,7 +11,7 @@ from mlbench.errors import SettingError, UserError
 from mlbench.explain import canvas as canvases
 from mlbench.explain.base import untouched
 from mlbench.explain.canvas import Frame, moved, strength_of_waves, waves_to_pixels
-from mlbench.explain.maximise import Maximise
+from mlbench.explain.maximise import Maximise, excited
 from mlbench.explain.naturalness import nearest, total_variation
 from mlbench.explain.synthesis import units_of
 from mlbench.models.convolutional import CNN
@@ -123,6 +123,15 @@ def test_slow_waves_are_stronger():
     down, across = np.fft.fftfreq(6)[:, None], np.fft.rfftfreq(6)[None]
     expected = 1 / np.maximum(np.hypot(down, across), 1 / 6)
     np.testing.assert_allclose(strength_of_waves((6, 6)).numpy(), expected, rtol=1e-6)
+
+
+def test_how_excited_a_class_is_and_how_probable():
+    net, x, wanted = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), torch.randn(3, 1, 2, 2), torch.tensor([2, 0, 1])
+    found = excited(net, x, wanted, classes=True)
+    logits = net(x).detach()
+    torch.testing.assert_close(found["activation"], logits[range(3), wanted])
+    torch.testing.assert_close(found["probability"], logits.exp()[range(3), wanted] / logits.exp().sum(1))
+    assert "probability" not in excited(net, x, wanted, classes=False)
 
 
 def still(x):

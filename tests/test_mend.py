@@ -8,6 +8,7 @@ import torch
 
 from mlbench.data.preprocessing import Normalise
 from mlbench.data.tasks import Pool, Split
+from mlbench.errors import SettingError, UserError
 from mlbench.explain.mend import Mend, anywhere, overlap, painted, strongest
 from mlbench.explain.saliency import Saliency
 from mlbench.squares import inside as square
@@ -138,3 +139,18 @@ def test_a_window_that_leaves_nothing_is_refused():
         method.size((8, 8))
     assert Mend(attribution=Saliency()).size((8, 8)) == 3
     assert Mend(attribution=Saliency()).size((28, 28)) == 5
+
+
+def test_what_the_maps_cannot_do_is_told_before_anything_is_trained():
+    class Picky(Saliency):
+        def check(self, net):
+            raise SettingError("layer", 3, "another one")
+
+        def rehearse(self, net, x):
+            raise UserError("these pictures are not for it")
+
+    method = Mend(attribution=Picky())
+    with pytest.raises(UserError, match=r"explain\.attribution\.layer=3: allowed is another one"):
+        method.check(None)
+    with pytest.raises(UserError, match="these pictures are not for it"):
+        method.rehearse(None, torch.zeros(1, 1, 28, 28))

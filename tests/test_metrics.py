@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import scipy.stats
 
 from mlbench.lifelong.metrics import against, scores
-from mlbench.spread import components
+from mlbench.spread import components, spread
 
 # three tasks; columns are tasks, row 0 the untrained network
 R = [
@@ -53,3 +54,11 @@ def test_spread_between_groups_and_within_them():
     assert between == pytest.approx(0.3, rel=0.05)
     assert within == pytest.approx(0.1, rel=0.05)
     assert components([[1.0, 3.0], [3.0, 1.0]]) == (0.0, pytest.approx(2**0.5))
+
+
+@pytest.mark.parametrize("values", [[1.0, 3.0], [0.2, 0.4, 0.9], [1.0, 2.0, 4.0, 8.0, 16.0]])
+def test_the_interval_is_scipys(values):
+    found = spread(values)
+    low, high = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
+    assert (found.mean - found.half, found.mean + found.half, found.count) == pytest.approx((low, high, len(values)))
+    assert spread([3.0]).half is None

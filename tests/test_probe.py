@@ -77,6 +77,23 @@ def test_vectors_are_standardised_as_in_training():
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
 
 
+def test_numbers_that_hardly_vary_stay_small():
+    """A tenth of the standard deviation of all numbers together is the least that is divided by."""
+    x = torch.randn(500, 2) * torch.tensor([10.0, 1e-3])
+    found = Standardise(x)(x)
+    least = 0.1 * x.std()
+    torch.testing.assert_close(found[:, 1], (x[:, 1] - x[:, 1].mean()) / least)
+    assert found[:, 0].std().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("hidden", [0, 50])
+def test_probes_begin_as_linear_layers_do(hidden):
+    """Evenly within the square root of the number of inputs, one over it."""
+    probes = Probes(2, 3, 400, 60, hidden)
+    for weight, inputs in zip(probes.weights, (400, 50), strict=False):
+        assert weight.abs().max().item() == pytest.approx(inputs**-0.5, rel=0.02)
+
+
 def test_maps_are_standardised_by_channels():
     x = torch.randn(50, 2, 3, 3) * torch.tensor([1.0, 5.0]).view(2, 1, 1) + torch.arange(9.0).view(3, 3)
     found = Standardise(x)(x)
@@ -152,6 +169,14 @@ def test_numbers_by_hand():
     assert metrics["majority_accuracy"] == 0.4
 
 
+def test_rows_name_network_and_layer():
+    rows = probed().findings().tables["probes"]
+    told = [(row["network"], row["layer"], row["path"], row["accuracy"]) for row in rows]
+    assert told == [
+        ("trained", 0, "a", 0.9), ("trained", 1, "b", 0.6), ("untrained", 0, "a", 0.2), ("untrained", 1, "b", 0.4),
+    ]  # fmt: skip
+
+
 def test_the_layer_is_chosen_on_validation_data_alone():
     metrics = probed().findings().metrics
     assert metrics["best_layer"] == 1  # though the test data prefer layer 0
@@ -225,7 +250,7 @@ def test_pictures_are_probed_for_their_class():
         ({"hidden": []}, "hidden"),
         ({"hidden": [0, 0]}, "hidden"),
         ({"hidden": [-1]}, "hidden"),
-        ({"samples": 3}, "samples"),
+        ({"train_samples": 3}, "train_samples"),
         ({"epochs": 0}, "epochs"),
         ({"lr": 0.0}, "lr"),
         ({"weight_decay": -1.0}, "weight_decay"),

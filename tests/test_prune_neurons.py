@@ -143,9 +143,12 @@ def test_rounds_remove_of_the_original_channels():
     net = network([32, 16])
     bench, sizes = bench_for(net), []
     method = PruneNeurons(fraction=0.25, rounds=3, finetune_epochs=1)
+    stages = []
     for point in method.compress(Point("dense", net), bench):
         sizes.append([len(m.weight) for m in outputs(point.net)])
+        stages.append(point.stage)
     assert sizes == [[24, 12, 3], [16, 8, 3], [8, 4, 3]]
+    assert stages == ["prune_neurons 0.75", "prune_neurons 0.5", "prune_neurons 0.25"]
     assert [len(outputs(net)[0].weight) for net, _ in bench.fits] == [24, 16, 8]  # fine-tuned after each
 
 

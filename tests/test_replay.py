@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import chisquare
+from torch import nn
 
 from mlbench.data.augment import AUGMENTATIONS
 from mlbench.data.heads import GrowingHead, OwnHeads, SharedHead
@@ -312,6 +313,41 @@ def test_agem_projects_onto_the_gradient_of_the_whole_memory(split, heads):
     method.adjust(net, theta)
     assert torch.equal(theta.grad, -g)  # along the reference: left alone
     assert method.samples_replayed == 400
+
+
+def test_agem_takes_the_reference_with_the_statistics_of_its_batch(split):
+    """As a group's are in GEM; by running averages, which lag, gradients can be larger by orders of magnitude."""
+    method, _, _, data = agem(split, replay_batch=20)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 6))
+    theta = Theta(net)
+    fill(method, *data, net=net)
+    state = method.generator.get_state()
+    averages = net[2].running_mean.clone()
+    theta.grad.fill_(1.0)
+    method.adjust(net, theta)
+    found, before = theta.grad.clone(), torch.ones_like(theta.grad)
+    method.generator.set_state(state)
+    old = method.remembered(20).batch(method.normalise)
+    hidden = net[1](old.x.flatten(1))
+    normed = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + net[2].eps).sqrt()
+    loss = F.cross_entropy(method.heads(net[4]((normed * net[2].weight + net[2].bias).relu()), old.task), old.y)
+    reference = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
+    product = before @ reference
+    expected = before - min(product, torch.tensor(0.0)) / (reference @ reference) * reference
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    method.generator.set_state(state)
+    theta.grad.copy_(-before)
+    method.adjust(net, theta)
+    other = -before - min(-product, torch.tensor(0.0)) / (reference @ reference) * reference
+    torch.testing.assert_close(theta.grad, other, rtol=1e-4, atol=1e-5)
+    assert torch.equal(net[2].running_mean, averages)
+
+
+def test_an_episodic_memory_has_an_example_of_each_task_at_least(split):
+    method, net, _, data = agem(split)
+    method.memory_total = 2
+    fill(method, *data, net=net)
+    assert method.memory.tasks.tolist() == [0, 1]
 
 
 def test_agem_draws_anew_at_each_step(split):

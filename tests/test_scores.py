@@ -155,6 +155,10 @@ def test_completeness_by_hand():
     maps[:, 0, 0, 0] = gains[:, 0]
     assert scores.completeness_error(net, x, 0 * x, maps, target) == pytest.approx(0, abs=1e-6)
     assert scores.completeness_error(net, x, 0 * x, 1.25 * maps, target) == pytest.approx(0.25, abs=1e-5)
+    near = 0.9999 * x  # hardly any gain: the error is a share of it all the same
+    with torch.no_grad():
+        maps[:, 0, 0, 0] = 2 * (net(x) - net(near)).gather(1, target[:, None])[:, 0]
+    assert scores.completeness_error(net, x, near, maps, target) == pytest.approx(1, abs=0.01)
 
 
 def test_alike_is_scipys_and_skimages():
@@ -171,6 +175,14 @@ def test_alike_is_scipys_and_skimages():
     largest = [(abs(p) / abs(p).max(), abs(q) / abs(q).max()) for p, q in zip(a, b, strict=True)]
     ssim = [structural_similarity(p, q, data_range=1.0, win_size=7) for p, q in largest]
     assert found["ssim"] == pytest.approx(np.mean(ssim))
+
+
+@pytest.mark.parametrize(("sides", "window"), [((5, 5), 5), ((6, 9), 5), ((4, 4), 3)])
+def test_small_maps_are_compared_in_windows_that_fit(sides, window):
+    one, other = torch.randn(1, 1, *sides), torch.randn(1, 1, *sides)
+    a, b = (abs(m[0, 0].double().numpy()) for m in (one, other))
+    expected = structural_similarity(a / a.max(), b / b.max(), data_range=1.0, win_size=window)
+    assert alike(one, other)["ssim"] == pytest.approx(expected)
 
 
 def test_maps_without_structure_have_no_rank():

@@ -56,7 +56,7 @@ def test_a_search_goes_on_and_ends_in_a_command(tune, monkeypatch, capfd, tmp_pa
     (table,) = tmp_path.glob("*/trials.csv")
     assert len(table.read_text().splitlines()) == 3
     (config,) = {path.read_text() for path in tmp_path.rglob("lifelong/*/*/.hydra/names.yaml")}
-    assert "permuted_npz" in config
+    assert "permuted_digits" in config
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,12 @@ def test_mistakes_are_told(tune, monkeypatch, capfd, tmp_path, words, told):
 def test_only_pictures_can_be_cut(tune, tmp_path):
     with pytest.raises(UserError):
         tune.development(["explain=probe"], tmp_path)
+
+
+@pytest.mark.parametrize("data", ["split_digits", "feedback_digits", "planted"])
+def test_whatever_is_made_of_a_dataset_gets_the_development_set(tune, tmp_path, data):
+    words = tune.development([f"data={data}"], tmp_path)
+    path = (tmp_path / "development.npz").resolve()
+    assert words == [f"data={data}", "data.source=npz", f"data.source.path={path}"]
+    assert tune.mlbench([*words, "--cfg", "job"]).returncode == 0
+    assert tune.development(["data=digits"], tmp_path)[:2] == ["data=npz", f"data.path={path}"]

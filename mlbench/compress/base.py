@@ -34,6 +34,20 @@ class Method:
         """Whether it starts from the untrained network, so that what an earlier stage did would be lost."""
         return False
 
+    @property
+    def changes_weights(self) -> bool:
+        """Whether it needs linear or convolutional layers whose weights it can change."""
+        return True
+
+    @property
+    def leaves_weights(self) -> bool:
+        """Whether the networks that it yields have such layers."""
+        return True
+
+    def blueprints(self) -> list[Blueprint]:
+        """Networks that it will build, so that mistakes in them are found before anything is trained."""
+        return [value for value in vars(self).values() if isinstance(value, Blueprint)]
+
     def check(self, net: nn.Module) -> None:
         """Raise SettingError for settings that do not go with the network, before anything is trained or written."""
 

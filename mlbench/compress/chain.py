@@ -1,11 +1,17 @@
 """One method after another."""
 
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 from torch import nn
 
+from mlbench.build import Blueprint
 from mlbench.compress.base import Method, Point, Workbench
+from mlbench.data.tasks import Split
 from mlbench.errors import RunError, SettingError, nearest, require
+from mlbench.findings import Row
 
 
 class Chain(Method):
@@ -21,7 +27,14 @@ class Chain(Method):
         for name in stages[1:]:
             told = "as the first stage: from the untrained network, where it begins, all before it would be lost"
             require(not methods[name].begins_anew, "stages", name, told)
+        for before, name in pairwise(stages):
+            told = f"before {before}, which leaves no weights to change"
+            require(methods[before].leaves_weights or not methods[name].changes_weights, "stages", name, told)
         self.stages, self.methods = stages, methods
+
+    def blueprints(self) -> list[Blueprint]:
+        """Those of all stages."""
+        return [blueprint for name in self.stages for blueprint in self.methods[name].blueprints()]
 
     def check(self, net: nn.Module) -> None:
         """What each stage has to say."""
@@ -30,11 +43,26 @@ class Chain(Method):
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """The points of all stages. Raises RunError for a stage that cannot follow on the network of the one before."""
-        point = dense
+        point, step = dense, 0
+        self.steps = [0]  # the last point of each stage, the dense network's before them
         for name in self.stages:
             try:
                 self.methods[name].check(point.net)
             except SettingError as error:
                 raise RunError(f"stage {name} does not go with what is before it: {error}") from error
             for point in self.methods[name].compress(point, bench):  # noqa: B020
+                step += 1
                 yield point
+            self.steps.append(step)
+
+    def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:
+        """Those of each stage on its own points, of which the one before it is the dense network."""
+        found = {}
+        for name, (first, last) in zip(self.stages, pairwise(self.steps), strict=True):
+            own = slice(first, last + 1)
+            found |= self.methods[name].metrics(rows[own], correct[own])
+        return found
+
+    def grids(self, test: Split) -> dict[str, list[Row]]:
+        """Those of all stages."""
+        return {title: rows for name in self.stages for title, rows in self.methods[name].grids(test).items()}

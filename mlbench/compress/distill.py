@@ -55,6 +55,11 @@ class Distill(Finetuned):
         require(0 <= self.hint_strength < math.inf, "hint_strength", self.hint_strength, "0 or more")
         require(self.finetune_epochs > 0, "finetune_epochs", self.finetune_epochs, "1 or more: it is what trains")
 
+    @property
+    def changes_weights(self) -> bool:
+        """The student's are its own."""
+        return False
+
     def check(self, net: nn.Module) -> None:
         """Teachers must be there; hints are compared at the input of a linear last layer."""
         for path in self.teachers:

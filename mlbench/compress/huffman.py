@@ -14,6 +14,11 @@ class Huffman(Method):
     coded.
     """
 
+    @property
+    def changes_weights(self) -> bool:
+        """It looks at them."""
+        return False
+
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
         """The same network in a shorter file."""
         yield replace(dense, stage="huffman", entropy=True)

@@ -29,6 +29,11 @@ class Int8(Finetuned):
 
     mode: Literal["dynamic", "weight_only"]
 
+    @property
+    def leaves_weights(self) -> bool:
+        """Whole numbers are no weights that could be trained."""
+        return False
+
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
         """torchao must be there. Raises UserError."""
         need_torchao()

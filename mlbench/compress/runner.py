@@ -20,6 +20,7 @@ from mlbench.errors import SettingError, UserError
 from mlbench.figures import grids, plots
 from mlbench.files import write_csv
 from mlbench.job import Runner
+from mlbench.network import made
 from mlbench.spread import spread
 from mlbench.trainings import Trainings, check_single_task
 
@@ -172,6 +173,8 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
         raise UserError(
             "train.validation=0: compression chooses by validation data; give a share of the training data, as .1"
         )
+    for blueprint in prepared.technique.blueprints():
+        made(blueprint, blueprint.path, stream)
     try:
         prepared.technique.check(net)
     except SettingError as error:

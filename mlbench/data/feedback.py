@@ -47,6 +47,10 @@ class Feedback(Data):
         require(limit is None or limit >= 1, "test_per_task", limit, "1 or more, or null for all")
         require(0 <= self.feedback_rate <= 1, "feedback_rate", self.feedback_rate, "0 to 1")
 
+    def files(self, data_dir: Path) -> list[Path]:
+        """Those of the source."""
+        return self.source.files(data_dir)
+
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """The original data and the rounds; drifted pictures are made once, in one pool."""
         arrays = self.source.load(data_dir)

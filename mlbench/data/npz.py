@@ -12,7 +12,11 @@ class Npz(Source):
 
     path: str
 
-    def load(self, data_dir: Path) -> Arrays:
-        """Read the file; a path that is not absolute is looked up here first, then in `data_dir`."""
+    def files(self, data_dir: Path) -> list[Path]:
+        """The file: a path that is not absolute is looked up here first, then in `data_dir`."""
         here = Path(self.path).expanduser()
-        return read_npz(here if here.exists() else data_dir / here)
+        return [here if here.exists() else data_dir / here]
+
+    def load(self, data_dir: Path) -> Arrays:
+        """Read the file."""
+        return read_npz(*self.files(data_dir))

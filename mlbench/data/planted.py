@@ -40,6 +40,10 @@ class PlantedTexture(Data):
         whole = self.label == "own" or self.share == 1
         require(whole, "share", self.share, "1 with label=texture, where nothing else decides")
 
+    def files(self, data_dir: Path) -> list[Path]:
+        """Those of the source."""
+        return self.source.files(data_dir)
+
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task. Textures are the same at every seed; places, and labels that they decide, are drawn."""
         base = self.source.stream(data_dir, generator)

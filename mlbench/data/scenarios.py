@@ -48,6 +48,10 @@ class Sequence(Data):
         """The numbers of the tasks, from 1, as a sorted order spells them."""
         return sorted(str(number) for number in range(1, self.tasks + 1))
 
+    def files(self, data_dir: Path) -> list[Path]:
+        """Those of the source."""
+        return self.source.files(data_dir)
+
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """The tasks, with every random choice taken from `generator`."""
         arrays = self.source.load(data_dir)

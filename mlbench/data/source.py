@@ -32,6 +32,10 @@ class Arrays:
 class Data:
     """What `data=` names: something that becomes a stream of tasks, be it of one."""
 
+    def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
+        """What it is read from, where that is files: one that changes makes other results."""
+        return []
+
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """Read the data and cut it; random choices come from `generator`. Raises UserError for bad files."""
         raise NotImplementedError

@@ -5,6 +5,7 @@ that all tasks share; a split names rows of it. Floats come into being a chunk a
 (permuted, rotated) and normalised together, then cut into batches.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
@@ -98,6 +99,18 @@ class Split:
     def newest_task(self) -> int:
         """The highest task number (from 0) of any example."""
         return self.task if isinstance(self.task, int) else int(self.task.max())
+
+    def digest(self) -> str:
+        """A hash of the pool's pictures, and of which of them these examples are with what labels.
+
+        Of a pool that is larger than memory only some pictures are read.
+        """
+        pictures = self.pool.pictures
+        some = pictures[:: max(1, pictures.nbytes // DIGESTED_BYTES)]
+        found = hashlib.blake2b(digest_size=16)
+        for tensor in (some, self.rows, self.labels):
+            found.update(tensor.cpu().contiguous().numpy())
+        return found.hexdigest()
 
     def take(self, index: Tensor) -> "Split":
         """The split of the examples at `index`, in that order."""
@@ -229,4 +242,5 @@ class Stream:
         return replace(self, tasks=tasks)
 
 
+DIGESTED_BYTES = 2**30
 SETTLED_BYTES = 512 * 2**20  # 20 permuted MNIST test sets are 157 MB; permuting costs as much as classifying

@@ -19,9 +19,13 @@ class Vision(Source):
 
     name: Literal["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "svhn"]
 
+    def files(self, data_dir: Path) -> list[Path]:
+        """The file."""
+        return [data_dir / f"{self.name}.npz"]
+
     def load(self, data_dir: Path) -> Arrays:
         """Read the file, after fetching it if it is missing. Raises UserError when it cannot be fetched."""
-        path = data_dir / f"{self.name}.npz"
+        (path,) = self.files(data_dir)
         if not path.exists():
             fetch(self.name, data_dir)
         return read_npz(path)

@@ -25,13 +25,13 @@ class Invert(Method):
     no padding count; of pictures the whole layer, by a deconvolution. R^2 is of test data, 1 - residual / variance
     around the mean of each band or pixel. Judges that learned digit and speaker from true spectrograms say how much of
     either is left, of the digit alone where the speakers tested were never heard in training. Beside all stands the
-    network as it was before training. `samples` is how many examples the decoders learn from, null all; `shown` test
-    examples become pictures and, of each layer, sounds.
+    network as it was before training. `train_samples` is how many examples the decoders learn from, null all; `shown`
+    test examples become pictures and, of each layer, sounds.
     """
 
     hears_sounds = True
 
-    samples: int | None = field(default=None)
+    train_samples: int | None = field(default=None)
     width: int = field(default=128)
     highways: int = field(default=2)
     epochs: int = field(default=5)
@@ -41,7 +41,12 @@ class Invert(Method):
     shown: int = field(default=3)
 
     def __post_init__(self):
-        require(self.samples is None or self.samples >= 2, "samples", self.samples, "2 or more, or null")
+        require(
+            self.train_samples is None or self.train_samples >= 2,
+            "train_samples",
+            self.train_samples,
+            "2 or more, or null",
+        )
         for name in ("width", "epochs", "judge_epochs", "batch_size", "shown"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         require(self.highways >= 0, "highways", self.highways, "0 or more")
@@ -70,7 +75,7 @@ class Invert(Method):
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """Decoders, what they give back, and what is left in it."""
         task, paths = bench.task, layers_of(net)
-        order = torch.randperm(len(task.train), generator=bench.generator)[: self.samples].sort().values
+        order = torch.randperm(len(task.train), generator=bench.generator)[: self.train_samples].sort().values
         parts = {"train": task.train.take(order.to(task.train.labels.device)), "test": task.test}
         kind = Frames(self, bench) if task.sound is not None else Pictures(self, bench)
         targets = {part: kind.inputs(split) for part, split in parts.items()}

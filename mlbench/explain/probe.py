@@ -32,7 +32,7 @@ class Probe(Method):
     ambiguous: there a lookup has to guess. Items that are no words have no form, and so neither lookup nor control.
 
     The best layer of each probe is chosen on validation data. `mix` adds linear probes on weighed sums of the layers 0
-    to l (Tenney et al. 2019). `samples` is how many items at most are learned from; null takes all.
+    to l (Tenney et al. 2019). `train_samples` is how many items at most are learned from; null takes all.
     """
 
     about_answers = False
@@ -42,7 +42,7 @@ class Probe(Method):
     property: str | None = field(default=None)
     hidden: list[int] = field(default_factory=lambda: [0, 10, 100, 1000])
     mix: bool = field(default=True)
-    samples: int | None = field(default=None)
+    train_samples: int | None = field(default=None)
     epochs: int = field(default=8)
     batch_size: int = field(default=256)
     lr: float = field(default=0.003)
@@ -51,7 +51,12 @@ class Probe(Method):
     def __post_init__(self):
         sizes = self.hidden and all(size >= 0 for size in self.hidden) and len(set(self.hidden)) == len(self.hidden)
         require(bool(sizes), "hidden", self.hidden, "a list of different sizes, 0 for a linear probe")
-        require(self.samples is None or self.samples >= 20, "samples", self.samples, "20 or more, or null")
+        require(
+            self.train_samples is None or self.train_samples >= 20,
+            "train_samples",
+            self.train_samples,
+            "20 or more, or null",
+        )
         for name in ("epochs", "batch_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         require(self.lr > 0, "lr", self.lr, "above 0")
@@ -111,7 +116,7 @@ class Probe(Method):
         if held_out is None:
             count = max(1, round(HELD_OUT * len(train)))
             held_out, draws = some(train, draws[:count]), draws[count:]
-        train = some(train, draws[: self.samples])
+        train = some(train, draws[: self.train_samples])
         validation = task.train if known.validation is None else task.validation
         return {"train": (task.train, train), "validation": (validation, held_out), "test": (task.test, known.test)}
 
