@@ -243,3 +243,12 @@ def test_what_answers_for_each_task_can_be_loaded(mlbench, tmp_path, method, mod
             right = net(pictures)[:, 2 * task : 2 * task + 2].argmax(1) == data.test.labels
         assert right.float().mean().item() == pytest.approx(matrix[-1][task], abs=1e-6)
         assert len({matrix[row][task] for row in range(task + 1, 6)}) == 1
+
+
+def test_packnet_has_owners_for_many_tasks():
+    stream = split_digits()
+    method, net = met(packnet(), stream, training()), MLP((1, 8, 8), stream.outputs, [6])
+    method.numbers, theta = tuple(range(300)), Theta(net)
+    method.start(net, theta)
+    method.end_task(net, theta, stream.tasks[0])
+    assert method.owner.max() == 300

@@ -132,3 +132,8 @@ def test_mistakes_get_short_answers_and_leave_nothing(mlbench, tmp_path, words, 
     for part in parts:
         assert part in error
     assert not list((tmp_path / "out").glob("explain/*/*"))
+
+
+def test_a_single_training_picture_is_no_traceback(mlbench):
+    code, _, error = mlbench("explain=saliency", "data.train_examples=1", *SMALL)
+    assert (code, "Traceback" in error, len(error.splitlines())) == (2, False, 1)

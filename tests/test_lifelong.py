@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mlbench.data.digits import Digits
 from mlbench.data.scenarios import SplitClasses
 from mlbench.data.tasks import Split
 from mlbench.hardware import choose_threads
+from mlbench.lifelong.der import DER
 from mlbench.lifelong.finetune import Finetune
 from mlbench.lifelong.gem import GEM
+from mlbench.lifelong.lwf import LwF
 from mlbench.models.dense import MLP
 from mlbench.models.resnet import ResNet18
 from mlbench.train import Compute, fit
@@ -93,3 +96,15 @@ def test_threads_follow_the_work_of_a_batch():
         >= 1
     )
     assert choose_threads(3, small, torch.zeros(1, 1, 8, 8), 32) == 3
+
+
+@pytest.mark.parametrize("method", [DER(memory_total=10, replay_batch=4, policy="balanced", alpha=0.5), LwF(1.0, 2.0)])
+def test_all_methods_are_judged_by_the_new_tasks_cross_entropy(method):
+    """Without draws of their own, whatever they remember besides."""
+    stream = split_digits()
+    met(method, stream, training(batch_size=10))
+    net = learn(method, stream, MLP((1, 8, 8), stream.outputs, [5]), training(batch_size=10))
+    batch, state = stream.tasks[1].test.batch(torch.arange(20)), method.generator.get_state()
+    expected = F.cross_entropy(method.heads(net(batch.x), batch.task), batch.y)
+    torch.testing.assert_close(method.judged(net, batch), expected)
+    assert torch.equal(method.generator.get_state(), state)

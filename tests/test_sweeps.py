@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -398,3 +399,15 @@ def test_three_methods_and_five_seeds_killed_at_random_moments(start, tmp_path, 
     """The sweep of the claim; other moments every time."""
     words = ("lifelong=finetune,ewc,gem", "data=permuted_digits", "seeds=5", "train.epochs=3")
     check_killed(start, tmp_path, words, launcher, random.Random())
+
+
+def test_a_data_file_that_has_changed_is_told(mlbench, tmp_path):
+    pictures, labels = np.zeros((40, 4, 4), np.uint8), np.arange(40) % 2
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_train=pictures, y_train=labels, x_test=pictures, y_test=labels)
+    words = ("seeds=1", "data=npz", f"data.path={path}", "train.epochs=1", "model.hidden=[4]", "threads=1")
+    assert mlbench(*words)[0] == 0
+    assert "changed" not in mlbench(*words)[2]
+    os.utime(path, (time.time() + 5, time.time() + 5))
+    assert "finished before" in (error := mlbench(*words)[2])
+    assert "(its data has changed since; force=true runs it anew)" in error

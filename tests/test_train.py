@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from mlbench.data.preprocessing import Normalise
 from mlbench.data.tasks import Pool, Split
@@ -13,6 +14,7 @@ from mlbench.models.dense import MLP
 from mlbench.progress import Progress
 from mlbench.theta import Theta
 from mlbench.train import Compute, Learner, examples_in_epoch, fit, make_optimizer, one_step
+from tests.conftest import random_split
 from tests.test_theta import training
 
 
@@ -212,3 +214,25 @@ def test_bf16_trains_close_to_fp32(split):
 def test_settings_out_of_range_are_refused(name, value):
     with pytest.raises(SettingError, match=name):
         training(**{name: value})
+
+
+def test_early_stopping_goes_by_what_the_learner_is_judged_by():
+    class Backwards(Learner):
+        def judged(self, net, batch):
+            return -self.loss(net, batch)
+
+    plain, backwards = MLP((1, 4, 4), 3, [5]), MLP((1, 4, 4), 3, [5])
+    backwards.load_state_dict(plain.state_dict())
+    settings, losses = training(epochs=8, lr=0.5, validation=0.25, patience=8), []
+    for net, learner in ((plain, Learner()), (backwards, Backwards())):
+        progress = Progress()
+        fit(net, random_split(60), learner, settings, Compute(), torch.Generator().manual_seed(0), progress)
+        losses.append(progress.best["epoch"])
+    assert losses[0] != losses[1]
+    assert losses[1] == 1  # the worst loss is that of the first epoch
+
+
+def test_too_few_examples_for_a_network_with_batch_norm_are_no_loss_that_is_not_a_number():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    with pytest.raises(RunError, match="there are 1 examples to learn from, too few"):
+        fit(net, random_split(1), Learner(), training(batch_size=8), Compute(), torch.Generator().manual_seed(0))
