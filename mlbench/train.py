@@ -111,18 +111,11 @@ def fit(
     if held_out is None and training.validation:
         fixed = torch.Generator().manual_seed(generator.initial_seed())  # the same cut when resumed
         split, held_out = split.cut(training.validation, fixed)
-    net.train()
-    theta = Theta(net, compute.channels_last)
-    optimizer = make_optimizer(theta, training, learner.undecayed(net, theta, split))
-    progress.running = [loss.to(theta.value.device) for loss in progress.running]
-    if progress.optimizer is not None:
-        optimizer.load_state_dict(progress.optimizer)
-    learner.start(net, theta)
     used = examples_in_epoch(net, len(split), training.batch_size)
     if not used:
         raise RunError(f"there are {len(split)} examples to learn from, too few for a network like this one")
-    total = training.epochs * math.ceil(used / training.batch_size)
-    steps = Steps(net, theta, optimizer, learner, training, compute, total)
+    steps = begun(net, split, learner, training, compute, progress)
+    theta, optimizer = steps.theta, steps.optimizer
     while progress.epoch < training.epochs and not progress.stopped:
         if progress.order is None:
             progress.order = torch.randperm(len(split), generator=generator)[:used]
@@ -143,6 +136,22 @@ def fit(
     theta.check()
     net.eval()
     return theta
+
+
+def begun(
+    net: nn.Module, split: Split, learner: Learner, training: Training, compute: Compute, progress: Progress
+) -> "Steps":
+    """The network in training mode, its vector and optimiser, all where `progress` stands, and the learner started."""
+    net.train()
+    theta = Theta(net, compute.channels_last)
+    optimizer = make_optimizer(theta, training, learner.undecayed(net, theta, split))
+    progress.running = [loss.to(theta.value.device) for loss in progress.running]
+    if progress.optimizer is not None:
+        optimizer.load_state_dict(progress.optimizer)
+    learner.start(net, theta)
+    used = examples_in_epoch(net, len(split), training.batch_size)
+    total = training.epochs * math.ceil(used / training.batch_size)
+    return Steps(net, theta, optimizer, learner, training, compute, total)
 
 
 def shown(

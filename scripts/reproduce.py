@@ -46,7 +46,7 @@ RESULTS = (
     f"experiment=slimmable_mnist {THREE}",
     f"experiment=slimmable_mnist compress.batch_norm=shared,switchable compress.alone=false {THREE}",
     f"{RESNET} {THREE}",
-    "experiment=distill_temperature",
+    "experiment=temperature",
     "compress=distill compress.ensemble=1,4 compress.alone=false seed=0,1,2,3,4",
     f"experiment=planted_shortcut explain={MAPS} {THREE}",
     f"experiment=find_and_mend {THREE}",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,20 +30,13 @@ class Point:
 class Method:
     """A way to compress; subclasses are dataclasses whose fields are the hyperparameters."""
 
+    changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers whose weights it changes
+    leaves_weights: ClassVar[bool] = True  # whether what it yields has such layers
+
     @property
     def begins_anew(self) -> bool:
         """Whether it starts from the untrained network, so that what an earlier stage did would be lost."""
         return False
-
-    @property
-    def changes_weights(self) -> bool:
-        """Whether it needs linear or convolutional layers whose weights it can change."""
-        return True
-
-    @property
-    def leaves_weights(self) -> bool:
-        """Whether the networks that it yields have such layers."""
-        return True
 
     def blueprints(self) -> list[Blueprint]:
         """Networks that it will build, so that mistakes in them are found before anything is trained."""

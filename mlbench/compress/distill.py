@@ -39,6 +39,8 @@ class Distill(Finetuned):
     accuracy on the test data).
     """
 
+    changes_weights = False  # the student's are its own
+
     student: Blueprint
     temperature: float = field(default=4.0)
     alpha: float = field(default=0.9)
@@ -54,11 +56,6 @@ class Distill(Finetuned):
         require(self.ensemble >= 1, "ensemble", self.ensemble, "1 or more")
         require(0 <= self.hint_strength < math.inf, "hint_strength", self.hint_strength, "0 or more")
         require(self.finetune_epochs > 0, "finetune_epochs", self.finetune_epochs, "1 or more: it is what trains")
-
-    @property
-    def changes_weights(self) -> bool:
-        """The student's are its own."""
-        return False
 
     def check(self, net: nn.Module) -> None:
         """Teachers must be there; hints are compared at the input of a linear last layer."""

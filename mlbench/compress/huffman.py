@@ -14,10 +14,7 @@ class Huffman(Method):
     coded.
     """
 
-    @property
-    def changes_weights(self) -> bool:
-        """It looks at them."""
-        return False
+    changes_weights = False
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
         """The same network in a shorter file."""

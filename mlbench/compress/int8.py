@@ -27,12 +27,9 @@ class Int8(Finetuned):
     single precision: torchao has no int8 convolution. Raises UserError without torchao.
     """
 
-    mode: Literal["dynamic", "weight_only"]
+    leaves_weights = False  # whole numbers cannot be trained
 
-    @property
-    def leaves_weights(self) -> bool:
-        """Whole numbers are no weights that could be trained."""
-        return False
+    mode: Literal["dynamic", "weight_only"]
 
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
         """torchao must be there. Raises UserError."""

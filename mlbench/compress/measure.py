@@ -10,10 +10,7 @@ from mlbench.compress.base import Method, Point, Workbench
 class Measure(Method):
     """Only measures: parameters, bytes, multiply-adds and latency, of the whole and of each layer (layers.csv)."""
 
-    @property
-    def changes_weights(self) -> bool:
-        """It looks at them."""
-        return False
+    changes_weights = False
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
         """Nothing beside the dense network."""

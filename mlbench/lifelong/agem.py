@@ -8,14 +8,14 @@ from torch import nn
 
 from mlbench.gradients import eval_mode, group_statistics
 from mlbench.lifelong.episodic import Episodic
-from mlbench.lifelong.replaying import Replaying
+from mlbench.lifelong.rehearsing import Rehearsing
 from mlbench.theta import Theta
 
 TINY = 1e-30
 
 
 @dataclass
-class AGEM(Replaying, Episodic):
+class AGEM(Rehearsing, Episodic):
     """Averaged GEM (Chaudhry et al. 2019, eq. 11): one reference gradient instead of one for each task.
 
     The reference is the gradient of `replay_batch` examples drawn anew at each step from the whole memory. Where the

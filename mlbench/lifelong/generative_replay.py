@@ -13,14 +13,14 @@ from mlbench.data.preprocessing import Normalise
 from mlbench.data.tasks import Batch, Stream, Task
 from mlbench.errors import require
 from mlbench.lifelong.base import frozen_copy
+from mlbench.lifelong.rehearsing import Rehearsing
 from mlbench.lifelong.replay import joined
-from mlbench.lifelong.replaying import Replaying
 from mlbench.theta import Theta
 from mlbench.train import Compute, Learner, Training, fit
 
 
 @dataclass
-class GenerativeReplay(Replaying):
+class GenerativeReplay(Rehearsing):
     """Deep generative replay (Shin et al. 2017, section 3): a generator makes old pictures, the old network labels.
 
     After each task a new variational autoencoder (Kingma & Welling 2014) learns the task's pictures and those that the

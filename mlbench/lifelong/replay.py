@@ -8,14 +8,14 @@ from torch import nn
 
 from mlbench.data.tasks import Batch, Split, Stream, Task
 from mlbench.lifelong.memory import Memory
+from mlbench.lifelong.rehearsing import Rehearsing
 from mlbench.lifelong.remembering import Remembering
-from mlbench.lifelong.replaying import Replaying
 from mlbench.theta import Theta
 from mlbench.train import Compute, Training, augmentation
 
 
 @dataclass
-class Replay(Replaying, Remembering):
+class Replay(Rehearsing, Remembering):
     """A memory of at most `memory_total` examples, filled when a task ends; `replay_batch` of them join each step.
 
     It holds the same number of each label of each task. The published methods let examples in during the task; here the

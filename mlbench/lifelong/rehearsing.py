@@ -11,7 +11,7 @@ from mlbench.train import Compute, Training
 
 
 @dataclass
-class Replaying(Method):
+class Rehearsing(Method):
     """A step takes `replay_batch` old examples, from the second task on; null takes as many as `train.batch_size`."""
 
     replay_batch: int | None
