@@ -130,6 +130,17 @@ def test_what_a_run_leaves(mlbench, tmp_path):
             assert sum(float(row[name]) for row in mine) == float(points(folder)[int(step)][name])
 
 
+def test_one_multiply_add_is_one_mac_and_the_file_is_what_is_counted(mlbench, tmp_path):
+    """By hand: a perceptron of 64, 30, 20 and 10 units."""
+    assert mlbench("compress=measure", "model.hidden=[30,20]", *SMALL)[0] == 0
+    file = only_run(tmp_path / "out") / "artefacts" / "point_00.mlb"
+    torch.save({"pictures": torch.zeros(7, 1, 8, 8).byte(), "labels": torch.zeros(7).long()}, tmp_path / "test.pt")
+    found = Reader(str(tmp_path / "test.pt"), "cpu", 1, 4, []).point(str(file))
+    assert found["macs"] == 64 * 30 + 30 * 20 + 20 * 10
+    assert found["parameters"] == 64 * 30 + 30 * 20 + 20 * 10 + 60
+    assert found["bytes"] == file.stat().st_size
+
+
 def test_the_dense_network_is_trained_once(mlbench, tmp_path):
     for method in ("measure", "huffman"):
         assert mlbench(f"compress={method}", *SMALL)[0] == 0

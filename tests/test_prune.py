@@ -94,6 +94,27 @@ def test_fifty_per_cent_of_what():
         assert rounds[-1] == 0.1
 
 
+@pytest.mark.parametrize("extra", [{"momentum": 0.9, "weight_decay": 0.1}, {"optimizer": "adam", "lr": 0.01}])
+def test_pruned_weights_stay_zero_at_each_step(extra):
+    """Whatever momentum and decay would do: with gradients alone masked they come back."""
+    net = network()
+    masks = {name: torch.rand_like(weight) < 0.4 for name, weight in weights(net).items()}
+    seen = []
+
+    class Watched(Masked):
+        def loss(self, net, batch):
+            seen.append([bool((weight[~masks[name]] == 0).all()) for name, weight in weights(net).items()])
+            return super().loss(net, batch)
+
+    settings = training(epochs=2, batch_size=16, **extra)
+    for parameter in net.parameters():  # on their way, before the masks come
+        parameter.data += 0.1
+    fit(net, random_split(64), Watched(masks), settings, Compute(), torch.Generator().manual_seed(0))
+    assert len(seen) == 8
+    assert all(map(all, seen))
+    assert all((weight[masks[name]] != 0).all() for name, weight in weights(net).items())
+
+
 def test_the_last_layer_at_half_the_rate():
     # Frankle & Carbin: 20 % a round, 10 % of the output layer
     net, method = network(), Prune(fraction=0.8**4, step=0.2, scope="layer", finetune_epochs=0)
