@@ -135,9 +135,15 @@ def test_uneven_frequencies_keep_words_short():
     fibonacci = [1, 1]
     while len(fibonacci) < 60:
         fibonacci.append(fibonacci[-1] + fibonacci[-2])
-    lengths = huffman.code_lengths(np.array(fibonacci))
+    lengths = huffman.code_lengths(np.array([0, *fibonacci, 0]))
     assert lengths.max() <= huffman.LONGEST
-    assert sum(2.0 ** -int(length) for length in lengths) <= 1
+    assert sum(2.0 ** -int(length) for length in lengths if length) <= 1
+    assert (lengths > 0).tolist() == [False, *[True] * 60, False]  # what does not occur has no word
+
+
+def test_an_unknown_coding_of_positions_is_damage():
+    with pytest.raises(ValueError, match="unknown coding of positions"):
+        coding.decode(coding.Reader(bytes([len(coding.POSITIONS)]) + bytes(8)), "float32", [3])
 
 
 def packed():

@@ -95,6 +95,12 @@ def test_the_best_bias_has_the_lowest_cross_entropy():
 
         found = minimize_scalar(loss, bounds=(-20, 20), method="bounded", options={"xatol": 1e-9}).x
         assert best_bias(net, split, classes) == pytest.approx(found, abs=1e-5)
+    with torch.no_grad():
+        net[-1].bias[1] -= 30  # far below the others for every example
+    raised = copy.deepcopy(net)
+    with torch.no_grad():
+        raised[-1].bias[1] += best_bias(net, split, [1])
+    assert raised(batch.x).softmax(1)[:, 1].sum().item() == pytest.approx(int((batch.y == 1).sum()), rel=1e-3)
     alone = split.take((split.labels == 1).nonzero().squeeze(1))
     assert best_bias(net, alone, [1]) == best_bias(net, alone, [0]) == 0
 

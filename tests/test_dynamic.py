@@ -4,7 +4,9 @@ import copy
 import itertools
 import math
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -258,3 +260,30 @@ def test_widths_in_between_are_left_out_where_batch_norm_is_switchable():
     assert stages == {"recalibrated": alike, "shared": alike, "switchable": [s for s in alike if "0.75" not in s]}
     rows = [{"stage": stage, "accuracy": value} for stage, value in zip(alike, (0.8, 0.7, 0.1, 0.9, 0.95), strict=True)]
     assert method.metrics(rows, None) == {"width_loss": pytest.approx(0.1)}
+
+
+def test_what_an_early_exit_saves_and_loses_by_hand():
+    """Against the last exit, which is the point behind the dense network's; the interval is paired."""
+    rows = [{}, {"macs": 80.0, "latency_ms": 6.0}, {}, {"macs": 20.0, "latency_ms": 2.0, "entered": [10, 4]}]
+    last, chosen = np.array([1, 1, 1, 1, 1, 1, 1, 1, 0, 0]), np.array([1, 1, 1, 1, 1, 1, 0, 0, 1, 0])
+    correct = np.stack([last, last, chosen, chosen]).astype(bool)
+    found = EarlyExit().metrics(rows, correct)
+    low, high = scipy.stats.t.interval(0.95, 9, 0.1, scipy.stats.sem(last - chosen))
+    expected = {
+        "first_exit_share": 0.6, "exit_error_increase": 0.1, "exit_error_increase_low": low,
+        "exit_error_increase_high": high, "exit_macs_saved": 4.0, "exit_speedup": 3.0,
+    }  # fmt: skip
+    assert found == pytest.approx(expected)
+
+
+def test_a_width_alone_is_trained_from_the_same_start():
+    net = network([8, 4])
+    bench = Bench(net)
+    method = Slimmable(widths=[0.5, 1.0], alone=True, finetune_epochs=1)
+    stages = [point.stage for point in method.compress(Point("dense", net), bench)]
+    assert stages == ["alone 0.5", "width 0.5", "alone 1", "width 1"]
+    starts = [start for start, _ in bench.fits[1:]]  # behind that of all widths together
+    assert len(starts) == 2
+    for start, width in zip(starts, (0.5, 1.0), strict=True):
+        for mine, narrow in zip(start.parameters(), cut(copy.deepcopy(net), width).parameters(), strict=True):
+            assert torch.equal(mine, narrow)

@@ -9,6 +9,7 @@ from mlbench.data.preprocessing import Normalise
 from mlbench.data.tasks import Pool, Split
 from mlbench.data.transforms import Permutation
 from mlbench.errors import RunError, SettingError
+from mlbench.evaluate import EVALUATION_BYTES, accuracy, mean_loss
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.progress import Progress
@@ -236,3 +237,15 @@ def test_too_few_examples_for_a_network_with_batch_norm_are_no_loss_that_is_not_
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     with pytest.raises(RunError, match="there are 1 examples to learn from, too few"):
         fit(net, random_split(1), Learner(), training(batch_size=8), Compute(), torch.Generator().manual_seed(0))
+
+
+def test_accuracy_and_loss_do_not_depend_on_how_examples_are_cut(monkeypatch):
+    """Every example counts once, the last one, too."""
+    net, split = MLP((1, 4, 4), 3, [5]).eval(), random_split(23)
+    logits = net(split.batch(split.places).x).detach()
+    right = (logits.argmax(1) == split.labels).double().mean().item()
+    surprise = F.cross_entropy(logits.double(), split.labels).item()
+    for at_once in (1, 5, 22, 23, 100):
+        monkeypatch.setitem(EVALUATION_BYTES, "cpu", at_once * 16 * 4)
+        assert accuracy(net, split, Learner().logits) == right
+        assert mean_loss(net, split, Learner().logits) == pytest.approx(surprise, rel=1e-5)
