@@ -1,5 +1,6 @@
 """Maps through captum: against known answers, and against what makes them silently wrong."""
 
+import math
 from types import SimpleNamespace
 
 import captum.attr
@@ -278,6 +279,13 @@ def test_superpixels_get_what_they_add(cls, within, shape):
     maps = looked(cls(segments=10)).maps(net, x, torch.tensor([1]))
     expected = worths(net, x, labels, 1)[labels]
     assert (maps[0, 0] - expected).abs().max() < within * expected.abs().max()
+
+
+def test_lime_counts_what_is_near_the_picture_most():
+    # by hand: the cosine between ones and a 0/1 vector is the root of the share that stays
+    kept = torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
+    expected = [1.0, math.exp(-((0.5 / 0.25) ** 2)), math.exp(-((1 / 0.25) ** 2))]
+    assert Lime(width=0.25).weights(kept).tolist() == pytest.approx(expected)
 
 
 class Pairs(nn.Module):

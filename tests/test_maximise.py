@@ -248,6 +248,8 @@ def test_what_a_run_leaves_and_that_raw_pixels_are_noise(mlbench, tmp_path):
         assert int(row["count"]) == 20
         for column in ("total_variation", "nearest", "activation", "probability"):
             assert float(row[column]) == metrics[f"{name}_{column}"]
+        share = metrics[f"{name}_total_variation"] / metrics["real_total_variation"]
+        assert float(row["of_real_variation"]) == pytest.approx(share)
     assert metrics["raw_total_variation"] > 1.25 * metrics["real_total_variation"]
     assert metrics["raw_total_variation"] > 1.25 * metrics["regularised_total_variation"]
     assert metrics["raw_nearest"] > 2 * metrics["real_nearest"]
