@@ -483,9 +483,11 @@ def test_validation_uses_training_data_only(mlbench, tmp_path):
     assert found["costs"]["samples_processed"] < 200 * 1150
 
 
-def test_every_preset_composes_with_every_method(mlbench):
-    for preset in entries("experiment"):
-        for method in METHODS:
-            code, text, error = mlbench(f"experiment={preset}", f"lifelong={method}", "--cfg", "job", "--resolve")
-            assert code == 0, error
-            assert OmegaConf.create(text).lifelong is not None
+@pytest.mark.parametrize("preset", sorted(entries("experiment")))
+def test_presets_compose_with_methods(mlbench, preset):
+    # settings of a method, in a preset that has some, must not stop another method; the other presets need only one
+    has_settings = "lifelong" in (conf_folder() / "experiment" / f"{preset}.yaml").read_text()
+    for method in METHODS if has_settings else METHODS[:1]:
+        code, text, error = mlbench(f"experiment={preset}", f"lifelong={method}", "--cfg", "job", "--resolve")
+        assert code == 0, error
+        assert OmegaConf.create(text).lifelong is not None
