@@ -233,12 +233,19 @@ def test_an_out_that_cannot_be_written(mlbench, tmp_path):
 
 def test_a_disk_that_fills_up_ends_the_run_with_a_clear_error(tmp_path):
     """A limit on the size of files stands in for a full disk: the write fails in the same place."""
-    code = (
-        "import resource,sys; resource.setrlimit(resource.RLIMIT_FSIZE,(40000,40000)); from mlbench.cli import main; "
-    )
+    code = """if True:
+        import resource, sys
+        from mlbench.cli import main
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40000, most))
+        sys.argv = ["mlbench", *sys.argv[1:]]
+        code = main()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # what measures coverage writes when all is over
+        sys.exit(code)
+    """
     words = ["train.epochs=1", f"out={tmp_path / 'out'}"]
     done = subprocess.run(
-        [sys.executable, "-c", f"{code} sys.argv=['mlbench',*sys.argv[1:]]; sys.exit(main())", *words],
+        [sys.executable, "-c", code, *words],
         capture_output=True,
         text=True,
         check=False,
