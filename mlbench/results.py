@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ from mlbench.environment import environment, now
 from mlbench.errors import RunError, UserError
 from mlbench.figures import streams
 from mlbench.files import write_csv, write_json, write_text
+from mlbench.lock import locked
 from mlbench.progress import Progress, Watch
 from mlbench.tracking import Tracker
 
@@ -42,8 +45,7 @@ class Run:
 
     def __enter__(self) -> "Run":
         try:
-            for part in self.folder.rglob("*.part"):  # of a process that was killed while it wrote
-                part.unlink()
+            remove_parts(self.folder)
             self.environment = environment(self.device, self.folder)
             write_json(self.folder / "env.json", self.environment)
             self.metrics = (self.folder / "metrics.jsonl").open("ab")
@@ -170,10 +172,30 @@ class Run:
         rows = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
         write_text(self.folder / "table.md", f"| metric | value |\n| --- | --- |\n{rows}")
         write_json(self.folder / "summary.json", summary)
-        self.last.unlink(missing_ok=True)
+        clear(self.folder)
         self.tracker.finish(self.metrics.tell(), metrics, costs)
 
 
 def finished(folder: Path) -> bool:
     """Whether the run of this folder has come to its end."""
     return (folder / "summary.json").exists()
+
+
+def tidy(folder: Path) -> None:
+    """Clear away what the process of a finished run left that died at its very end: its lock is still there then."""
+    if (lock := folder / ".lock").exists():
+        with suppress(UserError), locked(lock, wait=False):
+            clear(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove what only a run needs that is not finished."""
+    (folder / "checkpoints" / "last.pt").unlink(missing_ok=True)
+    shutil.rmtree(folder / "checkpoints" / "fits", ignore_errors=True)
+    remove_parts(folder)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove files that a process was writing when it was killed."""
+    for part in folder.rglob("*.part"):
+        part.unlink()

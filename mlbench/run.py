@@ -101,7 +101,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     """Compose, check, build, run, write; the folder with the results."""
     from mlbench.environment import outdated
     from mlbench.prepare import Prepared  # imports torch, which mistakes of spelling need not wait for
-    from mlbench.results import finished
+    from mlbench.results import finished, tidy
 
     names = {group: context.runtime.choices.get(group) for group in CHOICES}
     folder = None
@@ -115,6 +115,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     why = outdated(folder, prepared.data.files(prepared.data_dir)) if old else ""
     told = f" ({why}; force=true runs it anew)" if why else ""
     if old and finished(folder):
+        tidy(folder)
         print(f"finished before: {folder}{told}", file=sys.stderr)
     else:
         if told:

@@ -79,7 +79,6 @@ class Trainings(Job):
         self.pretrained()
         make = lambda: self.fit(self.net, "dense", train=self.whole)  # noqa: E731
         self.kept(self.place(*MADE_BY, "train"), "dense", make)
-        torch.manual_seed(self.draws.derived("after the dense network"))
         return self.net.eval()
 
     def pretrained(self) -> nn.Module:
@@ -92,7 +91,7 @@ class Trainings(Job):
         return self.net.eval()
 
     def kept(self, path: Path, title: str, make: Callable[[], object]) -> None:
-        """The weights of `path`, or those that `make` trains, which are kept there."""
+        """The weights of `path`, or those that `make` trains and leaves there; the same random numbers follow."""
         force = self.prepared.settings.force
         if not store.usable(path, force):
             self.run.display.note(f"the network is trained once and kept as {path} ({title})")
@@ -103,6 +102,7 @@ class Trainings(Job):
             else:
                 make()
                 self.describe(self.net).save(path)
+        torch.manual_seed(self.draws.derived(f"after the {title} network"))
 
     def place(self, *names: str, **besides: Any) -> Path:
         """The file in the store for what these parts of the config make, on this kind of device."""

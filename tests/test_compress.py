@@ -161,6 +161,30 @@ def test_from_the_store_or_trained_now_gives_the_same(mlbench, tmp_path):
     assert without_clocks(points(one)) == without_clocks(points(two))
 
 
+def test_a_pretrained_network_leaves_the_same_random_numbers_from_the_store_or_trained_now(mlbench, tmp_path):
+    # the trap: a probe's first weights were those after the pretraining, or those after nothing
+    words = ("explain=probe", "explain.hidden=[0]", "explain.epochs=1", "data.train_sentences=100", "model=bert")
+    ends = []
+    for _ in range(2):
+        assert mlbench(*words)[0] == 0
+        (folder,) = (path.parent for path in (tmp_path / "out").glob("explain/*/*/summary.json"))
+        ends.append(json.loads((folder / "summary.json").read_text())["metrics"])
+        shutil.rmtree(folder)
+    assert ends[0] == ends[1]
+
+
+def test_what_a_process_left_that_died_at_its_very_end_goes(mlbench, tmp_path):
+    assert mlbench("-m", "compress=prune", *SMALL)[0] == 0
+    (folder,) = (path.parent for path in (tmp_path / "out").glob("compress/*/*/summary.json"))
+    whole = sorted(folder.rglob("*"))
+    left = [folder / ".lock", folder / "checkpoints" / "last.pt", folder / "checkpoints" / "fits" / "000.pt"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert mlbench("-m", "compress=prune", *SMALL)[0] == 0
+    assert sorted(folder.rglob("*")) == whole
+
+
 def test_a_store_file_is_held_by_one_process(tmp_path):
     code = "import sys, pathlib; from mlbench import store\nwith store.held(pathlib.Path(sys.argv[1])): print(1)"
     path = store.place(tmp_path, {"a": 1})

@@ -1,6 +1,5 @@
 """The runner of the compression family: it trains or reads the dense network, and measures every point alike."""
 
-import shutil
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -126,7 +125,6 @@ class Compress(Trainings):
         costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
         costs |= {"parameters": self.rows[-1]["parameters"], "samples_processed": self.samples}
         self.run.finish(self.describe(result.net, model), metrics, costs)
-        shutil.rmtree(folder / "checkpoints" / "fits", ignore_errors=True)
 
     def metrics(self, latencies: np.ndarray, correct: np.ndarray) -> dict[str, float]:
         """The last point against the dense network; `error_increase` with its paired 95 % interval."""

@@ -1,6 +1,5 @@
 """The runner of the interpretability family: it trains or reads the network, has it explained, and writes all."""
 
-import shutil
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -69,7 +68,6 @@ class Explain(Trainings):
         costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
         costs |= {"parameters": sum(p.numel() for p in net.parameters()), "samples_processed": self.samples}
         self.run.finish(self.describe(net), findings.metrics, costs)
-        shutil.rmtree(self.run.folder / "checkpoints" / "fits", ignore_errors=True)
 
     def measured(self, net: nn.Module, inside: bool) -> dict[str, float]:
         """How good the network is at what it was trained for, on test data."""
