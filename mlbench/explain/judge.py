@@ -76,7 +76,7 @@ def judge(method: Attribution, net: nn.Module, examples: Examples, name: str, ge
         findings.charts[curve] = Chart("curves", "share of pixels", curve, by="map")
     findings.charts["randomisation"] = Chart("randomisation", "layers", "rho", by="map")
     findings.arrays["maps"] = saved(examples, maps[name])
-    findings.grids["maps"] = [row(examples, maps, number) for number in range(min(SHOWN, len(examples.x)))]
+    findings.grids["maps"] = [grid_row(examples, maps, number) for number in range(min(SHOWN, len(examples.x)))]
     if len(examples.classes) <= CLASSES_UP_TO:
         findings.grids["classes"] = by_class(method.maps, net, examples)
     return findings
@@ -131,7 +131,7 @@ def flat(maps: Tensor) -> np.ndarray:
     return maps.sum(0).cpu().numpy()
 
 
-def row(examples: Examples, maps: dict[str, Tensor], number: int) -> Row:
+def grid_row(examples: Examples, maps: dict[str, Tensor], number: int) -> Row:
     """A picture, the method's map, the map over the picture, and the controls' maps."""
     picture, own = examples.pictures[number], next(iter(maps))
     cells = [Panel("input", picture), Panel(own, map=flat(maps[own][number]))]

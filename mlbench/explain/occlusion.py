@@ -65,7 +65,7 @@ class Occlusion(Attribution):
 
 def squares(height: int, width: int, patch: int, stride: int) -> Tensor:
     """Every place of the square, bool [P, H, W]; the last ones in a row or column may reach over the edge."""
-    rows, columns = (torch.arange(0, max(1, side - patch + stride), stride) for side in (height, width))
+    rows, columns = (torch.arange(0, max(1, size - patch + stride), stride) for size in (height, width))
     y, x = torch.arange(height), torch.arange(width)
     down = (y >= rows[:, None]) & (y < rows[:, None] + patch)  # [R, H]
     across = (x >= columns[:, None]) & (x < columns[:, None] + patch)
