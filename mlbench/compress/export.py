@@ -1,5 +1,6 @@
 """A compressed network in forms that other programs read: ONNX and torch's own exported programs."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from mlbench.checkpoint import load
 from mlbench.errors import RunError, UserError
 
 CLOSE = 1e-4  # how far the outputs of the exported network may be from the original's
+OF_TORCH = r"The given buffer is not writable|`isinstance\(treespec, LeafSpec\)`"  # warnings of torch 2.11 about itself
 
 
 def export(form: str, path: Path, input_shape: tuple[int, int, int]) -> Path:
@@ -23,8 +25,10 @@ def export(form: str, path: Path, input_shape: tuple[int, int, int]) -> Path:
     write, answers, suffix = FORMS[form]
     target = path.with_suffix(suffix)
     try:
-        write(net, example, target)
-        found = answers(target, example)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=OF_TORCH)
+            write(net, example, target)
+            found = answers(target, example)
     except ImportError as error:
         target.unlink(missing_ok=True)
         raise UserError(
