@@ -9,6 +9,7 @@ averages, which lag behind small batches, the gradients of a residual network ca
 GEM diverged on CIFAR-100. Neither moves the running averages.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -70,12 +71,13 @@ def linear_factors(
 ) -> dict[nn.Linear, tuple[Tensor, Tensor]] | None:
     """For each linear layer its input [B, I] and the gradient [B, O] of `loss()` at its output.
 
-    None where the closed form does not apply: parameters outside linear layers, a layer used twice or not on [B, I], an
-    input or output that is changed in place afterwards.
+    None where the closed form does not apply: parameters outside linear layers, or used elsewhere too (tied, or made
+    into a weight as spectral_norm does), a layer used twice or not on [B, I], an input or output that is changed in
+    place afterwards.
     """
     layers = [module for module in net.modules() if type(module) is nn.Linear]
-    owned = {id(p) for layer in layers for p in layer.parameters() if p.requires_grad}
-    if owned != {id(p) for p in theta.parameters.values()}:
+    owned = [id(tensor) for layer in layers for tensor in (layer.weight, layer.bias) if is_trained(tensor)]
+    if sorted(owned) != sorted(map(id, theta.parameters.values())):
         return None
     seen: list[tuple[nn.Linear, Tensor, Tensor]] = []
     versions: list[tuple[Tensor, int]] = []
@@ -92,8 +94,29 @@ def linear_factors(
         return None
     if any(tensor._version != version for tensor, version in versions):
         return None
+    if max(uses(value).values(), default=0) > 1:
+        return None
     deltas = torch.autograd.grad(value, [output for _, _, output in seen], materialize_grads=True)
     return {layer: (inputs.detach(), delta) for (layer, inputs, _), delta in zip(seen, deltas, strict=True)}
+
+
+def is_trained(tensor: Tensor | None) -> bool:
+    """Whether it is a parameter that learns, and not one that is frozen, computed from others, or not there."""
+    return isinstance(tensor, nn.Parameter) and tensor.requires_grad
+
+
+def uses(value: Tensor) -> Counter[int]:
+    """How often `value` was computed from each parameter, by its id: edges of the graph that end at one."""
+    seen, found = {value.grad_fn}, Counter()
+    ahead = list(seen)
+    while ahead:
+        for node, _ in ahead.pop().next_functions:
+            if hasattr(node, "variable"):
+                found[id(node.variable)] += 1
+            elif node is not None and node not in seen:
+                seen.add(node)
+                ahead.append(node)
+    return found
 
 
 def squared_gradients(net: nn.Module, theta: Theta, batches: Iterable[Batch], logits: Logits) -> Tensor:

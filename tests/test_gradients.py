@@ -32,7 +32,40 @@ def in_place():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.ReLU(inplace=True), nn.Linear(9, 3))
 
 
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(x.flatten(1)).relu())
+
+
+class Again(nn.Module):
+    """A layer whose weight is used a second time without it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, x):
+        x = self.layer(x.flatten(1)).relu()
+        return x + F.linear(x, self.layer.weight)
+
+
+def normed(norm):
+    return nn.Sequential(nn.Flatten(), norm(nn.Linear(64, 9)), nn.ReLU(), nn.Linear(9, 3))
+
+
 NETS = {
+    "tied": Tied,
+    "used again": Again,
+    "spectral norm": lambda: normed(nn.utils.spectral_norm),
+    "spectral norm as a parametrization": lambda: normed(nn.utils.parametrizations.spectral_norm),
+    "weight norm as a parametrization": lambda: normed(nn.utils.parametrizations.weight_norm),
     "in place": in_place,
     "mlp": lambda: MLP((1, 8, 8), 3, [7, 5]),
     "frozen": frozen,
@@ -84,7 +117,8 @@ def test_group_gradients_are_those_of_each_group_alone(net):
     net.eval()
     found = group_gradients(net, theta, examples, sizes, logits, theta.value.new_zeros(3, theta.value.numel()))
     assert not any(module.training for module in net.modules())
-    net.train()  # none of these has dropout; batch norm normalises each group by itself
+    for module in net.modules():
+        module.train(isinstance(module, nn.BatchNorm2d))  # which normalises each group by itself
     for row, x, y in zip(found, examples.x.split(sizes), examples.y.split(sizes), strict=True):
         torch.testing.assert_close(row, single(net, theta, x, y), rtol=1e-4, atol=1e-7)
     assert (theta.grad == 7.0).all()
