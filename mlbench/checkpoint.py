@@ -117,8 +117,12 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
     node = OmegaConf.create(packed["model"])
     given = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
     net = restored(build(node, nn.Module, "model", folders, **given), packed, folders)
-    preprocessing = AsIds() if packed["mean"] is None else Normalise(packed["mean"], packed["std"])
-    return nn.Sequential(preprocessing, net).eval()
+    return nn.Sequential(normaliser(packed), net).eval()
+
+
+def normaliser(packed: dict[str, Any]) -> Normalise | AsIds:
+    """What stood in front of a checkpoint's network when it was trained."""
+    return AsIds() if packed["mean"] is None else Normalise(packed["mean"], packed["std"])
 
 
 def restored(net: nn.Module, packed: dict[str, Any], config_dirs: tuple[Path, ...] = ()) -> nn.Module:

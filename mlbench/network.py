@@ -1,12 +1,13 @@
 """The model of a run: built for its data, tried on examples, given the weights of a checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from mlbench.build import Blueprint
-from mlbench.checkpoint import read_network, restored
+from mlbench.checkpoint import restored
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError
 
@@ -44,16 +45,15 @@ def example(stream: Stream, count: int) -> torch.Tensor:
 
 
 def with_weights(
-    net: nn.Module, path: Path, name: str, dirs: tuple[Path, ...], spelling: str | None = None
+    net: nn.Module, packed: dict[str, Any], told: str, name: str, dirs: tuple[Path, ...], spelling: str | None
 ) -> nn.Module:
-    """`net` with the structure and the weights of a checkpoint. Raises UserError when they are of another model.
+    """`net` with the structure and the weights of a checkpoint, `told` in messages.
 
-    So it does where the checkpoint's word pieces are others than `spelling`.
+    Raises UserError when they are of another model, or when its word pieces are others than `spelling`.
     """
-    packed = read_network(path)
     if None not in (spelling, packed.get("spelling")) and packed["spelling"] != spelling:
         raise UserError(
-            f"checkpoint={path} reads other word pieces than those of this data\n"
+            f"{told} reads other word pieces than those of this data\n"
             "they come from the training texts, data.vocabulary and data.tokenizer; set these as they were"
         )
     try:
@@ -63,6 +63,6 @@ def with_weights(
         kind = packed["model"]["_target_"].rpartition(".")[2]
         shape = "x".join(str(side) for side in packed["input_shape"])
         raise UserError(
-            f"checkpoint={path} is of another model: {kind} {made or ''} for {shape} pictures and "
+            f"{told} is of another model: {kind} {made or ''} for {shape} pictures and "
             f"{packed['outputs']} outputs\nit does not fit model={name} with this data"
         ) from error

@@ -16,7 +16,7 @@ from torch import nn
 
 from mlbench.build import Blueprint, build, settings
 from mlbench.catalogue import CHOICES, FAMILIES, RUNNING, data_dir
-from mlbench.checkpoint import Trained
+from mlbench.checkpoint import Trained, normaliser, read_network
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
 from mlbench.display import Display
@@ -168,14 +168,19 @@ class Prepared:
         return stream
 
     def network(self, stream: Stream) -> nn.Module:
-        """The model, its weights from `checkpoint` if one is given. Raises UserError when it does not fit."""
+        """The model, its weights from `checkpoint` if one is given, and `stream` then normalised as it was for these.
+
+        Raises UserError when it does not fit.
+        """
         name = self.names["model"]
         net = made(Blueprint(self.config.model, "model", self.dirs), f"model={name}", stream)
         if not self.settings.checkpoint:
             return net
-        text = stream.tasks[0].text
+        packed, text = read_network(Path(self.settings.checkpoint)), stream.tasks[0].text
         spelling = None if text is None else text.spelling
-        return with_weights(net, Path(self.settings.checkpoint), name, self.dirs, spelling)
+        net = with_weights(net, packed, f"checkpoint={self.settings.checkpoint}", name, self.dirs, spelling)
+        stream.seen_through(normaliser(packed))
+        return net
 
     def identity(self) -> dict[str, object]:
         """What the summary says of which run it is."""

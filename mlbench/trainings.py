@@ -14,7 +14,7 @@ from torch import nn
 
 from mlbench import store
 from mlbench.build import Blueprint
-from mlbench.checkpoint import read_network, read_tensors, restored, write_tensors
+from mlbench.checkpoint import normaliser, read_network, read_tensors, restored, write_tensors
 from mlbench.data.tasks import Split, Stream
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy
@@ -195,6 +195,9 @@ class Trainings(Job):
         packed = read_network(Path(path))
         if tuple(packed["input_shape"]) != self.input_shape or packed["outputs"] != self.outputs:
             raise UserError(f"{path} is for examples or classes of another kind")
+        theirs, ours = (part.state_dict() for part in (normaliser(packed), self.stream.tasks[0].train.normalise))
+        if any(not torch.allclose(value, ours[name].cpu()) for name, value in theirs.items()):
+            raise UserError(f"{path} was trained on pictures normalised otherwise; set data.normalise as it was")
         given = {"input_shape": self.input_shape, "outputs": self.outputs}
         built = Blueprint(OmegaConf.create(packed["model"]), "model", self.prepared.dirs).build(nn.Module, **given)
         return restored(built, packed, self.prepared.dirs).to(self.compute.device).eval()

@@ -185,6 +185,17 @@ def test_what_a_process_left_that_died_at_its_very_end_goes(mlbench, tmp_path):
     assert sorted(folder.rglob("*")) == whole
 
 
+def test_a_checkpoint_brings_how_its_pictures_were_normalised(mlbench, tmp_path):
+    assert mlbench("data.normalise=unit", "train.epochs=8")[0] == 0
+    first = only_run(tmp_path / "out")
+    assert mlbench("compress=measure", f"checkpoint={first}", *SMALL)[0] == 0
+    (folder,) = (tmp_path / "out").glob("compress/*/*")
+    assert float(points(folder)[0]["accuracy"]) == summary(first)["metrics"]["accuracy"]
+    words = ("compress=distill", f"compress.teachers=[{first}]", "compress.alone=false", "compress.finetune_epochs=1")
+    code, _, error = mlbench(*words, *SMALL)
+    assert (code, "normalised otherwise; set data.normalise" in error) == (2, True), error
+
+
 def test_a_store_file_is_held_by_one_process(tmp_path):
     code = "import sys, pathlib; from mlbench import store\nwith store.held(pathlib.Path(sys.argv[1])): print(1)"
     path = store.place(tmp_path, {"a": 1})

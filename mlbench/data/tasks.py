@@ -191,6 +191,13 @@ class Task(Moves):
     text: Text | None = None
     sound: Sound | None = None
 
+    def splits(self) -> list[Split]:
+        """All there are."""
+        clean = None if self.planted is None else self.planted.clean
+        packed = None if self.text is None else self.text.packed
+        found = (self.train, self.test, self.validation, self.dropped, clean, packed)
+        return [split for split in found if split is not None]
+
 
 @dataclass
 class Corrections:
@@ -226,14 +233,14 @@ class Stream:
         """(C, H, W) of a picture, (L,) of a text."""
         return tuple(self.tasks[0].train.pool.pictures.shape[1:])
 
+    def seen_through(self, normalise: Normalise | AsIds) -> None:
+        """Normalise all examples so: as a network was trained that comes from elsewhere."""
+        for split in (split for task in self.tasks for split in task.splits()):
+            split.normalise = normalise
+
     def to(self, device: torch.device) -> "Stream":
         """The stream on `device`, each shared pool moved once, test pictures settled where that costs little memory."""
-        splits = [
-            split for t in self.tasks for split in (t.train, t.test, t.validation, t.dropped) if split is not None
-        ]
-        splits += [t.planted.clean for t in self.tasks if t.planted is not None]
-        splits += [t.text.packed for t in self.tasks if t.text is not None and t.text.packed is not None]
-        for pool in {id(split.pool): split.pool for split in splits}.values():
+        for pool in {id(split.pool): split.pool for task in self.tasks for split in task.splits()}.values():
             pool.to(device)
         settle = sum(len(t.test) for t in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes <= SETTLED_BYTES
         tasks = [task.to(device) for task in self.tasks]
