@@ -16,10 +16,11 @@ class RunError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in a run (exit code 130); the folder can be resumed."""
+    """Ctrl-C in a run (exit code 130); the folder can be resumed, with the folders of the user's own modules."""
 
-    def __init__(self, folder: Path):
-        super().__init__(f"interrupted; go on with: mlbench resume={folder}")
+    def __init__(self, folder: Path, config_dirs: tuple[Path, ...]):
+        own = "".join(f"--config-dir {path} " for path in config_dirs)
+        super().__init__(f"interrupted; go on with: mlbench {own}resume={folder}")
 
 
 class SettingError(ValueError):

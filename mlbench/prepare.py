@@ -148,7 +148,7 @@ class Prepared:
                 with Run(folder, self.identity(), chosen.keep, device, Display(), self.tracker()) as run:
                     runner(stream.to(device), net, self.training, compute, run, draws, self.describe(stream))()
             except KeyboardInterrupt:
-                raise Interrupted(folder) from None
+                raise Interrupted(folder, self.dirs) from None
             except RunError as error:
                 raise RunError(f"{error}\nwhat was measured is in {folder}") from error
 

@@ -233,6 +233,30 @@ def test_a_chain_takes_any_stages(mlbench, tmp_path):
     assert stages == ["dense", "distilled", "prune 0.1", "last exit", "chosen", "int8", "huffman"]
 
 
+def test_a_control_in_a_chain_is_of_the_students_structure(mlbench, tmp_path):
+    words = ("compress=chain", "compress.distill.finetune_epochs=1", "compress.distill.alone=false", *SMALL)
+    words += ("compress.distill.student.hidden=[20]", "compress.prune.finetune_epochs=1", "compress.prune.control=true")
+    assert mlbench(*words, "compress.stages=[distill,prune]")[0] == 0
+    rows = points(only_run(tmp_path / "out"))
+    assert [row["stage"] for row in rows] == ["dense", "distilled", "control 0.1", "prune 0.1"]
+    assert len({row["parameters"] for row in rows[1:]}) == 1
+
+
+def test_a_model_of_the_users_own_is_measured_and_exported(mlbench, tmp_path):
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "flat_net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n"
+        "    def __init__(self, input_shape, outputs):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(input_shape[1] * input_shape[2], outputs))\n"
+    )
+    (tmp_path / "mine" / "model" / "flat.yaml").write_text("# one layer\n_target_: flat_net.Net\n")
+    own = ("--config-dir", str(tmp_path / "mine"), "compress=measure", "model=flat", "export=[torch]")
+    code, _, error = mlbench(*own, *SMALL)
+    sys.modules.pop("flat_net", None)
+    assert code == 0, error
+    assert (only_run(tmp_path / "out") / "artefacts" / "point_00.pt2").exists()
+
+
 def test_a_stage_that_cannot_follow_says_so_and_keeps_what_was_measured(mlbench, tmp_path):
     words = ("compress=chain", "compress.distill.finetune_epochs=1", "compress.stages=[distill,early_exit]", *SMALL)
     code, _, error = mlbench(*words)

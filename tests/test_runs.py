@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 import mlbench as package
 from mlbench import results
 from mlbench.catalogue import conf_folder, entries
-from mlbench.errors import UserError
+from mlbench.errors import Interrupted, UserError
 
 METHODS = sorted(entries("lifelong"))
 SMALL = ("data.tasks=3", "data.train_per_task=60", "data.test_per_task=80", "train.epochs=2", "model.hidden=[16]")
@@ -374,6 +374,11 @@ def test_every_method_survives_kills_at_random_moments(tmp_path, monkeypatch, me
     plain = ["train.epochs=300", "train.augment=crop_flip", "model=cnn", "train.validation=0.1"]
     words = [f"lifelong={method}", *LONGER, *enough, "data.scenario=domain"] if method else plain
     check_equal(*kill_and_resume(tmp_path, words, times=4, longest=0.5))
+
+
+def test_an_interrupted_run_of_ones_own_says_how_it_is_found_again():
+    told = str(Interrupted(Path("outputs/x"), (Path("mine"),)))
+    assert told == "interrupted; go on with: mlbench --config-dir mine resume=outputs/x"
 
 
 def test_ctrl_c_leaves_a_folder_that_can_be_resumed(tmp_path):

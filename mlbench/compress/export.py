@@ -12,13 +12,13 @@ CLOSE = 1e-4  # how far the outputs of the exported network may be from the orig
 OF_TORCH = r"The given buffer is not writable|`isinstance\(treespec, LeafSpec\)`"  # warnings of torch 2.11 about itself
 
 
-def export(form: str, path: Path, input_shape: tuple[int, int, int]) -> Path:
+def export(form: str, path: Path, input_shape: tuple[int, int, int], config_dirs: tuple[Path, ...] = ()) -> Path:
     """Write the network of an artefact beside it as `onnx` or `torch` (torch.export, .pt2), and verify it there.
 
-    It takes pictures [B, C, H, W] with values 0..255 as floats. Raises RunError where the network cannot be exported or
-    gives other outputs, UserError where a package is missing.
+    It takes pictures [B, C, H, W] with values 0..255 as floats; `config_dirs` hold the modules of a user's own model.
+    Raises RunError where the network cannot be exported or gives other outputs, UserError where a package is missing.
     """
-    net = load(path).cpu()
+    net = load(path, *config_dirs[:1]).cpu()
     example = torch.randint(0, 256, (2, *input_shape), generator=torch.Generator().manual_seed(0)).float()
     with torch.no_grad():
         expected = net(example)

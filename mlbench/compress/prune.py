@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -99,9 +99,10 @@ class Prune(Finetuned):
             masks = self.pruned(scores, masks, left, finals)
             title = f"{left:.3g} of the weights"
             if self.control:
-                yield Point(f"control {left:.3g}", self.trained(fresh(net), masks, bench, f"{title}, drawn anew"))
+                control = self.trained(fresh(net), masks, bench, f"{title}, drawn anew")
+                yield replace(dense, stage=f"control {left:.3g}", net=control)
             net = self.learn(net, early, masks, bench, title)
-            yield Point(f"prune {left:.3g}", net, dense.entropy, dense.blueprint)
+            yield replace(dense, stage=f"prune {left:.3g}", net=net)
 
     def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
         """With `control`, how much better the last network is than its control."""

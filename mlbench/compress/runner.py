@@ -67,7 +67,7 @@ class Compress(Trainings):
         artefact.write(path, self.describe(point.net, model).packed(), point.entropy)
         row = {"stage": point.stage, **self.fresh.ask("point", path=str(path))}
         for form in self.prepared.settings.export:
-            export(form, path, self.input_shape)
+            export(form, path, self.input_shape, self.prepared.dirs)
         self.rows.append(row)
         self.seconds["measure"] += time.perf_counter() - began
         self.run.log(step, "eval", 1, "test", "accuracy", row["accuracy"])
