@@ -1,9 +1,11 @@
 """What a reader needs to know to judge a number: versions, device, commit, command and times (env.json)."""
 
+import hashlib
 import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,30 +21,31 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def outdated(folder: Path, files: list[Path]) -> str:
-    """Why a run could have other results today, in a few words: by its code, or by its data `files`; empty if not."""
-    if not same_code(folder):
-        return "by another commit of mlbench"
-    return "" if same_files(folder, files) else "its data has changed since"
-
-
-def same_code(folder: Path) -> bool:
-    """Whether a run was made by the commit that runs now; true where that is not known."""
+def outdated(folder: Path, inputs: list[Path]) -> str:
+    """Why a run could have other results today, in a few words: by its code, or by a file it reads; empty if not."""
     try:
-        made_by = json.loads((folder / "env.json").read_text(encoding="utf-8")).get("git_commit")
+        known = json.loads((folder / "env.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return True
-    return made_by is None or (now_by := git_commit()) is None or made_by == now_by
+        return ""
+    made_by, now_by = known.get("git_commit"), git_commit()
+    if None not in (made_by, now_by) and made_by != now_by:
+        return "by another commit of mlbench"
+    changed = known.get("inputs", "") not in ("", fingerprint(inputs))
+    return "a file that it was made from has changed since" if changed else ""
 
 
-def same_files(folder: Path, files: list[Path]) -> bool:
-    """Whether a run's data files are no newer than its beginning; true where that is not known."""
-    begun = folder / "config.yaml"
-    return not begun.exists() or all(path.stat().st_mtime <= begun.stat().st_mtime for path in files if path.exists())
+def fingerprint(inputs: Iterable[Path]) -> str:
+    """A hash of the names, sizes and times of change of files and of all files in folders."""
+    found = (file for path in inputs for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
+    told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found if file.is_file()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def environment(device: torch.device, folder: Path) -> dict[str, Any]:
-    """What a reader needs to judge a number: versions, device, commit, command, and when a run was resumed."""
+def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> dict[str, Any]:
+    """What a reader needs to judge a number: versions, device, commit, command, and when a run was resumed.
+
+    `inputs` are the files and folders that the run reads.
+    """
     before = {}
     if (folder / "env.json").exists():
         before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
@@ -60,6 +63,7 @@ def environment(device: torch.device, folder: Path) -> dict[str, Any]:
         "device_name": name,
         "threads": torch.get_num_threads(),
         "git_commit": git_commit(),
+        "inputs": before.get("inputs", fingerprint(inputs)),
         "command": before.get("command", sys.argv),
         "started": before.get("started", now()),
         **({"resumed": resumed} if resumed else {}),

@@ -54,6 +54,8 @@ class Cloud:
 class Findings:
     """What an explanation found; the runner writes it."""
 
+    kind: str = ""  # what runs are called that find such things: they are compared with one another
+    headlines: dict[str, str] = field(default_factory=dict)  # metrics that tables show -> `high`, `low` or "" is good
     metrics: dict[str, float] = field(default_factory=dict)
     tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)  # name -> rows, written as <name>.csv
     charts: dict[str, Chart] = field(default_factory=dict)  # name of a figure
@@ -69,4 +71,6 @@ class Findings:
     def join(self, other: "Findings") -> None:
         """Take over what another one found."""
         for name, mine in vars(self).items():
-            mine.update(getattr(other, name))
+            if isinstance(mine, dict):
+                mine.update(getattr(other, name))
+        self.kind = self.kind or other.kind

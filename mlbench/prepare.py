@@ -101,6 +101,17 @@ class Prepared:
         """Where data lie that have no path of their own."""
         return Path(self.settings.data_dir).expanduser() if self.settings.data_dir else data_dir()
 
+    def inputs(self) -> list[Path]:
+        """The files and folders that the run reads: a change of one may change its results."""
+        found = [
+            *self.data.files(self.data_dir),
+            *(path for folder in self.dirs for path in sorted(folder.glob("*.py"))),
+        ]
+        if self.settings.checkpoint:
+            found.append(Path(self.settings.checkpoint))
+        found += getattr(self.technique, "files", list)()  # lifelong methods read none
+        return [path.expanduser() for path in found]
+
     def tracker(self) -> Tracker:
         """What passes the run's results on to the `logger`, if there is one."""
         parts = [self.names[group] for group in (self.family, "data", "model") if group]
@@ -145,7 +156,8 @@ class Prepared:
             if finished(folder):
                 return
             try:
-                with Run(folder, self.identity(), chosen.keep, device, Display(), self.tracker()) as run:
+                about = (self.identity(), chosen.keep, device, Display(), self.tracker(), self.inputs())
+                with Run(folder, *about) as run:
                     runner(stream.to(device), net, self.training, compute, run, draws, self.describe(stream))()
             except KeyboardInterrupt:
                 raise Interrupted(folder, self.dirs) from None

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 from rich.console import Console
@@ -18,47 +18,6 @@ from mlbench.spread import Spread, spread
 
 # libyaml's reader is ten times faster, and not on every machine
 Reader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-SERVICE = ("online_accuracy", "original_accuracy", "round_accuracy", "labels_used")  # say all of a feedback stream
-MAPS = ("pointing", "top25_share", "deletion_auc", "insertion_auc", "sparsity", "randomisation_rho")
-PROBES = (
-    "accuracy",
-    "untrained_accuracy",
-    "lookup_accuracy",
-    "ambiguous_accuracy",
-    "ambiguous_lookup_accuracy",
-    "selectivity",
-)
-LAYERS = (
-    "top_silhouette",
-    "top_neighbours",
-    "top_untrained_neighbours",
-    "top_r2",
-    "top_untrained_r2",
-    "top_digit",
-    "top_speaker",
-    "top_untrained_speaker",
-)
-MODELS = ("network_accuracy", "forest_accuracy", "linear_accuracy", "tree_accuracy", "readable_tree_accuracy")
-TELLING = {  # runs that have the one are told by the others
-    "online_accuracy": SERVICE,
-    "deletion_auc": MAPS,
-    "majority_accuracy": PROBES,
-    "top_silhouette": LAYERS,
-    "top_r2": LAYERS,
-    "forest_accuracy": MODELS,
-}
-HEADLINES = (
-    "average_accuracy",
-    "backward_transfer",
-    "forward_transfer",
-    "forgetting",
-    "intransigence",
-    "accuracy",
-    "error_increase",
-    "ratio",
-    "macs_saved",
-    "speedup",
-)
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
@@ -114,27 +73,48 @@ class Finished:
     folder: Path
     summary: dict[str, Any]
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What it measured."""
+        return self.summary["metrics"]
+
+    @property
+    def headlines(self) -> dict[str, str]:
+        """See `headlines`."""
+        return self.summary.get("headlines", {})
+
 
 def grouped(runs: Iterable[Finished]) -> dict[str, dict[str, Spread]]:
     """Spread of each metric over the runs that share a label, in order of first appearance."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         costs = {"train_seconds": run.summary["costs"]["train_seconds"]}
-        for name, value in {**run.summary["metrics"], **costs}.items():
+        for name, value in {**run.metrics, **costs}.items():
             values[run.label][name].append(value)
     return {label: {name: spread(found) for name, found in names.items()} for label, names in values.items()}
 
 
-def headlines(groups: dict[str, dict[str, Spread]]) -> list[str]:
-    """The metrics that a table of these runs shows, the most telling first."""
-    there = {name for found in groups.values() for name in found}
-    telling = next((names for mark, names in TELLING.items() if mark in there), HEADLINES)
-    return [name for name in telling if name in there]
+class Told(Protocol):
+    """A run that says which of its metrics matter."""
+
+    metrics: dict[str, float]
+    headlines: dict[str, str]
 
 
-def sweep_table(groups: dict[str, dict[str, Spread]]) -> Table:
+def headlines(runs: Iterable[Told]) -> dict[str, str]:
+    """The metrics that a table of these runs shows, the most telling first, and their good end: `high`, `low` or none.
+
+    A run's technique says which these are (`Run.finish`); one that it did not measure is left out.
+    """
+    found: dict[str, str] = {}
+    for run in runs:
+        found |= {name: end for name, end in run.headlines.items() if name in run.metrics}
+    return found
+
+
+def sweep_table(runs: list[Finished]) -> Table:
     """One row a label, one column a headline metric."""
-    metrics = headlines(groups)
+    groups, metrics = grouped(runs), headlines(runs)
     table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
     table.add_column("")
     for name in (*metrics, "train_seconds", "runs"):

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -36,9 +36,10 @@ class Run:
         device: torch.device,
         display: Display,
         tracker: Tracker,
+        inputs: Iterable[Path] = (),
     ):
         self.folder, self.identity, self.keep, self.display = folder, identity, keep, display
-        self.device, self.tracker = device, tracker
+        self.device, self.tracker, self.inputs = device, tracker, inputs
         self.last = folder / "checkpoints" / "last.pt"
         self.saved_at = self.began = time.monotonic()
         self.before = 0.0  # wall seconds of earlier processes
@@ -46,7 +47,7 @@ class Run:
     def __enter__(self) -> "Run":
         try:
             remove_parts(self.folder)
-            self.environment = environment(self.device, self.folder)
+            self.environment = environment(self.device, self.folder, self.inputs)
             write_json(self.folder / "env.json", self.environment)
             self.metrics = (self.folder / "metrics.jsonl").open("ab")
         except (OSError, RunError) as error:
@@ -162,13 +163,25 @@ class Run:
         write_csv(table, ["round", "online_accuracy", "original_accuracy", "round_accuracy", "labels"], rows)
         streams.draw_rounds(table, self.folder / "figures" / "rounds.png")
 
-    def finish(self, network: Trained, metrics: dict[str, float], costs: dict[str, float]) -> None:
-        """Keep the trained network, drop what only a resumed run needs, and write summary.json, the done marker."""
+    def finish(
+        self,
+        network: Trained,
+        metrics: dict[str, float],
+        costs: dict[str, float],
+        headlines: dict[str, str],
+        kind: str = "",
+    ) -> None:
+        """Keep the trained network, drop what only a resumed run needs, and write summary.json, the done marker.
+
+        `headlines` are the metrics that tables show, the most telling first, with their good end: `high`, `low`, or
+        neither. Only runs of one `kind` are compared with one another.
+        """
         self.save_network(network, "model")
         self.guarded(self.metrics.flush)
         costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.began}
         write_json(self.folder / "env.json", {**self.environment, "ended": now()})
-        summary = {"schema": 1, "status": "done", **self.identity, "metrics": metrics, "costs": costs}
+        told = {"kind": kind, "headlines": headlines, "metrics": metrics, "costs": costs}
+        summary = {"schema": 1, "status": "done", **self.identity, **told}
         rows = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
         write_text(self.folder / "table.md", f"| metric | value |\n| --- | --- |\n{rows}")
         write_json(self.folder / "summary.json", summary)

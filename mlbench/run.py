@@ -112,7 +112,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     in_sweep = context.mode == RunMode.MULTIRUN
     folder = folder or prepared.folder(by_hash=in_sweep)
     old = folder.exists() and not prepared.settings.force
-    why = outdated(folder, prepared.data.files(prepared.data_dir)) if old else ""
+    why = outdated(folder, prepared.inputs()) if old else ""
     told = f" ({why}; force=true runs it anew)" if why else ""
     if old and finished(folder):
         tidy(folder)

@@ -19,6 +19,10 @@ TASKS = 10
 SEEDS = 5
 SIDE = 420  # pixels of a picture
 CONTROLS = ("random", "edges", "input", "wrong_class")
+STREAMS = {
+    "kind": "",
+    "headlines": {"average_accuracy": "high", "backward_transfer": "high", "forgetting": "low"},
+}
 SCORES = ("deletion_auc", "insertion_auc", "sparsity", "randomisation_rho")
 
 
@@ -32,8 +36,10 @@ def make(folder: Path, count: int) -> None:
         makers[family](folder, strength, seed, draws, 0.9 - 0.3 / (1 + strength % 12))
 
 
-def write(place: Path, identity: tuple[str, str, str, str], seed: int, settings: dict, metrics: dict) -> None:
-    """The files that every run has."""
+def write(
+    place: Path, identity: tuple[str, str, str, str], seed: int, settings: dict, metrics: dict, told: dict = STREAMS
+) -> None:
+    """The files that every run has; `told` are kind and headlines."""
     family, technique, data, model = identity
     nodes = {"data": {"_target_": f"mlbench.data.{data}", "tasks": TASKS}, "model": {"_target_": f"mlbench.{model}"}}
     nodes |= {"train": {"epochs": 1, "lr": 0.1}, family: {"_target_": f"mlbench.{family}.{technique}", **settings}}
@@ -41,7 +47,8 @@ def write(place: Path, identity: tuple[str, str, str, str], seed: int, settings:
     write_json(place / "env.json", {"command": ["mlbench"], "ended": f"2026-01-01T00:{seed:02d}:00+00:00"})
     who = {"family": family, "technique": technique, "data": data, "model": model, "seed": seed}
     costs = {"train_seconds": 1.5, "wall_seconds": 2.5}
-    write_json(place / "summary.json", {"schema": 1, "status": "done", **who, "metrics": metrics, "costs": costs})
+    numbers = {"metrics": metrics, "costs": costs}
+    write_json(place / "summary.json", {"schema": 1, "status": "done", **who, **told, **numbers})
 
 
 def place_of(folder: Path, identity: tuple[str, str, str, str], setting: int, seed: int) -> Path:
@@ -83,7 +90,8 @@ def compress(folder: Path, setting: int, seed: int, draws: np.random.Generator, 
     head = ["step", "stage", "accuracy", "error", "parameters", "nonzero", "bytes", "ratio", "macs", "latency_ms"]
     write_csv(place / "points.csv", [*head, "latency_iqr_ms"], rows)
     metrics = {"accuracy": accuracy, "error_increase": level - accuracy, "ratio": 70_000 / size, "speedup": 1.0}
-    write(place, identity, seed, {"target": setting}, metrics)
+    headlines = {"accuracy": "high", "error_increase": "low", "ratio": "high", "speedup": "high"}
+    write(place, identity, seed, {"target": setting}, metrics, {"kind": "", "headlines": headlines})
 
 
 def maps(folder: Path, setting: int, seed: int, draws: np.random.Generator, level: float) -> None:
@@ -99,7 +107,8 @@ def maps(folder: Path, setting: int, seed: int, draws: np.random.Generator, leve
         write_picture(
             place / "figures" / f"{name}.png", draws.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) // 32 * 32
         )
-    write(place, identity, seed, {"samples": setting}, metrics)
+    headlines = {"deletion_auc": "low", "insertion_auc": "high", "sparsity": "", "randomisation_rho": ""}
+    write(place, identity, seed, {"samples": setting}, metrics, {"kind": "maps", "headlines": headlines})
 
 
 def probes(folder: Path, setting: int, seed: int, draws: np.random.Generator, level: float) -> None:
@@ -111,7 +120,8 @@ def probes(folder: Path, setting: int, seed: int, draws: np.random.Generator, le
         metrics[f"layer_{layer}_r2"] = level - 0.05 * layer + draws.normal(0, 0.01)
         metrics[f"layer_{layer}_untrained_r2"] = level - 0.01 * layer
         write_sound(place / "artefacts" / f"seven_layer_{layer}.wav", draws.integers(-2000, 2000, 4000, dtype=np.int16))
-    write(place, identity, seed, {"width": 5 * setting}, {**metrics, "top_r2": metrics["layer_4_r2"]})
+    told = {"kind": "layers given back", "headlines": {"top_r2": "high"}}
+    write(place, identity, seed, {"width": 5 * setting}, {**metrics, "top_r2": metrics["layer_4_r2"]}, told)
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:

@@ -45,6 +45,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, method):
     assert 0 < found["metrics"]["accuracy"] <= 1
     assert all(np.isfinite(value) for value in found["metrics"].values())
     assert {"train_seconds", "explain_seconds", "parameters", "samples_processed"} <= set(found["costs"])
+    assert set(found["headlines"]) & set(found["metrics"]) - {"accuracy"}, "tables would not show what it is about"
     assert list((folder / "figures").glob("*.png"))
     net, state = kept["net"], kept["state"]
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from mlbench import files
 from mlbench.errors import RunError, SettingError, UserError
@@ -410,4 +411,37 @@ def test_a_data_file_that_has_changed_is_told(mlbench, tmp_path):
     assert "changed" not in mlbench(*words)[2]
     os.utime(path, (time.time() + 5, time.time() + 5))
     assert "finished before" in (error := mlbench(*words)[2])
-    assert "(its data has changed since; force=true runs it anew)" in error
+    assert f"({CHANGED}; force=true runs it anew)" in error
+
+
+CHANGED = "a file that it was made from has changed since"
+
+
+def test_pictures_that_have_changed_are_told(mlbench, tmp_path):
+    photos = tmp_path / "photos"
+    for number in range(16):
+        path = photos / ("train", "test")[number // 8] / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 10 * number, np.uint8)).save(path)
+    words = ("seeds=1", "data=image_folder", f"data.path={photos}", "data.size=8", "train.epochs=1")
+    words += ("model.hidden=[4]", "threads=1", f"data_dir={tmp_path}")
+    code, _, error = mlbench(*words)
+    assert code == 0, error
+    assert CHANGED not in mlbench(*words)[2]
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
+    assert CHANGED in mlbench(*words)[2]
+
+
+def test_a_module_of_the_users_own_that_has_changed_is_told(mlbench, tmp_path):
+    (tmp_path / "mine" / "lifelong").mkdir(parents=True)
+    method = tmp_path / "mine" / "plainly.py"
+    method.write_text("from mlbench.lifelong.base import Method\n\n\nclass Plainly(Method):\n    pass\n")
+    (tmp_path / "mine" / "lifelong" / "plainly.yaml").write_text("# as it is\n_target_: plainly.Plainly\n")
+    words = ("--config-dir", str(tmp_path / "mine"), "lifelong=plainly", "data=permuted_digits", "data.tasks=2")
+    words += ("seeds=1", "train.epochs=1")
+    code, _, error = mlbench(*words)
+    assert code == 0, error
+    assert CHANGED not in mlbench(*words)[2]
+    method.write_text(method.read_text() + "\n")
+    assert CHANGED in mlbench(*words)[2]
+    sys.modules.pop("plainly", None)

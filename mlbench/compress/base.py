@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -41,6 +42,10 @@ class Method:
     def blueprints(self) -> list[Blueprint]:
         """Networks that it will build, so that mistakes in them are found before anything is trained."""
         return [value for value in vars(self).values() if isinstance(value, Blueprint)]
+
+    def files(self) -> list[Path]:
+        """Files and folders that it reads: one that changes makes other results."""
+        return []
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError for settings that do not go with the network, before anything is trained or written."""

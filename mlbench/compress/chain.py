@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ class Chain(Method):
     def blueprints(self) -> list[Blueprint]:
         """Those of all stages."""
         return [blueprint for name in self.stages for blueprint in self.methods[name].blueprints()]
+
+    def files(self) -> list[Path]:
+        """Those of all stages."""
+        return [path for name in self.stages for path in self.methods[name].files()]
 
     def check(self, net: nn.Module) -> None:
         """What each stage has to say."""

@@ -57,10 +57,14 @@ class Distill(Finetuned):
         require(0 <= self.hint_strength < math.inf, "hint_strength", self.hint_strength, "0 or more")
         require(self.finetune_epochs > 0, "finetune_epochs", self.finetune_epochs, "1 or more: it is what trains")
 
+    def files(self) -> list[Path]:
+        """The teachers."""
+        return [Path(path).expanduser() for path in self.teachers]
+
     def check(self, net: nn.Module) -> None:
         """Teachers must be there; hints are compared at the input of a linear last layer."""
-        for path in self.teachers:
-            if not Path(path).expanduser().exists():
+        for path in self.files():
+            if not path.exists():
                 raise UserError(f"compress.teachers: {path} does not exist")
         if self.hint_strength and last_linear(net) is None:
             raise SettingError("hint_strength", self.hint_strength, "0 for a teacher without a linear layer")

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 COLUMNS = ["step", "stage", "accuracy", "error", "parameters", "nonzero", "bytes", "ratio", "macs"]
 COLUMNS += ["latency_ms", "latency_iqr_ms"]
 FLOAT_BYTES = 4
+HEADLINES = {  # what tables show, and the good end
+    "accuracy": "high",
+    "error_increase": "low",
+    "ratio": "high",
+    "macs_saved": "high",
+    "speedup": "high",
+}
 LAYER_COLUMNS = ["step", "layer", "kind", "parameters", "nonzero", "bytes", "macs", "latency_ms"]
 
 
@@ -124,7 +131,7 @@ class Compress(Trainings):
         metrics |= self.method.metrics(numbered(self.rows), correct)
         costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
         costs |= {"parameters": self.rows[-1]["parameters"], "samples_processed": self.samples}
-        self.run.finish(self.describe(result.net, model), metrics, costs)
+        self.run.finish(self.describe(result.net, model), metrics, costs, HEADLINES)
 
     def metrics(self, latencies: np.ndarray, correct: np.ndarray) -> dict[str, float]:
         """The last point against the dense network; `error_increase` with its paired 95 % interval."""

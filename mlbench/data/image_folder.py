@@ -33,9 +33,13 @@ class ImageFolder(Source):
         super().__post_init__()
         require(4 <= self.size <= 4096, "size", self.size, "4 to 4096 pixels")
 
+    def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
+        """The folder."""
+        return [Path(self.path).expanduser()]
+
     def load(self, data_dir: Path) -> Arrays:
         """Map the decoded pictures, after decoding them if the files changed. Raises UserError for bad folders."""
-        root = Path(self.path).expanduser().resolve()
+        root = self.files(data_dir)[0].resolve()
         classes, files = listing(root)
         key = [str(root), self.size, self.grey]
         key += [

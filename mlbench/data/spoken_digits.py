@@ -42,9 +42,13 @@ class SpokenDigits(Data):
     def __post_init__(self):
         require(10 <= self.frames <= 1000, "frames", self.frames, "10 to 1000, of 10 ms")
 
+    def files(self, data_dir: Path) -> list[Path]:
+        """The folder."""
+        return [(Path(self.path).expanduser() if self.path else data_dir / "spoken_digits") / "recordings"]
+
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task, ten digits."""
-        folder = (Path(self.path).expanduser() if self.path else data_dir / "spoken_digits") / "recordings"
+        (folder,) = self.files(data_dir)
         if not folder.is_dir():
             raise UserError(
                 f"{folder} is not there; put {{digit}}_{{speaker}}_{{index}}.wav into it, or take data=tones"

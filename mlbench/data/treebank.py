@@ -60,9 +60,13 @@ class Treebank(Data):
             groups = 0
         require(groups == 1, "classes", self.classes, "a regular expression with one group")
 
+    def files(self, data_dir: Path) -> list[Path]:
+        """The folder."""
+        return [Path(self.path).expanduser() if self.path else data_dir / self.name]
+
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task; `generator` draws the sentences where not all are used."""
-        folder = Path(self.path).expanduser() if self.path else data_dir / self.name
+        (folder,) = self.files(data_dir)
         if not self.path and not folder.exists() and self.name in TREEBANKS:
             fetch(self.name, data_dir)
         parts = {part: conllu.read(file(folder, word), self.classes) for part, word in FILES.items()}

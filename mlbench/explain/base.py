@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -43,6 +44,10 @@ class Method:
     about_answers = True
     reads_texts = False
     hears_sounds = False
+
+    def files(self) -> list[Path]:
+        """Files and folders that it reads: one that changes makes other results."""
+        return []
 
     def check_data(self, task: Task, classes: list[str]) -> None:  # noqa: ARG002
         """Raise SettingError or UserError for what does not go with the data, before anything is trained."""
@@ -88,6 +93,10 @@ class Attribution(Method):
         require(self.target is None or self.target < len(classes), "target", self.target, below(classes))
         require(self.images is None or task.text is None, "images", self.images, "null: this data is texts")
         require(self.images is None or task.sound is None, "images", self.images, "null: this data is sounds")
+
+    def files(self) -> list[Path]:
+        """The user's own pictures."""
+        return [Path(self.images).expanduser()] if self.images else []
 
     def look(self, bench: Workbench) -> None:
         """Learn what is needed of the data, before the first map."""

@@ -60,9 +60,10 @@ class Baselines(Method):
         weights = sum(parameter.numel() for parameter in net.parameters())
         accuracy = bench.accuracy(net, bench.test)
         rows.append({"model": "network", "weights_or_leaves": weights, "accuracy": accuracy})
-        of = {"linear": rows[0], "tree": rows[-3], "forest": rows[-2], "network": rows[-1]}
+        of = {"network": rows[-1], "forest": rows[-2], "linear": rows[0], "tree": rows[-3]}
         of["readable_tree"] = rows[1 + list(trees).index(self.readable)]
-        findings = Findings(metrics={f"{name}_accuracy": row["accuracy"] for name, row in of.items()})
+        accuracies = {f"{name}_accuracy": row["accuracy"] for name, row in of.items()}
+        findings = Findings("other models", dict.fromkeys(accuracies, "high"), accuracies)
         findings.metrics |= {f"{name}_size": float(row["weights_or_leaves"]) for name, row in of.items()}
         findings.tables["baselines"] = [{**row, "depth": row.get("depth", "")} for row in rows]
         findings.charts["baselines"] = Chart("baselines", "weights_or_leaves", "accuracy", by="model", log=True)

@@ -19,6 +19,12 @@ from mlbench.explain.known import asked, known_of, some
 from mlbench.explain.layers import check_layers, layers_of, vectors
 from mlbench.findings import Chart, Cloud, Findings
 
+HEADLINES = {  # what tables show, and the good end
+    "top_silhouette": "high",
+    "top_neighbours": "high",
+    "top_untrained_neighbours": "",
+}
+
 
 def pca(x: np.ndarray, seed: int) -> np.ndarray:
     """The two directions of largest variance."""
@@ -103,7 +109,7 @@ class Embed(Method):
         """Tables, charts and pictures of the spaces [n, D] of (path, network)."""
         seed = bench.generator.initial_seed() % 2**32
         paths = list(dict.fromkeys(path for path, _ in spaces))
-        findings, rows = Findings(), []
+        findings, rows = Findings("layers seen", HEADLINES), []
         for (path, network), x in spaces.items():
             numbers = {"silhouette": silhouette(x, labels), "neighbours": agreement(x, labels, self.neighbours)}
             layer = paths.index(path)

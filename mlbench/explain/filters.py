@@ -15,6 +15,7 @@ from mlbench.explain.synthesis import Synthesis, units_of
 from mlbench.findings import Findings, Panel
 
 AT_ONCE = 256  # pictures
+HEADLINES = {"synthesised_above_top": "high", "top_activation": "", "random_activation": ""}  # what tables show
 
 
 @dataclass(kw_only=True)
@@ -65,7 +66,9 @@ class Filters(Synthesis):
             "random_activation": real[:count].mean(0),  # the examples are in random order
             **{f"synthesised_{name}": values for name, values in natural.items()},
         }
-        findings = Findings(metrics={name: values.double().mean().item() for name, values in columns.items()})
+        findings = Findings(
+            "filters", HEADLINES, {name: values.double().mean().item() for name, values in columns.items()}
+        )
         findings.metrics["synthesised_above_top"] = (reached > strongest[0]).double().mean().item()
         rows = zip(wanted, *(values.tolist() for values in columns.values()), strict=True)
         findings.tables["filters"] = [dict(zip(["filter", *columns], row, strict=True)) for row in rows]

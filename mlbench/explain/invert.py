@@ -15,6 +15,13 @@ from mlbench.explain.rebuilt import STORED, Frames, Pictures, explained
 from mlbench.findings import Chart, Findings
 
 INPUT = "input"
+HEADLINES = {  # what tables show, and the good end
+    "top_r2": "high",
+    "top_untrained_r2": "",
+    "top_digit": "high",
+    "top_speaker": "",
+    "top_untrained_speaker": "",
+}
 
 
 @dataclass(kw_only=True)
@@ -108,7 +115,8 @@ class Invert(Method):
 
     def findings(self, rows: list[dict[str, object]]) -> Findings:
         """Numbers and charts of the table."""
-        findings, top = Findings(tables={"layers": rows}), rows[-1]["layer"]
+        findings = Findings("layers given back", HEADLINES, tables={"layers": rows})
+        top = rows[-1]["layer"]
         names = [name for name in ("r2", "digit", "speaker") if name in rows[0]]
         for row in rows:
             mark = "untrained_" if row["network"] == "untrained" else ""

@@ -48,7 +48,7 @@ class Examples:
 def judge(method: Attribution, net: nn.Module, examples: Examples, name: str, generator: torch.Generator) -> Findings:
     """Every score of `method` and of each control, the figures, and the maps themselves."""
     of = {name: method.maps, **controls(method.maps, len(examples.classes), generator)}
-    findings, maps = Findings(), {}
+    findings, maps = Findings("maps", scores.HEADLINES), {}
     curves, depths, table = [], [], []
     for title, each in of.items():
         began = time.perf_counter()

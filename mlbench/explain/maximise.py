@@ -1,5 +1,6 @@
 """What does a class look like to the network?"""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -59,7 +60,7 @@ class Maximise(Synthesis):
 
     def measured(self, bench: Workbench, units: Units, wanted: Tensor, made: dict[str, Tensor]) -> Findings:
         """Tables, metrics, pictures."""
-        findings, each, table = Findings(), [], []
+        findings, each, table = Findings("pictures made", headlines(made)), [], []
         arrays, activations = {"units": wanted.cpu().numpy()}, {}
         for name, x in made.items():
             shown = torch.from_numpy(bench.picture(x)).to(x.device)
@@ -107,3 +108,8 @@ def excited(units: Units, x: Tensor, wanted: Tensor, classes: bool) -> dict[str,
     if classes:
         values["probability"] = found.softmax(1).gather(1, wanted[:, None]).squeeze(1)
     return values
+
+
+def headlines(made: Iterable[str]) -> dict[str, str]:
+    """How natural pictures of each kind are; none has a good end of its own, only one beside the real ones."""
+    return {f"{name}_{measure}": "" for measure in ("total_variation", "nearest") for name in made}

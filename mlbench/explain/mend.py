@@ -18,6 +18,14 @@ AROUND = 2  # pixels around what is painted over, whose mean is the paint
 AT_ONCE = 32  # pictures
 FOUND_FROM = 0.5  # intersection over union of a window and the texture
 SHOWN = 8  # examples in the figure
+HEADLINES = {  # what tables show, and the good end
+    "clean_accuracy_after": "high",
+    "clean_accuracy_before": "",
+    "clean_accuracy_random": "",
+    "found_share": "high",
+    "accuracy_after": "high",
+    "accuracy_before": "",
+}
 
 
 @dataclass(kw_only=True)
@@ -60,7 +68,7 @@ class Mend(Method):
         """Accuracies before and after, a table of the rounds, a figure of mended pictures."""
         window = self.size(bench.input_shape[1:])
         self.attribution.look(bench)
-        findings = Findings(metrics=accuracies(net, bench, "_before"))
+        findings = Findings("mended", HEADLINES, accuracies(net, bench, "_before"))
         rows: list[dict[str, object]] = [{"round": 0, **accuracies(net, bench)}]
         mended = random = bench.train
         missed = None

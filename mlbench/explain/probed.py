@@ -22,7 +22,7 @@ class Probed:
 
     def findings(self) -> Findings:
         """All of it."""
-        findings = Findings()
+        findings = Findings("probes", HEADLINES)
         rows = [row for probe in self.probes for row in self.rows(probe)]
         findings.tables["probes"] = rows
         for number, probe in enumerate(self.probes):
@@ -142,6 +142,14 @@ class Probed:
 
 
 DRAWN = ("accuracy", "selectivity")
+HEADLINES = {
+    "accuracy": "high",
+    "untrained_accuracy": "",
+    "lookup_accuracy": "",
+    "ambiguous_accuracy": "high",
+    "ambiguous_lookup_accuracy": "",
+    "selectivity": "high",
+}
 HIDDEN = "hidden units (a linear probe at 1)"
 
 

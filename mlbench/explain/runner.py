@@ -67,7 +67,8 @@ class Explain(Trainings):
             self.run.log(0, "eval", 1, "test", name, value)  # run write them again
         costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
         costs |= {"parameters": sum(p.numel() for p in net.parameters()), "samples_processed": self.samples}
-        self.run.finish(self.describe(net), findings.metrics, costs)
+        headlines = findings.headlines or dict.fromkeys(good, "high")
+        self.run.finish(self.describe(net), findings.metrics, costs, headlines, findings.kind)
 
     def measured(self, net: nn.Module, inside: bool) -> dict[str, float]:
         """How good the network is at what it was trained for, on test data."""

@@ -25,6 +25,16 @@ def probability(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     return torch.cat([net(a).softmax(1).gather(1, b[:, None]).squeeze(1) for a, b in parts])
 
 
+HEADLINES = {  # of maps: what tables show, and the good end
+    "pointing": "high",
+    "top25_share": "high",
+    "deletion_auc": "low",
+    "insertion_auc": "high",
+    "sparsity": "",
+    "randomisation_rho": "",
+}
+
+
 def blurred(x: Tensor, reach: int = BLUR) -> Tensor:
     """x [B, C, H, W] under a Gaussian window of `reach` pixels around each, and a standard deviation of a third."""
     window = torch.exp(-((torch.arange(2 * reach + 1.0) - reach) ** 2) / (2 * (reach / 3) ** 2)).to(x)

@@ -97,7 +97,7 @@ def judge(method: Attribution, sentences: list[Sentence], name: str, outputs: in
     def wrong(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return method.maps(net, x, (target + shift) % outputs)
 
-    findings, table, curves = Findings(), [], []
+    findings, table, curves = Findings("maps", scores.HEADLINES), [], []
     for title, of in {name: method.maps, "random": noise, "wrong_class": wrong}.items():
         began = time.perf_counter()
         values = [pieces_of(method, of(each.view, each.x, each.target)).detach() for each in sentences]

@@ -8,6 +8,13 @@ columns count from 0 here. A metric that its rows do not define is left out.
 from statistics import fmean
 
 Matrix = list[list[float] | None]
+HEADLINES = {  # what tables show, and the good end
+    "average_accuracy": "high",
+    "backward_transfer": "high",
+    "forward_transfer": "high",
+    "forgetting": "low",
+    "intransigence": "low",
+}
 
 
 def scores(matrix: Matrix, forward: bool = True) -> dict[str, float]:

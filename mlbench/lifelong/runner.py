@@ -188,7 +188,8 @@ class Lifelong(Job):
             for number, value in enumerate(joint, start=1):
                 self.run.log(len(joint), "reference", number, "test", "accuracy", value)
             scores |= metrics.against(self.matrix, joint)
-        self.run.finish(self.describe(self.net), scores, costs)
+        told = (metrics.HEADLINES,) if self.service is None else (Service.HEADLINES, "in service")
+        self.run.finish(self.describe(self.net), scores, costs, *told)
 
 
 def task_label(number: int) -> str:

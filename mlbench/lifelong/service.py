@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,13 @@ from mlbench.randomness import Draws
 @dataclass
 class Service:
     """The rounds of a feedback stream: what was answered right, and which true labels are known."""
+
+    HEADLINES: ClassVar[dict[str, str]] = {
+        "online_accuracy": "high",
+        "original_accuracy": "high",
+        "round_accuracy": "high",
+        "labels_used": "",
+    }
 
     stream: Stream  # as it is, whatever the method makes of it
     draws: Draws

@@ -7,11 +7,12 @@ from mlbench.pages import Cell, Column, Section
 from mlbench.reporting import charts
 from mlbench.reporting.paired import TOLD_APART, Paired
 from mlbench.reporting.scales import span
-from mlbench.reporting.settings import HIGH, LOW, Comparison, Setting, shared
+from mlbench.reporting.settings import Comparison, Setting, shared
 from mlbench.reporting.sheets import Sheet, shown
 
 TESTS_OPEN = 12  # so many rows of tests stand open; more are folded
 TESTS_SHOWN = 400  # rows on the page; the files have all
+TOWARDS = {"high": "higher is better", "low": "lower is better", "": ""}
 LEAD = (
     "Runs that differ only in their seed are one setting: mean ± half the 95 % confidence interval, below it each run "
     "as a dot. Bold is the best mean; ≈ marks what a paired t test over the shared seeds does not tell apart from it "
@@ -48,7 +49,8 @@ def compared(comparison: Comparison, tests: list[Paired]) -> Markup:
 def overview(comparison: Comparison, tests: list[Paired]) -> Markup:
     """A row for each setting, a column for each headline metric."""
     columns = [Column("setting"), Column("runs", number=True)]
-    columns += [Column(name.replace("_", " "), number=True, hint=towards(name)) for name in comparison.metrics]
+    told = comparison.metrics.items()
+    columns += [Column(name.replace("_", " "), number=True, hint=TOWARDS[end]) for name, end in told]
     columns.append(Column("train s", number=True, hint="mean seconds of training"))
     marks = {name: marked(comparison, tests, name) for name in comparison.metrics}
     ranges = {name: reach(comparison, name) for name in comparison.metrics}
@@ -59,11 +61,6 @@ def overview(comparison: Comparison, tests: list[Paired]) -> Markup:
         time = None if seconds is None else Cell(f"{seconds.mean:,.1f}", seconds.mean)
         rows.append([setting.label, len(setting.runs), *cells, time])
     return pages.table(columns, rows)
-
-
-def towards(metric: str) -> str:
-    """Which end of a metric is the good one."""
-    return "higher is better" if metric in HIGH else "lower is better" if metric in LOW else ""
 
 
 def reach(comparison: Comparison, metric: str) -> tuple[float, float]:
@@ -87,9 +84,9 @@ def cell(setting: Setting, metric: str, mark: str, ends: tuple[float, float]) ->
 def marked(comparison: Comparison, tests: list[Paired], metric: str) -> dict[int, str]:
     """Place of a setting -> `best`, or `near` where a test does not tell it apart from the best."""
     means = {n: one.spreads[metric].mean for n, one in enumerate(comparison.settings) if metric in one.spreads}
-    if metric not in HIGH | LOW or len(means) < 2:
+    if not (end := comparison.metrics[metric]) or len(means) < 2:
         return {}
-    top = (max if metric in HIGH else min)(means.values())
+    top = (max if end == "high" else min)(means.values())
     best = [place for place, mean in means.items() if mean == top]
     if len(best) == len(means):
         return {}
@@ -124,9 +121,10 @@ def tested(comparison: Comparison, test: Paired) -> list[object]:
     gap = Cell(f"{test.difference:+.3f} ± {test.half:.3f}", test.difference)
     verdict = "not told apart"
     if test.holm < TOLD_APART:
-        better = (test.difference > 0) == (test.metric in HIGH)
+        end = comparison.metrics[test.metric]
+        better = (test.difference > 0) == (end == "high")
         verdict = "one is higher" if test.difference > 0 else "other is higher"
-        if test.metric in HIGH | LOW:
+        if end:
             verdict = "one is better" if better else "other is better"
     numbers = [Cell(p_value(value), value) for value in (test.p, test.holm)]
     return [*names, test.metric.replace("_", " "), gap, test.seeds, *numbers, verdict]

@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from mlbench import pages
 from mlbench.pages import Cell, Column, Section
-from mlbench.report import MAPS
 from mlbench.reporting import charts
 from mlbench.reporting.charts import Series
 from mlbench.reporting.media import Media, choose, media
@@ -84,9 +83,9 @@ def is_large(path: Path) -> bool:
 
 def scores(setting: Setting) -> Markup:
     """The scores of a method of maps, and below them those of the controls; empty for other techniques."""
-    if "deletion_auc" not in setting.spreads:
+    if setting.first.kind != "maps":
         return Markup("")
-    names = [name for name in MAPS if name in setting.spreads]
+    names = [name for name in setting.first.headlines if name in setting.spreads]
     rows = [scores_row(setting.first.technique, names, setting.spreads)]
     for control in CONTROLS:
         prefix = f"control_{control}_"

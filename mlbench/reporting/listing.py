@@ -25,7 +25,7 @@ def labels(comparisons: list[Comparison]) -> dict[Path, str]:
 
 def metrics(comparisons: list[Comparison]) -> list[str]:
     """The first two headline metrics of every comparison."""
-    return list(dict.fromkeys(name for comparison in comparisons for name in comparison.metrics[:2]))
+    return list(dict.fromkeys(name for comparison in comparisons for name in [*comparison.metrics][:2]))
 
 
 def section(runs: list[Record], repeated: list[Record], comparisons: list[Comparison], out: Path) -> Section:

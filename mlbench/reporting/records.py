@@ -31,6 +31,8 @@ class Record:
     seed: int
     metrics: dict[str, float]
     costs: dict[str, float]
+    kind: str = ""
+    headlines: dict[str, str] = field(default_factory=dict)  # metrics that tables show -> their good end
     config: dict[str, Any] = field(default_factory=dict)
     ended: str = ""
 
@@ -116,7 +118,8 @@ def from_summary(folder: Path, summary: dict[str, Any]) -> Record:
     family, data, model = (str(summary[name]) for name in IDENTITY)
     technique = str(summary["technique"] or "plain")
     numbers = [numeric(summary[name]) for name in ("metrics", "costs")]
-    return Record(folder, family, technique, data, model, int(summary["seed"]), *numbers)
+    told = (str(summary.get("kind", "")), dict(summary.get("headlines", {})))
+    return Record(folder, family, technique, data, model, int(summary["seed"]), *numbers, *told)
 
 
 def numeric(values: dict[str, Any]) -> dict[str, float]:

@@ -7,26 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlbench.catalogue import FAMILIES, RUNNING
-from mlbench.report import TELLING, headlines
+from mlbench.report import headlines
 from mlbench.reporting.records import Record
 from mlbench.spread import Spread, spread
 
 NOT_SETTINGS = {*RUNNING, "seed", "data_dir", "keep", "export"}  # they tell no setting from another
 NODES = ("data", "model", "train")
-KINDS = {  # what runs are called that have the metric
-    "online_accuracy": "in service",
-    "deletion_auc": "maps",
-    "majority_accuracy": "probes",
-    "top_silhouette": "layers seen",
-    "top_r2": "layers given back",
-    "forest_accuracy": "other models",
-}
-HIGH = {
-    "average_accuracy", "backward_transfer", "forward_transfer", "learning_accuracy", "accuracy", "ratio", "macs_saved",
-    "speedup", "online_accuracy", "original_accuracy", "round_accuracy", "pointing", "top25_share", "insertion_auc",
-    "selectivity", "ambiguous_accuracy", "top_neighbours", "top_silhouette", "top_r2", "top_digit",
-}  # fmt: skip
-LOW = {"forgetting", "intransigence", "error", "error_increase", "deletion_auc", "infidelity"}
 
 
 @dataclass
@@ -57,7 +43,7 @@ class Comparison:
     data: str
     kind: str
     settings: list[Setting]
-    metrics: list[str]
+    metrics: dict[str, str]  # the headlines, and the good end of each: `high`, `low` or none
 
     @property
     def title(self) -> str:
@@ -77,7 +63,7 @@ def compared(runs: Iterable[Record]) -> tuple[list[Comparison], list[Record]]:
     for run in runs:
         flat = flattened(run)
         key = json.dumps(flat, sort_keys=True) if run.config else str(run.folder)
-        setting = groups[run.family, run.data, kind(run)].setdefault(key, Setting({}, flat))
+        setting = groups[run.family, run.data, run.kind].setdefault(key, Setting({}, flat))
         other = setting.runs.get(run.seed)
         if other is not None:
             repeated.append(min(run, other, key=lambda one: one.ended))
@@ -93,23 +79,16 @@ def comparison(family: str, data: str, told: str, settings: list[Setting]) -> Co
         numbers = {name for run in setting.runs.values() for name in (*run.metrics, *run.costs)}
         setting.spreads = {name: spread(list(setting.values(name).values())) for name in sorted(numbers)}
     label(settings)
-    metrics = headlines({str(number): setting.spreads for number, setting in enumerate(settings)})
-    first = next((name for name in metrics if name in HIGH | LOW), None)
-    settings.sort(key=lambda one: (first not in one.spreads, goodness(one, first), one.label))
+    metrics = headlines(run for setting in settings for run in setting.runs.values())
+    first = next((name for name, end in metrics.items() if end), None)
+    sign = -1 if metrics.get(first) == "high" else 1
+    settings.sort(key=lambda one: (first not in one.spreads, goodness(one, first, sign), one.label))
     return Comparison(family, data, told, settings, metrics)
 
 
-def goodness(setting: Setting, metric: str | None) -> float:
-    """The mean of the metric, the better the smaller."""
-    if metric not in setting.spreads:
-        return 0.0
-    return setting.spreads[metric].mean * (-1 if metric in HIGH else 1)
-
-
-def kind(run: Record) -> str:
-    """What the runs of a family are told by, where there are several ways."""
-    mark = next((name for name in (*TELLING, *KINDS) if name in run.metrics), "")
-    return KINDS.get(mark, "") if run.family in ("lifelong", "explain") else ""
+def goodness(setting: Setting, metric: str | None, sign: int) -> float:
+    """The mean of the metric times `sign`, which makes a smaller one the better."""
+    return sign * setting.spreads[metric].mean if metric in setting.spreads else 0.0
 
 
 def flattened(run: Record) -> dict[str, str]:

@@ -62,7 +62,7 @@ def conclude(sweep: Path) -> None:
     if runs := finished(jobs):
         from mlbench.sweeps.tables import write_sweep  # imports matplotlib
 
-        Console(width=None if sys.stdout.isatty() else 160).print(report.sweep_table(report.grouped(runs)))
+        Console(width=None if sys.stdout.isatty() else 160).print(report.sweep_table(runs))
         for path in write_sweep(runs, sweep):
             print(path)
     failures = [job for job in jobs if job["failure"]]

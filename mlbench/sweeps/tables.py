@@ -36,17 +36,20 @@ PANELS = (  # of the figure over a setting: metrics that are good when high, and
 
 def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
     """Write sweep.csv, comparison.csv and the figures that these runs can fill; the paths of all of them."""
-    groups = grouped(runs)
+    groups, metrics = grouped(runs), list(headlines(runs))
     rows = [[label, name, *cells(value)] for label, found in groups.items() for name, value in found.items()]
     table = folder / "sweep.csv"
     write_csv(table, ["setting", "metric", "mean", "half_interval", "runs"], rows)
     setting, values = one_number(list(groups))
     if setting in NAMING:
-        return [table, *write_bars(groups, folder), *write_orders(runs, folder)]
-    over = write_over_setting(groups, setting, values, folder) if values else write_side_by_side(groups, folder)
+        return [table, *write_bars(groups, metrics, folder), *write_orders(runs, folder)]
+    if values:
+        over = write_over_setting(groups, setting, values, folder)
+    else:
+        over = write_side_by_side(groups, metrics, folder)
     return [
         table,
-        *write_bars(groups, folder),
+        *write_bars(groups, metrics, folder),
         *write_curves(runs, values, folder),
         *write_points(runs, folder),
         *write_maps(runs, folder),
@@ -58,7 +61,7 @@ def write_orders(runs: list[Finished], folder: Path) -> list[Path]:
     """orders.csv: how far each metric spreads over the orders of the tasks, and how far over the seeds of one order."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        for metric in headlines(grouped(runs)):
+        for metric in headlines([run]):
             found[metric][run.label].append(run.summary["metrics"][metric])
     rows = []
     for metric, orders in found.items():
@@ -73,9 +76,9 @@ def write_orders(runs: list[Finished], folder: Path) -> list[Path]:
     return [table]
 
 
-def write_bars(groups: dict[str, dict[str, Spread]], folder: Path) -> list[Path]:
+def write_bars(groups: dict[str, dict[str, Spread]], metrics: list[str], folder: Path) -> list[Path]:
     """A picture of the first headline metric."""
-    if not (metrics := headlines(groups)):
+    if not metrics:
         return []
     metric = metrics[0]
     picture = folder / f"{metric}.png"
@@ -158,10 +161,10 @@ def write_over_setting(
     return [over]
 
 
-def write_side_by_side(groups: dict[str, dict[str, Spread]], folder: Path) -> list[Path]:
+def write_side_by_side(groups: dict[str, dict[str, Spread]], metrics: list[str], folder: Path) -> list[Path]:
     """The first headline metric over one number that several techniques have, a line for each of them."""
     setting, techniques = number_of_each(list(groups))
-    if not techniques or not (metrics := headlines(groups)):
+    if not techniques or not metrics:
         return []
     over: dict[float, dict[str, Spread]] = defaultdict(dict)
     for technique, values in techniques.items():
