@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.data.augment import AUGMENTATIONS
-from mlbench.data.tasks import Batch, Split, Task
+from mlbench.data.tasks import Batch, Split, Task, held_out
 from mlbench.errors import RunError, UserError
 from mlbench.gradients import eval_mode
 from mlbench.optimizer import Training, make_optimizer, one_step, set_lr
@@ -231,7 +231,7 @@ def check_trainable(net: nn.Module, task: Task, training: Training) -> None:
     if training.augment != "none" and (task.text is not None or task.sound is not None):
         kind = "texts" if task.text is not None else "sounds"
         raise UserError(f"train.augment={training.augment} changes pictures, and this data is {kind}; take none")
-    count = len(task.train) - task.train.held_out(training.validation)
+    count = len(task.train) - held_out(training.validation, len(task.train))
     if has_batch_norm(net) and (training.batch_size == 1 or count == 1):
         raise UserError("a network with batch norm cannot learn from one example at a time; train.batch_size=2 or more")
 

@@ -59,7 +59,8 @@ def tune(wanted: argparse.Namespace, words: list[str]) -> int:
     if not all(seed.isdigit() and int(seed) >= FIRST_SEED for seed in seeds):
         raise UserError(f"--seeds={wanted.seeds}: allowed are whole numbers from {FIRST_SEED}; others are reported on")
     spaces = [space(text) for text in wanted.search]
-    here = wanted.out / hashlib.sha256(json.dumps([words, wanted.search, seeds]).encode()).hexdigest()[:12]
+    study_of = [words, wanted.search, seeds, wanted.metric, wanted.minimise]
+    here = wanted.out / hashlib.sha256(json.dumps(study_of).encode()).hexdigest()[:12]
     base = [*development(words, here), f"seed={wanted.seeds}", f"out={here.resolve()}"]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(

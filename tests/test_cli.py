@@ -143,6 +143,12 @@ def folder_is_empty(path):
         (["explain=probe", "explain.property=colour"], ["explain.property=colour: allowed is upos or xpos"]),
         (["explain=probe", "data=digits"], ["takes texts, as in data=grammar"]),
         (["explain=invert", "data=grammar"], ["this data is texts"]),
+        (["explain=embed", "data=digits", "data.test_examples=8"], ["there are 8, needed are 10"]),
+        (["explain=invert", "data=digits", "data.test_examples=1"], ["needed are 2 or more"]),
+        (
+            ["lifelong=gdumb", "data=split_digits", "lifelong.memory_total=4", "train.validation=0.1"],
+            ["train.validation=0.1 of 4 examples leaves one side empty"],
+        ),
         (["explain=invert", "explain.epochs=0"], ["explain.epochs=0: allowed is 1 or more"]),
         (["explain=maximise", "explain.prior=gans"], ["explain.prior=gans: allowed is none|gan", "did you mean 'gan'"]),
         (["explain=filters", "model=mlp", "explain.layer=x"], ["explain.layer=x: the network has no such layer"]),

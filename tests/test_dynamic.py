@@ -176,6 +176,25 @@ def slim(own=()):
     return Slim(CNN((1, 8, 8), 3, [8, 12]), list(own))
 
 
+def test_a_full_width_is_the_network_itself():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3, padding=2, dilation=2, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()]
+    net, x = nn.Sequential(*layers, nn.Linear(4 * 64, 3, bias=False)).eval(), torch.randn(5, 1, 8, 8)
+    Slimmable().check(net)
+    expected = net(x)
+    torch.testing.assert_close(Slim(net, []).eval()(x), expected)
+    torch.testing.assert_close(cut(copy.deepcopy(net), 1.0)(x), expected)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, padding_mode="circular"), nn.GroupNorm(2, 4), nn.PReLU(4)],
+)
+def test_layers_that_cannot_be_cut_are_refused(layer):
+    with pytest.raises(SettingError, match=type(layer).__name__):
+        Slimmable().check(nn.Sequential(nn.Conv2d(1, 4, 3), layer, nn.Flatten(), nn.Linear(4, 3)))
+
+
 @pytest.mark.parametrize("own", [(), (0.5, 1.0)])
 def test_a_width_is_the_network_with_the_first_channels(own):
     net, x = slim(own), torch.randn(4, 1, 8, 8)

@@ -55,6 +55,16 @@ def test_what_a_run_leaves(mlbench, tmp_path):
     assert {path.stem for path in (folder / "figures").glob("*.png")} == {"layers", "silhouette", "neighbours"}
 
 
+def test_few_examples_of_one_class_have_no_silhouette(mlbench, tmp_path):
+    pictures, labels = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8), np.zeros(12, int)
+    np.savez(tmp_path / "one.npz", x_train=pictures, y_train=labels, x_test=pictures, y_test=labels)
+    code, _, error = mlbench("explain=embed", "data=npz", f"data.path={tmp_path / 'one.npz'}", "train.epochs=1")
+    assert code == 0, error
+    metrics = summary(only_run(tmp_path / "out"))["metrics"]
+    assert metrics["top_neighbours"] == 1.0
+    assert not any("silhouette" in name for name in metrics)
+
+
 def test_the_most_frequent_values_are_shown(mlbench, tmp_path):
     assert mlbench("explain=embed", "explain.samples=50", "explain.frequent=2", "explain.pictures=[]", *SMALL)[0] == 0
     with np.load(only_run(tmp_path / "out") / "artefacts" / "embeddings.npz", allow_pickle=False) as file:

@@ -55,6 +55,8 @@ def test_a_search_goes_on_and_ends_in_a_command(tune, monkeypatch, capfd, tmp_pa
     assert f"mlbench lifelong=ewc data=permuted_digits {' '.join(TINY)} lifelong.strength=" in text
     (table,) = tmp_path.glob("*/trials.csv")
     assert len(table.read_text().splitlines()) == 3
+    assert call(tune, monkeypatch, capfd, *words, "--trials=1", "--metric=forgetting", "--minimise")[0] == 0
+    assert len(list(tmp_path.glob("*/trials.csv"))) == 2, "another metric is another search"
     (config,) = {path.read_text() for path in tmp_path.rglob("lifelong/*/*/.hydra/names.yaml")}
     assert "permuted_digits" in config
 

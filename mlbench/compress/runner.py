@@ -137,13 +137,15 @@ class Compress(Trainings):
         """The last point against the dense network; `error_increase` with its paired 95 % interval."""
         dense, last = self.rows[0], self.rows[-1]
         lost = spread((correct[0].astype(float) - correct[-1]).tolist())
+        interval = {}
+        if lost.half is not None:  # more than one test example
+            interval = {"error_increase_low": lost.mean - lost.half, "error_increase_high": lost.mean + lost.half}
         return {
             "accuracy": last["accuracy"],
             "error": last["error"],
             "dense_error": dense["error"],
             "error_increase": dense["accuracy"] - last["accuracy"],
-            "error_increase_low": lost.mean - lost.half,
-            "error_increase_high": lost.mean + lost.half,
+            **interval,
             "bytes": last["bytes"],
             "ratio": last["ratio"],
             "nonzero_share": last["nonzero"] / dense["parameters"],

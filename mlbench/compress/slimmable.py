@@ -52,6 +52,9 @@ class Slimmable(Finetuned):
         """Only a plain chain of layers can be cut without looking at how they are connected."""
         if not isinstance(net, nn.Sequential) or any(list(layer.children()) for layer in net):
             raise SettingError("widths", self.widths, "for a chain of layers, as in model=cnn, lenet5 or mlp")
+        if odd := [type(layer).__name__ for layer in net if not can_be_cut(layer)]:
+            allowed = "for plain convolutions without groups, linear layers and batch norms with weights"
+            raise SettingError("widths", self.widths, f"{allowed}; this network has {odd[0]}")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """A point for each width, the narrowest first, each after the same width trained alone."""
@@ -75,6 +78,15 @@ class Slimmable(Finetuned):
         found = {row["stage"]: row["accuracy"] for row in rows}
         lost = [found[f"alone {width:g}"] - found[f"width {width:g}"] for width in self.widths] if self.alone else []
         return {"width_loss": max(lost)} if lost else {}
+
+
+def can_be_cut(layer: nn.Module) -> bool:
+    """Whether its first channels alone are a smaller layer, or it has none of its own."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.groups == 1 and layer.padding_mode == "zeros"
+    if isinstance(layer, NORMS):
+        return layer.affine and layer.track_running_stats
+    return isinstance(layer, nn.Linear) or not list(layer.parameters())
 
 
 class Slim(nn.Module):
@@ -108,7 +120,8 @@ class Slim(nn.Module):
                 x = nn.functional.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)
             elif isinstance(layer, nn.Linear):
                 size = layer.out_features if index == last else kept(layer.out_features, self.width)
-                x = nn.functional.linear(x, layer.weight[:size, : x.shape[1]], layer.bias[:size])
+                bias = None if layer.bias is None else layer.bias[:size]
+                x = nn.functional.linear(x, layer.weight[:size, : x.shape[1]], bias)
             elif isinstance(layer, NORMS):
                 x = normalised(self.norm(index, self.width), x, self.training)
             else:
@@ -175,9 +188,8 @@ def cut(net: nn.Sequential, width: float) -> nn.Sequential:
     for index, layer in enumerate(net):
         if isinstance(layer, nn.Conv2d):
             inputs, outputs = shape or layer.in_channels, kept(layer.out_channels, width)
-            made = nn.Conv2d(
-                inputs, outputs, layer.kernel_size, layer.stride, layer.padding, bias=layer.bias is not None
-            )
+            placed = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+            made = nn.Conv2d(inputs, outputs, *placed, bias=layer.bias is not None)
             shape, before = outputs, layer.out_channels
         elif isinstance(layer, nn.Linear):
             each = 1 if shape is None else layer.in_features // before  # values behind a Flatten of one channel

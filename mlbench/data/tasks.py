@@ -120,15 +120,8 @@ class Split:
     def cut(self, fraction: float, generator: torch.Generator) -> tuple["Split", "Split"]:
         """(the rest, a random `fraction`): training and validation data. Raises UserError if either would be empty."""
         order = torch.randperm(len(self), generator=generator).to(self.rows.device)
-        held_out = self.held_out(fraction)
-        return self.take(order[held_out:]), self.take(order[:held_out])
-
-    def held_out(self, fraction: float) -> int:
-        """How many examples `cut` takes away; 0 for 0. Raises UserError if either side would be empty."""
-        count = round(fraction * len(self))
-        if fraction and not 0 < count < len(self):
-            raise UserError(f"train.validation={fraction} of {len(self)} examples leaves one side empty")
-        return count
+        count = held_out(fraction, len(self))
+        return self.take(order[count:]), self.take(order[:count])
 
     def to(self, device: torch.device) -> "Split":
         """Indices, labels and constants on `device`; the pool goes by itself."""
@@ -247,6 +240,14 @@ class Stream:
         if settle:
             tasks = [replace(task, test=task.test.settled()) for task in tasks]
         return replace(self, tasks=tasks)
+
+
+def held_out(fraction: float, count: int) -> int:
+    """How many of `count` examples `cut` takes away; 0 for 0. Raises UserError if either side would be empty."""
+    taken = round(fraction * count)
+    if fraction and not 0 < taken < count:
+        raise UserError(f"train.validation={fraction} of {count} examples leaves one side empty")
+    return taken
 
 
 DIGESTED_BYTES = 2**30

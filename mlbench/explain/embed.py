@@ -13,12 +13,13 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mlbench.data.tasks import Task
-from mlbench.errors import SettingError, need, require
+from mlbench.errors import SettingError, UserError, need, require
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.known import asked, known_of, some
 from mlbench.explain.layers import check_layers, layers_of, vectors
 from mlbench.findings import Chart, Cloud, Findings
 
+FEWEST = 10  # test items
 HEADLINES = {  # what tables show, and the good end
     "top_silhouette": "high",
     "top_neighbours": "high",
@@ -83,7 +84,10 @@ class Embed(Method):
     def check_data(self, task: Task, classes: list[str]) -> None:
         """The data must know the property."""
         super().check_data(task, classes)
-        asked(self.property, known_of(task, classes))
+        known = known_of(task, classes)
+        asked(self.property, known)
+        if (count := len(known.test)) < FEWEST:
+            raise UserError(f"explain=embed lays out test items; there are {count}, needed are {FEWEST} or more")
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """Numbers for each layer of both networks; pictures of the trained one's."""
@@ -111,14 +115,16 @@ class Embed(Method):
         paths = list(dict.fromkeys(path for path, _ in spaces))
         findings, rows = Findings("layers seen", HEADLINES), []
         for (path, network), x in spaces.items():
-            numbers = {"silhouette": silhouette(x, labels), "neighbours": agreement(x, labels, self.neighbours)}
+            numbers = {"neighbours": agreement(x, labels, min(self.neighbours, len(x) - 1))}
+            if 1 < len(np.unique(labels)) < len(x):  # otherwise there is no other value to be near to
+                numbers = {"silhouette": silhouette(x, labels), **numbers}
             layer = paths.index(path)
             rows.append({"network": network, "layer": layer, "path": path, **numbers})
             mark = "untrained_" if network == "untrained" else ""
             for place in (f"layer_{layer}", *(["top"] if layer == len(paths) - 1 else [])):
                 findings.metrics |= {f"{place}_{mark}{name}": value for name, value in numbers.items()}
         findings.tables["layers"] = rows
-        for name in ("silhouette", "neighbours"):
+        for name in numbers:
             findings.charts[name] = Chart("layers", "layer", name, by="network")
         clouds, arrays = [], {"labels": labels, "names": np.array(names), "paths": np.array(paths)}
         for kind in self.pictures:

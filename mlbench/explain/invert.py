@@ -66,6 +66,8 @@ class Invert(Method):
     def check_data(self, task: Task, classes: list[str]) -> None:
         """Which of the two it is."""
         super().check_data(task, classes)
+        if len(task.test) < 2:
+            raise UserError("explain=invert measures how test examples vary; needed are 2 or more")
         self.sounds = task.sound is not None
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:

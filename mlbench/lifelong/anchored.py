@@ -68,7 +68,7 @@ class Anchored(Method):
 
 
 @dataclass
-class Path(Anchored):
+class PathIntegral(Anchored):
     """Springs whose importance comes from the way that the parameters took through the task.
 
     `drop` [P] sums -gradient * step: each parameter's share in the fall of the loss since `departure` [P]. The gradient

@@ -31,6 +31,10 @@ class Method(Learner):
     at_once: ClassVar[bool] = False  # whether `stream` makes one task of all, so that R has only its last row
     memory: Memory | None = None
 
+    def learned_from(self, task: Task) -> int:
+        """How many examples `fit` gets for the task."""
+        return len(task.train)
+
     def __post_init__(self):
         """Subclasses raise SettingError for settings out of their ranges."""
 

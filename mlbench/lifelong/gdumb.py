@@ -19,6 +19,10 @@ class GDumb(Remembering):
 
     copies = ("initial",)
 
+    def learned_from(self, task: Task) -> int:
+        """The memory, as full as this task alone makes it."""
+        return min(self.memory_total, len(task.train))
+
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:
         """Take the task's examples into the memory, balanced by label and task; the network begins anew."""
         if not hasattr(self, "initial"):

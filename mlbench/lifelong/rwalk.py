@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from mlbench.data.tasks import Batch, Task
 from mlbench.errors import require
 from mlbench.gradients import squared_gradients
-from mlbench.lifelong.anchored import Path
+from mlbench.lifelong.anchored import PathIntegral
 from mlbench.theta import Theta
 
 
 @dataclass
-class RWalk(Path):
+class RWalk(PathIntegral):
     """Riemannian walk (Chaudhry et al. 2018, eq. 6-9): Fisher information plus a score of the way, both kept online.
 
     Every `interval` steps the squared gradients of the single examples at hand enter the Fisher, a moving average with
@@ -29,7 +29,7 @@ class RWalk(Path):
     interval: int
     damping: float
 
-    keeps = (*Path.keeps, "fisher", "score", "past_score", "steps")
+    keeps = (*PathIntegral.keeps, "fisher", "score", "past_score", "steps")
     fisher: ClassVar[Tensor | None] = None  # [P]
     past_score: ClassVar[Tensor | None] = None  # [P]
 

@@ -7,12 +7,12 @@ from torch import nn
 
 from mlbench.data.tasks import Task
 from mlbench.errors import require
-from mlbench.lifelong.anchored import Path
+from mlbench.lifelong.anchored import PathIntegral
 from mlbench.theta import Theta
 
 
 @dataclass
-class SI(Path):
+class SI(PathIntegral):
     """Synaptic intelligence (Zenke et al. 2017, eq. 3-5): what a parameter did for the fall of the loss, for its way.
 
     importance += drop / (distance^2 + damping), summed over tasks, the anchor being the newest parameters. A negative
