@@ -77,3 +77,12 @@ def test_own_entries_are_listed(mlbench, example):
     code, text, error = mlbench("--config-dir", "mine", "list", "model", out=False)
     assert code == 0, error
     assert "One wide hidden layer" in text
+
+
+def test_the_chinese_readme_has_the_same_examples_and_numbers():
+    chinese = (Path(__file__).resolve().parent.parent / "README.zh.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```\w+\n(.*?)```", chinese, re.DOTALL):
+        assert block in README
+    numbers = set(re.findall(r"[-+]?[\d.,]*\d ± [\d.,]*\d", chinese))
+    assert numbers
+    assert all(number in README for number in numbers)
