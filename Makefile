@@ -44,8 +44,7 @@ format: $(STAMP)  ## Let ruff put the code in order
 	$(BIN)/ruff format .
 
 benchmark: $(STAMP)  ## Speed against a bare PyTorch loop and captum, one thread (needs MNIST and a quiet machine)
-	$(BIN)/python scripts/benchmark.py
-	$(BIN)/python scripts/benchmark_maps.py
+	$(BIN)/python scripts/benchmark.py; missed=$$?; $(BIN)/python scripts/benchmark_maps.py && exit $$missed
 
 reproduce: $(STAMP)  ## The README's tables of results (needs MNIST, CIFAR-100, spoken digits and GUM; about seven hours)
 	$(BIN)/python scripts/reproduce.py
