@@ -61,9 +61,10 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
             else:
                 parts[name] = build(child, hint, f"{path}.{name}", config_dirs)
             del fields[name]
-    values = checked(fields, hints, path)
+    values = {**given, **parts, **checked(fields, hints, path)}
+    check_complete(cls, values, path)
     try:
-        return cls(**given, **parts, **values)
+        return cls(**values)
     except SettingError as error:
         raise UserError(f"{path}.{error}") from error
     except (TypeError, ValueError) as error:
@@ -73,8 +74,10 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
 def settings(node: DictConfig, cls: type[T], path: str) -> T:
     """Make the dataclass of settings `cls` from a node that has no `_target_`. Raises UserError like `build`."""
     fields = {name: node._get_node(name) for name in node}
+    values = checked(fields, field_types(cls, exclude=set()), path)
+    check_complete(cls, values, path)
     try:
-        return cls(**checked(fields, field_types(cls, exclude=set()), path))
+        return cls(**values)
     except SettingError as error:
         raise UserError(f"{path}.{error}" if path else str(error)) from error
 
@@ -153,6 +156,15 @@ def check_names(fields: dict[str, Any], hints: dict[str, Any], path: str) -> Non
             place = f"{path}.{name}" if path else name
             allowed = ", ".join(sorted(hints)) or "none"
             raise UserError(f"{place}: no such setting{nearest(name, hints)}\nallowed here: {allowed}")
+
+
+def check_complete(cls: type, values: Iterable[str], path: str) -> None:
+    """Raise UserError where `cls` needs a field that has no value: taken out by ~name, or not in a user's own YAML."""
+    parameters = inspect.signature(cls).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    if missing := [name for name in needed if name not in values]:
+        place = f"{path} ({cls.__name__})" if path else cls.__name__
+        raise UserError(f"{place}: no value for {', '.join(missing)}")
 
 
 def choices(hint: object) -> tuple:

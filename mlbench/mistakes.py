@@ -42,6 +42,9 @@ def composition_error(error: Exception, words: list[str]) -> str | None:
         return unknown_setting(error, words)
     if found := re.search(r"Ambiguous value for argument '([^']*)'", str(error)):
         return f"{found[1]}: several values are a sweep, which needs -m, as in mlbench -m {found[1]}"
+    if isinstance(error, ValueError) and "Config group override" in str(error):
+        groups = [f"{group}=" for group in GROUPS if any(word.startswith(f"{group}=") for word in words)]
+        return f"{', '.join(groups)}: a name is needed, as mlbench list shows them; or leave it out"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return re.sub(r"\s*\n\s*", "; ", str(error).strip())
     return None

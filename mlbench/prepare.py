@@ -67,6 +67,9 @@ class Prepared:
 
     def __init__(self, config: DictConfig, names: dict[str, str | None], dirs: tuple[Path, ...]):
         self.config, self.names = config, names
+        for group in ("data", "model", "train"):
+            if config.get(group) is None:
+                raise UserError(f"{group} is missing; {group}=NAME chooses it (see mlbench list {group})")
         top = OmegaConf.masked_copy(config, [key for key in config if key not in CHOICES])
         self.settings = settings(top, Settings, "")
         chosen = [family for family in FAMILIES if config.get(family) is not None]

@@ -26,6 +26,7 @@ SHAPE, PICTURES = (3, 32, 32), 8
 EVALUATIONS = (4, 16, 64, 196)  # captum's perturbations_per_eval
 BATCHES = (2, 8, 16, 25)  # captum's nt_samples_batch_size
 COPIES = 50
+SHOWN = {"samples": 64, "images": None, "target": None}  # what a run explains; not used here
 LIMITS = {"occlusion": 2.0, "SmoothGrad": 1.5}  # how many times as fast as captum's default we shall be
 WIDTH = 20  # of the ResNet: the GEM paper's, a tenth of the usual one's operations
 
@@ -50,7 +51,7 @@ def interleaved(contestants: dict[str, Callable[[], object]], rounds: int) -> di
 
 def occlusions(net: nn.Module, x: Tensor, target: Tensor) -> dict[str, Callable[[], object]]:
     """The same map by us and by captum, and the forward passes that it is made of."""
-    method, theirs = Occlusion(patch=5, stride=2), captum.attr.Occlusion(net)
+    method, theirs = Occlusion(patch=5, stride=2, segments=None, **SHOWN), captum.attr.Occlusion(net)
     count = len(x) * len(squares(*SHAPE[1:], 5, 2)) + len(x)
     at_once = COVERED["cpu"]
     full, rest = divmod(count, at_once)
@@ -75,7 +76,8 @@ def occlusions(net: nn.Module, x: Tensor, target: Tensor) -> dict[str, Callable[
 
 def smoothgrads(net: nn.Module, x: Tensor, target: Tensor) -> dict[str, Callable[[], object]]:
     """The same map by us and by captum; its default takes all copies at once."""
-    method, theirs = SmoothGrad(copies=COPIES), captum.attr.NoiseTunnel(captum.attr.Saliency(net))
+    method = SmoothGrad(copies=COPIES, noise=0.2, moment="mean", **SHOWN)
+    theirs = captum.attr.NoiseTunnel(captum.attr.Saliency(net))
     method.generator = torch.Generator().manual_seed(0)
 
     def captums(at_once: int | None) -> Callable[[], object]:

@@ -22,6 +22,7 @@ from mlbench.explain.segments import slic
 from mlbench.models.convolutional import CNN, LeNet5
 from mlbench.models.dense import MLP, Linear
 from mlbench.models.resnet import ResNet18
+from tests.techniques import configured
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
@@ -62,12 +63,12 @@ def network(shape, seed=0):
 
 def make(name):
     made = {
-        "ig": lambda: IntegratedGradients(steps=20),
-        "lime": lambda: Lime(segments=6, perturbations=40),
-        "shap": lambda: KernelShap(segments=6, perturbations=40),
-        "gradcam": GradCam,
-        "guided": GuidedBackprop,
-        "captum": lambda: Captum(attribution="DeepLift"),
+        "ig": lambda: configured(IntegratedGradients, steps=20),
+        "lime": lambda: configured(Lime, segments=6, perturbations=40),
+        "shap": lambda: configured(KernelShap, segments=6, perturbations=40),
+        "gradcam": lambda: configured(GradCam),
+        "guided": lambda: configured(GuidedBackprop),
+        "captum": lambda: configured(Captum, attribution="DeepLift"),
     }
     return made[name]()
 
@@ -106,7 +107,7 @@ def test_maps_are_signed_and_leave_no_trace(name, shape):
 def test_integrated_gradients_of_a_linear_network_are_weights_times_the_way(baseline):
     net, x, target = Linear((1, 8, 8), 5), pictures((1, 8, 8)), torch.tensor([0, 4, 2])
     start = {"zero": torch.full_like(x, -1.5), "mean": torch.zeros_like(x), "blur": blurred(x)}[baseline]
-    maps = looked(IntegratedGradients(baseline=baseline, steps=7)).maps(net, x, target)
+    maps = looked(configured(IntegratedGradients, baseline=baseline, steps=7)).maps(net, x, target)
     torch.testing.assert_close(maps, (x - start) * net[1].weight[target].view_as(x), rtol=1e-5, atol=1e-6)
 
 
@@ -114,7 +115,7 @@ def test_integrated_gradients_are_captums_whatever_the_batch_and_complete():
     net, x, target = network((3, 32, 32)), pictures((3, 32, 32), 5), torch.arange(5)
     largest = []
     hook = net.register_forward_pre_hook(lambda module, inputs: largest.append(len(inputs[0])))
-    method = looked(IntegratedGradients(), shape=(3, 32, 32))
+    method = looked(configured(IntegratedGradients), shape=(3, 32, 32))
     maps = method.maps(net, x, target)
     hook.remove()
     assert max(largest) <= 64
@@ -188,7 +189,7 @@ def test_guided_backprop_by_hand():
     x = pictures((1, 2, 2), 1)
     first, last = net[1].weight.detach(), net[3].weight.detach()
     passed = (last[1] * (net[1](x.flatten(1))[0] > 0)).clamp(min=0)
-    maps = GuidedBackprop().maps(net, x, torch.tensor([1]))
+    maps = configured(GuidedBackprop).maps(net, x, torch.tensor([1]))
     torch.testing.assert_close(maps, (passed @ first).view_as(x))
 
 
@@ -200,9 +201,9 @@ def test_gradcam_by_hand():
     nn.Sequential(*list(net)[7:])(features).gather(1, target[:, None]).sum().backward()
     coarse = (features.grad.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).detach()
     expected = captum.attr.LayerAttribution.interpolate(coarse, (28, 28), "bilinear")
-    torch.testing.assert_close(GradCam().maps(net, x, target), expected)
-    torch.testing.assert_close(GradCam(layer="6").maps(net, x, target), expected)
-    assert not torch.allclose(GradCam(layer="4").maps(net, x, target), expected)
+    torch.testing.assert_close(configured(GradCam).maps(net, x, target), expected)
+    torch.testing.assert_close(configured(GradCam, layer="6").maps(net, x, target), expected)
+    assert not torch.allclose(configured(GradCam, layer="4").maps(net, x, target), expected)
 
 
 class Backwards(nn.Module):
@@ -243,15 +244,15 @@ def test_gradcam_looks_where_the_network_reads_its_last_maps(net, path):
 
 def test_gradcam_refuses_what_has_no_places():
     with pytest.raises(UserError, match="needs a network with a convolution"):
-        GradCam().check(Linear((1, 8, 8), 3))
+        configured(GradCam).check(Linear((1, 8, 8), 3))
     attention = nn.Sequential(nn.Conv2d(1, 4, 2), nn.Flatten(2), nn.MultiheadAttention(9, 3))
     with pytest.raises(SettingError, match="attention"):
-        GradCam().check(attention)
+        configured(GradCam).check(attention)
     net = network((1, 8, 8))
     with pytest.raises(UserError, match="no such layer"):
-        GradCam(layer="44").check(net)
+        configured(GradCam, layer="44").check(net)
     with pytest.raises(SettingError, match=r"\[B, K, h, w\]"):
-        GradCam(layer=str(len(net) - 1)).rehearse(net, pictures((1, 8, 8)))
+        configured(GradCam, layer=str(len(net) - 1)).rehearse(net, pictures((1, 8, 8)))
 
 
 class Additive(nn.Module):
@@ -276,7 +277,7 @@ def test_superpixels_get_what_they_add(cls, within, shape):
     x = F.interpolate(pictures((shape[0], 4, 4), 1, seed=5), shape[1:])  # 16 squares of one colour
     net, labels = Additive(shape), slic(x, 10)[0]
     assert len(labels.unique()) >= 3
-    maps = looked(cls(segments=10)).maps(net, x, torch.tensor([1]))
+    maps = looked(configured(cls, segments=10)).maps(net, x, torch.tensor([1]))
     expected = worths(net, x, labels, 1)[labels]
     assert (maps[0, 0] - expected).abs().max() < within * expected.abs().max()
 
@@ -285,7 +286,7 @@ def test_lime_counts_what_is_near_the_picture_most():
     # by hand: the cosine between ones and a 0/1 vector is the root of the share that stays
     kept = torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
     expected = [1.0, math.exp(-((0.5 / 0.25) ** 2)), math.exp(-((1 / 0.25) ** 2))]
-    assert Lime(width=0.25).weights(kept).tolist() == pytest.approx(expected)
+    assert configured(Lime, width=0.25).weights(kept).tolist() == pytest.approx(expected)
 
 
 class Pairs(nn.Module):
@@ -304,7 +305,9 @@ class Pairs(nn.Module):
 def test_kernel_shap_divides_what_two_superpixels_are_worth_together():
     x = pictures((1, 8, 8), 1).abs() + 1
     labels = slic(x, 6)[0]
-    maps = looked(KernelShap(segments=6, perturbations=2000)).maps(Pairs(labels), x, torch.tensor([0]))[0, 0]
+    maps = looked(configured(KernelShap, segments=6, perturbations=2000)).maps(Pairs(labels), x, torch.tensor([0]))[
+        0, 0
+    ]
     found = [maps[labels == number].mean().item() for number in labels.unique()]
     assert found == pytest.approx([3, 3, 1] + [0] * (len(found) - 3), abs=0.15)
     assert sum(found) == pytest.approx(7, abs=1e-3)
@@ -314,7 +317,7 @@ def test_kernel_shap_divides_what_two_superpixels_are_worth_together():
 def test_a_picture_that_is_one_superpixel_is_worth_all(cls, monkeypatch):
     monkeypatch.setattr("mlbench.explain.superpixels.slic", lambda x, segments: torch.zeros(len(x), 4, 4, dtype=int))
     net = Additive((1, 4, 4))
-    maps = looked(cls()).maps(net, torch.ones(2, 1, 4, 4), torch.tensor([0, 1]))
+    maps = looked(configured(cls)).maps(net, torch.ones(2, 1, 4, 4), torch.tensor([0, 1]))
     torch.testing.assert_close(maps, net.weight.sum(1).view(2, 1, 1, 1).expand(2, 1, 4, 4))
 
 
@@ -347,7 +350,7 @@ def test_any_class_of_captum_from_plain_settings(name, construct, attribute, seg
     net, x = network((1, 8, 8)), pictures((1, 8, 8), 2)
     if name == "LRP":  # for which captum has no rule for nn.Flatten
         net = Unflattened(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Linear(27, 5)).eval()
-    method = Captum(attribution=name, construct=construct, attribute=attribute, segments=segments)
+    method = configured(Captum, attribution=name, construct=construct, attribute=attribute, segments=segments)
     method.check(net)
     method.rehearse(net, x)
     maps = looked(method, shape=tuple(x.shape[1:])).maps(net, x, torch.tensor([1, 2]))
@@ -357,9 +360,9 @@ def test_any_class_of_captum_from_plain_settings(name, construct, attribute, seg
 
 def test_saliency_keeps_its_sign_under_captum_too():
     net, x = Linear((1, 8, 8), 5), pictures((1, 8, 8), 1)
-    maps = Captum(attribution="Saliency").maps(net, x, torch.tensor([2]))
+    maps = configured(Captum, attribution="Saliency").maps(net, x, torch.tensor([2]))
     torch.testing.assert_close(maps.flatten(), net[1].weight[2])
-    size = Captum(attribution="Saliency", attribute={"abs": True}).maps(net, x, torch.tensor([2]))
+    size = configured(Captum, attribution="Saliency", attribute={"abs": True}).maps(net, x, torch.tensor([2]))
     torch.testing.assert_close(size, maps.abs())
 
 
@@ -385,7 +388,7 @@ def test_saliency_keeps_its_sign_under_captum_too():
 )
 def test_mistakes_get_short_answers(settings, told):
     def tried():
-        method, net = Captum(**settings), network((1, 8, 8))
+        method, net = configured(Captum, **settings), network((1, 8, 8))
         method.check(net)
         method.rehearse(net, pictures((1, 8, 8)))
 
@@ -397,8 +400,7 @@ def test_mistakes_get_short_answers(settings, told):
 def test_a_users_own_yaml_names_a_class_of_captum(mlbench, tmp_path):
     own = tmp_path / "conf" / "explain" / "mine.yaml"
     own.parent.mkdir(parents=True)
-    target = "_target_: mlbench.explain.captum.Captum\n"
-    own.write_text(target + "attribution: LayerGradCam\nconstruct: {layer: '4'}\nsamples: 3\n")
+    own.write_text("defaults: [captum, _self_]\nattribution: LayerGradCam\nconstruct: {layer: '4'}\nsamples: 3\n")
     small = ("--config-dir", str(own.parents[1]), "explain=mine", "data=digits", "model=cnn", "threads=1")
     small += ("train.epochs=1", "model.channels=[3,4]")
     code, _, error = mlbench(*small)

@@ -12,6 +12,7 @@ from mlbench.compress.cluster import Cluster, Shared, k_means
 from mlbench.errors import SettingError
 from mlbench.models.dense import MLP
 from mlbench.theta import Theta
+from tests.techniques import configured
 from tests.test_prune import Bench, network
 from tests.test_theta import training
 
@@ -37,11 +38,11 @@ def test_as_many_values_as_bits_allow_also_after_training(bits, settings):
         net[1].weight[net[1].weight.abs() < 0.1] = 0  # pruned before
     zeros = {name: weight == 0 for name, weight in weights(net).items()}
     given, bench = net[1].weight.detach().clone(), Bench(net, training(epochs=3, **settings))
-    (point,) = Cluster(bits=bits, finetune_epochs=2, finetune_lr=0.01).compress(Point("dense", net), bench)
+    (point,) = configured(Cluster, bits=bits, finetune_epochs=2, finetune_lr=0.01).compress(Point("dense", net), bench)
     for name, weight in weights(point.net).items():
         assert torch.equal(weight == 0, zeros[name])
         assert len(weight[weight != 0].unique()) <= 2**bits
-    (untrained,) = Cluster(bits=bits, finetune_epochs=0).compress(Point("dense", net), bench)
+    (untrained,) = configured(Cluster, bits=bits, finetune_epochs=0).compress(Point("dense", net), bench)
     assert any(not torch.equal(a, b) for a, b in zip(point.net.parameters(), untrained.net.parameters(), strict=True))
     assert torch.equal(net[1].weight, given)  # the network that was handed in is left alone
 
@@ -72,7 +73,7 @@ def test_the_gradient_of_a_centroid_is_the_sum_over_its_weights():
 
 def test_a_point_for_each_number_of_bits():
     net = network()
-    points = list(Cluster(bits=[1, 3], finetune_epochs=0).compress(Point("dense", net), Bench(net)))
+    points = list(configured(Cluster, bits=[1, 3], finetune_epochs=0).compress(Point("dense", net), Bench(net)))
     assert [point.stage for point in points] == ["cluster 1 bits", "cluster 3 bits"]
     assert len(points[0].net[1].weight.unique()) == 2
     error = [(point.net[1].weight - net[1].weight).square().mean() for point in points]
@@ -82,7 +83,7 @@ def test_a_point_for_each_number_of_bits():
 def test_convolutions_may_have_more_bits():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.Flatten(), torch.nn.Linear(32, 3))
-    method = Cluster(bits=2, convolution_bits=4, finetune_epochs=0)
+    method = configured(Cluster, bits=2, convolution_bits=4, finetune_epochs=0)
     (point,) = method.compress(Point("dense", net), Bench(copy.deepcopy(net)))
     assert len(point.net[0].weight.unique()) == 16
     assert len(point.net[2].weight.unique()) == 4
@@ -91,4 +92,4 @@ def test_convolutions_may_have_more_bits():
 @pytest.mark.parametrize("wrong", [{"bits": 0}, {"bits": 9}, {"bits": []}, {"bits": "many"}, {"convolution_bits": 0}])
 def test_settings_out_of_range(wrong):
     with pytest.raises(SettingError):
-        Cluster(**wrong)
+        configured(Cluster, **wrong)

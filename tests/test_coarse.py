@@ -15,6 +15,7 @@ from mlbench.models.dense import MLP
 from mlbench.theta import Theta
 from mlbench.train import Compute, fit
 from tests.conftest import random_split
+from tests.techniques import configured
 from tests.test_prune import Bench, network
 from tests.test_theta import training
 
@@ -64,7 +65,7 @@ def test_validation_leaves_the_real_weights():
 def test_one_bit_a_weight(mode):
     torch.manual_seed(0)
     net = MLP((1, 4, 4), 3, [64], batch_norm=True)
-    (point,) = Binary(mode=mode, finetune_epochs=2).compress(Point("dense", net), Bench(net))
+    (point,) = configured(Binary, mode=mode, finetune_epochs=2).compress(Point("dense", net), Bench(net))
     for weight in weights(point.net).values():
         assert weight.unique().tolist() == pytest.approx([-limit(weight), limit(weight)])
     assert limit(point.net[1].weight) == pytest.approx(math.sqrt(1.5 / 80))
@@ -76,22 +77,22 @@ def test_the_draw_follows_the_hard_sigmoid():
     real = torch.linspace(-0.3, 0.3, 5)[None].expand(20_000, 5).contiguous()
     a = limit(real)
     torch.manual_seed(0)
-    drawn = Binary(mode="stochastic").draw(real)
+    drawn = configured(Binary, mode="stochastic").draw(real)
     expected = ((real[0] / a + 1) / 2).clamp(0, 1)
     assert (drawn > 0).double().mean(0).tolist() == pytest.approx(expected.tolist(), abs=0.015)
 
 
 def test_ternary_by_hand():
     # mean of |w| is .5, the threshold .35, a the mean of .5, .9 and 1
-    found = Ternary().quantise(torch.tensor([[0.5, -0.9, 1.0, 0.1, -0.2, 0.3]]))
+    found = configured(Ternary).quantise(torch.tensor([[0.5, -0.9, 1.0, 0.1, -0.2, 0.3]]))
     assert found.tolist()[0] == pytest.approx([0.8, -0.8, 0.8, 0, 0, 0])
     assert not torch.signbit(found[0, 3:]).any()
-    assert torch.equal(Ternary().quantise(torch.zeros(2, 2)), torch.zeros(2, 2))
+    assert torch.equal(configured(Ternary).quantise(torch.zeros(2, 2)), torch.zeros(2, 2))
 
 
 def test_three_values_in_each_layer():
     net = network([12])
-    (point,) = Ternary(finetune_epochs=2).compress(Point("dense", net), Bench(net))
+    (point,) = configured(Ternary, finetune_epochs=2).compress(Point("dense", net), Bench(net))
     for weight in weights(point.net).values():
         low, zero, high = weight.unique().tolist()
         assert (low, zero) == (-high, 0)
@@ -99,5 +100,5 @@ def test_three_values_in_each_layer():
 
 @pytest.mark.parametrize("kind", [Binary, Ternary])
 def test_a_network_that_begins_anew_says_so(kind):
-    assert kind().begins_anew
-    assert not kind(from_dense=True).begins_anew
+    assert configured(kind, from_dense=False).begins_anew
+    assert not configured(kind, from_dense=True).begins_anew

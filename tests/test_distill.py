@@ -19,6 +19,7 @@ from mlbench.errors import SettingError
 from mlbench.models.dense import MLP
 from mlbench.structure import last_linear
 from tests.conftest import random_split
+from tests.techniques import configured
 from tests.test_prune import Bench, network
 from tests.test_runs import only_run, summary
 
@@ -31,7 +32,7 @@ class Students(Bench):
 
 
 def method(**settings):
-    return Distill(student="student", **{"finetune_epochs": 2, **settings})
+    return configured(Distill, student="student", **{"finetune_epochs": 2, **settings})
 
 
 def test_probabilities_are_averaged_not_logits():

@@ -21,6 +21,7 @@ from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.models.resnet import ResNet18
 from tests.conftest import random_split
+from tests.techniques import configured
 from tests.test_prune import Bench, network
 
 
@@ -97,7 +98,7 @@ def test_blocks_end_before_the_next_layer_with_weights():
     assert blocks(CNN((1, 8, 8), 3, [4, 4])) == [4, 10, 11]
     assert blocks(ResNet18((3, 8, 8), 3, 4))[0] == 3
     with pytest.raises(SettingError):
-        EarlyExit().check(MLP((1, 4, 4), 3, [8]))
+        configured(EarlyExit).check(MLP((1, 4, 4), 3, [8]))
 
 
 def test_an_exit_sees_means_of_cells():
@@ -157,7 +158,7 @@ def outcome(sure, right, thresholds):
 def test_thresholds_come_from_validation_data_alone():
     net = network([8, 6])
     bench = Bench(net)
-    method = EarlyExit(budgets=[0.9], finetune_epochs=1)
+    method = configured(EarlyExit, budgets=[0.9], finetune_epochs=1)
     torch.manual_seed(0)
     *_, chosen = method.compress(Point("dense", copy.deepcopy(net)), bench)
     bench.validation = random_split(32, seed=9)
@@ -180,7 +181,7 @@ def test_a_full_width_is_the_network_itself():
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 4, 3, padding=2, dilation=2, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()]
     net, x = nn.Sequential(*layers, nn.Linear(4 * 64, 3, bias=False)).eval(), torch.randn(5, 1, 8, 8)
-    Slimmable().check(net)
+    configured(Slimmable).check(net)
     expected = net(x)
     torch.testing.assert_close(Slim(net, []).eval()(x), expected)
     torch.testing.assert_close(cut(copy.deepcopy(net), 1.0)(x), expected)
@@ -192,7 +193,7 @@ def test_a_full_width_is_the_network_itself():
 )
 def test_layers_that_cannot_be_cut_are_refused(layer):
     with pytest.raises(SettingError, match=type(layer).__name__):
-        Slimmable().check(nn.Sequential(nn.Conv2d(1, 4, 3), layer, nn.Flatten(), nn.Linear(4, 3)))
+        configured(Slimmable).check(nn.Sequential(nn.Conv2d(1, 4, 3), layer, nn.Flatten(), nn.Linear(4, 3)))
 
 
 @pytest.mark.parametrize("own", [(), (0.5, 1.0)])
@@ -263,9 +264,9 @@ def test_a_dense_layer_behind_a_picture_keeps_its_channels_values():
 )
 def test_slimmable_settings_out_of_range(wrong):
     with pytest.raises(SettingError):
-        Slimmable(**wrong)
+        configured(Slimmable, **wrong)
     with pytest.raises(SettingError):
-        Slimmable().check(ResNet18((3, 8, 8), 3, 4))
+        configured(Slimmable).check(ResNet18((3, 8, 8), 3, 4))
 
 
 def test_widths_in_between_are_left_out_where_batch_norm_is_switchable():
@@ -273,7 +274,7 @@ def test_widths_in_between_are_left_out_where_batch_norm_is_switchable():
     for batch_norm in ("recalibrated", "switchable", "shared"):
         torch.manual_seed(0)
         net = CNN((1, 4, 4), 3, [4, 8])
-        method = Slimmable(widths=[0.5, 1.0], between=[0.75], batch_norm=batch_norm, alone=True)
+        method = configured(Slimmable, widths=[0.5, 1.0], between=[0.75], batch_norm=batch_norm, alone=True)
         stages[batch_norm] = [point.stage for point in method.compress(Point("dense", net), Bench(net))]
     alike = ["alone 0.5", "width 0.5", "width 0.75", "alone 1", "width 1"]
     assert stages == {"recalibrated": alike, "shared": alike, "switchable": [s for s in alike if "0.75" not in s]}
@@ -286,7 +287,7 @@ def test_what_an_early_exit_saves_and_loses_by_hand():
     rows = [{}, {"macs": 80.0, "latency_ms": 6.0}, {}, {"macs": 20.0, "latency_ms": 2.0, "entered": [10, 4]}]
     last, chosen = np.array([1, 1, 1, 1, 1, 1, 1, 1, 0, 0]), np.array([1, 1, 1, 1, 1, 1, 0, 0, 1, 0])
     correct = np.stack([last, last, chosen, chosen]).astype(bool)
-    found = EarlyExit().metrics(rows, correct)
+    found = configured(EarlyExit).metrics(rows, correct)
     low, high = scipy.stats.t.interval(0.95, 9, 0.1, scipy.stats.sem(last - chosen))
     expected = {
         "first_exit_share": 0.6, "exit_error_increase": 0.1, "exit_error_increase_low": low,
@@ -298,7 +299,7 @@ def test_what_an_early_exit_saves_and_loses_by_hand():
 def test_a_width_alone_is_trained_from_the_same_start():
     net = network([8, 4])
     bench = Bench(net)
-    method = Slimmable(widths=[0.5, 1.0], alone=True, finetune_epochs=1)
+    method = configured(Slimmable, widths=[0.5, 1.0], between=[], alone=True, finetune_epochs=1)
     stages = [point.stage for point in method.compress(Point("dense", net), bench)]
     assert stages == ["alone 0.5", "width 0.5", "alone 1", "width 1"]
     starts = [start for start, _ in bench.fits[1:]]  # behind that of all widths together

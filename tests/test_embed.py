@@ -8,6 +8,7 @@ import pytest
 from mlbench.errors import SettingError, UserError
 from mlbench.explain.embed import PICTURES, Embed, agreement, silhouette
 from mlbench.models.convolutional import CNN
+from tests.techniques import configured
 from tests.test_explain import SMALL
 from tests.test_runs import only_run, summary
 
@@ -83,13 +84,13 @@ def test_the_most_frequent_values_are_shown(mlbench, tmp_path):
 )
 def test_settings_that_make_no_sense_are_refused(settings, named):
     with pytest.raises(SettingError, match=named):
-        Embed(**settings)
+        configured(Embed, **settings)
 
 
 def test_umap_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(UserError, match=r"mlbench\[umap\]"):
-        Embed(pictures=["umap"]).check(CNN((1, 8, 8), 3, [4]))
+        configured(Embed, pictures=["umap"]).check(CNN((1, 8, 8), 3, [4]))
 
 
 @pytest.mark.parametrize("method", ["embed", "probe"])

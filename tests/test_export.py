@@ -19,6 +19,7 @@ from mlbench.data.preprocessing import Normalise
 from mlbench.errors import RunError, UserError
 from mlbench.models.resnet import ResNet18
 from tests.conftest import random_split
+from tests.techniques import configured
 from tests.test_prune import Bench
 
 SHAPE = (3, 32, 32)
@@ -37,7 +38,7 @@ def pruned(tmp_path_factory):
     net = ResNet18(SHAPE, 100, width=8)
     bench = Bench(net)
     bench.input_shape, bench.train = SHAPE, random_split(40, shape=SHAPE)
-    (point,) = PruneNeurons(fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
     return written(point.net, tmp_path_factory.mktemp("artefacts"))
 
 

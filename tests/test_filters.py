@@ -11,6 +11,7 @@ from mlbench.explain.synthesis import units_of
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.models.resnet import ResNet18
+from tests.techniques import configured
 from tests.test_explain import SMALL, table
 from tests.test_maximise import Studio
 from tests.test_runs import only_run, summary
@@ -24,7 +25,7 @@ def cnn():
 def test_the_strongest_pictures_are_those_of_a_full_sort():
     net = cnn()
     bench = Studio(net, (1, 8, 8))
-    findings = Filters(layer="0", top=5, steps=3).explain(net, bench)
+    findings = configured(Filters, layer="0", top=5, steps=3).explain(net, bench)
     x = bench.test.batch(torch.arange(64)).x
     maps = nn.functional.conv2d(x, net[0].weight, padding=1).detach().numpy()
     values = maps.mean((2, 3))  # [64, 4]
@@ -39,9 +40,9 @@ def test_the_strongest_pictures_are_those_of_a_full_sort():
 
 def test_a_unit_alone_and_as_many_filters_as_the_limit():
     net = cnn()
-    one = Filters(layer="4", unit=3, top=2, steps=2).explain(net, Studio(net, (1, 8, 8)))
+    one = configured(Filters, layer="4", unit=3, top=2, steps=2).explain(net, Studio(net, (1, 8, 8)))
     assert [row["filter"] for row in one.tables["filters"]] == [3]
-    some = Filters(layer="4", limit=2, top=2, steps=2).explain(net, Studio(net, (1, 8, 8)))
+    some = configured(Filters, layer="4", limit=2, top=2, steps=2).explain(net, Studio(net, (1, 8, 8)))
     assert [row["filter"] for row in some.tables["filters"]] == [0, 1]
 
 
@@ -70,7 +71,7 @@ def test_the_layer_looked_into_when_none_is_named(net, path):
 
 def test_a_unit_that_the_default_layer_has_not_is_refused():
     with pytest.raises(SettingError, match="0 to 5"):
-        Filters(unit=6).check(cnn())
+        configured(Filters, unit=6).check(cnn())
 
 
 def test_what_a_run_leaves(mlbench, tmp_path):

@@ -18,6 +18,7 @@ from mlbench.explain.maximise import Maximise
 from mlbench.explain.synthesis import shell
 from mlbench.models.convolutional import CNN
 from tests.conftest import random_split
+from tests.techniques import configured
 from tests.test_explain import SMALL, table
 from tests.test_maximise import Studio
 from tests.test_runs import folders, summary
@@ -96,7 +97,7 @@ def test_the_generator_is_trained_once_and_stays_as_it_is():
     torch.manual_seed(0)
     net = CNN((1, 8, 8), 3, [4, 6]).eval()
     bench = Studio(net, (1, 8, 8))
-    method = Maximise(prior="gan", steps=5, copies=1, gan_steps=3, gan_latent=3, gan_width=4)
+    method = configured(Maximise, prior="gan", steps=5, copies=1, gan_steps=3, gan_latent=3, gan_width=4)
     first = method.explain(net, bench)
     weights = {name: tensor.clone() for (kept,) in [bench.kept.values()] for name, tensor in kept["weights"].items()}
     bench.generator.manual_seed(0)
@@ -150,7 +151,9 @@ def test_a_strong_prior_draws_the_codes_to_where_normal_ones_lie(monkeypatch):
 
     monkeypatch.setattr("mlbench.explain.gan.latent", kept)
     settings = {"prior": "gan", "steps": 300, "gan_steps": 2, "gan_latent": 10, "gan_width": 4, "jitter": 0}
-    Maximise(latent_prior=1e4, scale=0.0, rotation=0.0, **settings).synthesise(bench, net, torch.arange(3), "")
+    configured(Maximise, latent_prior=1e4, scale=0.0, rotation=0.0, **settings).synthesise(
+        bench, net, torch.arange(3), ""
+    )
     torch.testing.assert_close(canvases[0].value.detach().norm(dim=1), torch.full((3,), 3.0), atol=0.05, rtol=0)
 
 

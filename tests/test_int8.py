@@ -20,6 +20,7 @@ from mlbench.int8 import Int8Linear, rounded
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.structure import describe, make
+from tests.techniques import configured
 
 SHAPE = (1, 8, 8)
 HIDDEN = [40, 30]
@@ -140,7 +141,7 @@ def test_convolutions_stay_and_a_network_of_nothing_else_is_refused():
 def test_without_torchao_one_line_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao.prototype.qat", None)
     with pytest.raises(UserError, match=r"mlbench\[compress\]") as error:
-        Int8(mode="dynamic", finetune_epochs=0).check(network())
+        configured(Int8, mode="dynamic", finetune_epochs=0).check(network())
     assert "\n" not in str(error.value)
     assert logging.getLogger("torch.utils._pytree").level == logging.NOTSET
 

@@ -15,6 +15,7 @@ from mlbench.explain.rebuilt import Frames, chosen, explained
 from mlbench.findings import Panel
 from mlbench.models.convolutional import CNN
 from mlbench.models.speech import Speech
+from tests.techniques import configured
 from tests.test_explain import table
 from tests.test_maximise import Studio
 from tests.test_runs import only_run, summary
@@ -39,7 +40,7 @@ class Listening(Studio):
 
 
 def method(**settings):
-    found = Invert(**settings)
+    found = configured(Invert, **settings)
     found.sounds = True
     return found
 
@@ -177,7 +178,7 @@ def test_what_a_run_with_pictures_leaves(mlbench, tmp_path):
 )
 def test_settings_that_make_no_sense_are_refused(settings, named):
     with pytest.raises(SettingError, match=named):
-        Invert(**settings)
+        configured(Invert, **settings)
 
 
 def test_layers_without_frames_are_refused_for_sounds():

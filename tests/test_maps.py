@@ -16,6 +16,7 @@ from mlbench.explain.segments import slic
 from mlbench.explain.smoothgrad import SmoothGrad
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import Linear
+from tests.techniques import configured
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
@@ -27,7 +28,7 @@ def given(shape, count=3):
 
 
 def smooth(seed=0, **settings):
-    method = SmoothGrad(**settings)
+    method = configured(SmoothGrad, **settings)
     method.look(SimpleNamespace(generator=torch.Generator().manual_seed(seed)))
     return method
 
@@ -35,17 +36,17 @@ def smooth(seed=0, **settings):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_are_captums_with_their_sign(shape):
     net, x, target = given(shape)
-    maps = Saliency().maps(net, x, target)
+    maps = configured(Saliency).maps(net, x, target)
     theirs = captum.attr.Saliency(net).attribute(x.clone().requires_grad_(), target=target, abs=False)
     torch.testing.assert_close(maps, theirs, rtol=1e-5, atol=1e-7)
     assert maps.min() < 0 < maps.max()  # captum's default takes sizes
     theirs = captum.attr.InputXGradient(net).attribute(x.clone().requires_grad_(), target=target)
-    torch.testing.assert_close(InputXGradient().maps(net, x, target), theirs, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(configured(InputXGradient).maps(net, x, target), theirs, rtol=1e-5, atol=1e-7)
 
 
 def test_logits_are_explained_not_probabilities():
     net = Linear((1, 2, 2), 3)
-    maps = Saliency().maps(net, torch.full((1, 1, 2, 2), 50.0), torch.tensor([1]))
+    maps = configured(Saliency).maps(net, torch.full((1, 1, 2, 2), 50.0), torch.tensor([1]))
     torch.testing.assert_close(maps.flatten(), net[1].weight[1])  # the softmax would be flat here
 
 
@@ -88,7 +89,9 @@ def test_smoothgrad_by_hand_from_the_same_noise(copies):
 
 def test_smoothgrad_without_noise_is_the_gradient():
     net, x, target = given((3, 32, 32))
-    torch.testing.assert_close(smooth(noise=0.0, copies=3).maps(net, x, target), Saliency().maps(net, x, target))
+    torch.testing.assert_close(
+        smooth(noise=0.0, copies=3).maps(net, x, target), configured(Saliency).maps(net, x, target)
+    )
 
 
 def largest(net, method, x, target):
@@ -103,13 +106,13 @@ def largest(net, method, x, target):
 def test_memory_does_not_grow_with_the_number_of_copies_or_places():
     net, x, target = given((1, 28, 28), 4)
     assert largest(net, smooth(copies=40), x, target) == largest(net, smooth(copies=200), x, target) == 64
-    assert largest(net, Occlusion(patch=2, stride=1), x, target) == 32
+    assert largest(net, configured(Occlusion, patch=2, stride=1), x, target) == 32
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_occlusion_is_captums_where_squares_do_not_overlap(shape):
     net, x, target = given(shape)
-    maps = Occlusion(patch=4, stride=4).maps(net, x, target)
+    maps = configured(Occlusion, patch=4, stride=4).maps(net, x, target)
     window = (shape[0], 4, 4)
     theirs = captum.attr.Occlusion(net).attribute(x, window, window, baselines=0.0, target=target)
     torch.testing.assert_close(maps.expand_as(x), theirs, rtol=1e-5, atol=1e-5)
@@ -127,13 +130,15 @@ def test_occlusion_by_hand(patch, stride):
             total += drop[:, None, None] * square
             count += square
     assert count.min() >= 1
-    torch.testing.assert_close(Occlusion(patch=patch, stride=stride).maps(net, x, target)[:, 0], total / count)
+    torch.testing.assert_close(
+        configured(Occlusion, patch=patch, stride=stride).maps(net, x, target)[:, 0], total / count
+    )
 
 
 def test_occlusion_of_superpixels_is_captums_ablation():
     net, x, target = given((3, 32, 32))
     x = nn.functional.interpolate(x[..., :4, :4], (32, 32))
-    maps = Occlusion(segments=9).maps(net, x, target)
+    maps = configured(Occlusion, segments=9).maps(net, x, target)
     for number, labels in enumerate(slic(x, 9)):
         assert len(labels.unique()) > 2
         one = slice(number, number + 1)

@@ -17,6 +17,7 @@ from mlbench.explain.synthesis import units_of
 from mlbench.models.convolutional import CNN
 from mlbench.models.resnet import ResNet18
 from tests.conftest import random_split
+from tests.techniques import configured
 from tests.test_explain import SMALL, table
 from tests.test_prune import Bench
 from tests.test_runs import only_run, summary
@@ -60,7 +61,7 @@ def test_a_linear_network_with_l2_is_maximised_by_its_scaled_weights():
     # argmax of w.x / s - l2 * |x - b|^2 is b + w / (2 * l2 * s), s the logits' deviation
     net = linear()
     bench = Studio(net)
-    method = Maximise(steps=800, lr=0.05, **{**FREE, "l2": 0.5})
+    method = configured(Maximise, steps=800, lr=0.05, **{**FREE, "l2": 0.5})
     x = method.synthesise(bench, net, torch.arange(3), "")
     raw = bench.train.batch(torch.arange(64)).x
     deviation = net(raw).detach().numpy().std(0, ddof=1)
@@ -74,7 +75,7 @@ def test_a_linear_network_with_l2_is_maximised_by_its_scaled_weights():
 def test_pixels_without_regularisers_end_black_where_the_weight_is_negative_and_white_where_positive():
     net = linear()
     bench = Studio(net)
-    x = Maximise(steps=400, **FREE).synthesise(bench, net, torch.arange(3), "")
+    x = configured(Maximise, steps=400, **FREE).synthesise(bench, net, torch.arange(3), "")
     unit = Frame.of(bench).unit(x).flatten(1)
     torch.testing.assert_close(unit, (net[1].weight > 0).float(), atol=1e-5, rtol=0)
 
@@ -165,7 +166,7 @@ def test_pictures_lie_between_black_and_white_and_excite_more(shape, settings):
     torch.manual_seed(0)
     net = CNN(shape, 3, [4, 6]).eval()
     bench = Studio(net, shape)
-    method = Maximise(steps=60, jitter=1, **settings)
+    method = configured(Maximise, steps=60, jitter=1, **settings)
     x = method.synthesise(bench, net, torch.tensor([0, 1, 2, 2]), "")
     assert x.shape == (4, *shape)
     unit = Frame.of(bench).unit(x)
@@ -216,7 +217,7 @@ def test_the_network_stays_in_eval_mode_and_keeps_everything(monkeypatch):
     before, modes = {name: tensor.clone() for name, tensor in net.state_dict().items()}, []
     net[1].register_forward_hook(lambda module, *_: modes.append(module.training))
     with untouched(net):
-        Maximise(steps=5, layer="4", limit=2).explain(net, Studio(net, (1, 8, 8)))
+        configured(Maximise, steps=5, layer="4", limit=2).explain(net, Studio(net, (1, 8, 8)))
     assert modes
     assert not any(modes)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
@@ -229,7 +230,7 @@ def test_the_network_stays_in_eval_mode_and_keeps_everything(monkeypatch):
 def test_real_pictures_are_of_the_classes_and_not_twice_the_same():
     bench = Studio(linear())
     wanted = torch.tensor([0, 1, 2, 0, 1, 2])
-    x = Maximise().real(bench, wanted)
+    x = configured(Maximise).real(bench, wanted)
     everything = bench.test.batch(torch.arange(64)).x
     found = [(everything == one).flatten(1).all(1).nonzero().item() for one in x]
     assert torch.equal(bench.test.labels[found], wanted)
@@ -281,8 +282,8 @@ def test_mistakes_get_short_answers(mlbench, tmp_path, words, parts):
 
 def test_a_unit_that_only_running_the_layer_tells_is_refused():
     net = CNN((1, 8, 8), 3, [4, 6]).eval()
-    Maximise(layer="2", unit=5).check(net)  # a ReLU does not say how many outputs it has
+    configured(Maximise, layer="2", unit=5).check(net)  # a ReLU does not say how many outputs it has
     with pytest.raises(UserError, match="0 to 3"):
-        Maximise(layer="2", unit=5).explain(net, Studio(net, (1, 8, 8)))
+        configured(Maximise, layer="2", unit=5).explain(net, Studio(net, (1, 8, 8)))
     with pytest.raises(SettingError, match="0 to 3"):
-        Maximise(layer="0", unit=5).check(net)
+        configured(Maximise, layer="0", unit=5).check(net)

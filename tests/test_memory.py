@@ -6,6 +6,7 @@ import torch
 from mlbench.explain.memory import peak_bytes
 from mlbench.explain.smoothgrad import SmoothGrad
 from mlbench.models.convolutional import CNN
+from tests.techniques import configured
 
 CPU = torch.device("cpu")
 
@@ -55,7 +56,7 @@ def test_smoothgrad_takes_no_more_memory_for_more_copies():
     net, x, target = CNN((1, 8, 8), 3, [4]).eval(), torch.randn(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)
 
     def peak(copies):
-        method = SmoothGrad(copies=copies)
+        method = configured(SmoothGrad, copies=copies)
         method.generator = torch.Generator()
         return peak_bytes(lambda: method.maps(net, x, target), CPU)
 

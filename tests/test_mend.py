@@ -12,6 +12,7 @@ from mlbench.errors import SettingError, UserError
 from mlbench.explain.mend import Mend, anywhere, overlap, painted, strongest
 from mlbench.explain.saliency import Saliency
 from mlbench.squares import inside as square
+from tests.techniques import configured
 from tests.test_explain import table
 from tests.test_runs import only_run, summary
 
@@ -134,11 +135,11 @@ def test_mistakes_get_short_answers_and_leave_nothing(mlbench, tmp_path, word, p
 
 
 def test_a_window_that_leaves_nothing_is_refused():
-    method = Mend(attribution=Saliency(), window=6)
+    method = configured(Mend, attribution=configured(Saliency), window=6)
     with pytest.raises(Exception, match=r"window=6.*below 8 pixels"):
         method.size((8, 8))
-    assert Mend(attribution=Saliency()).size((8, 8)) == 3
-    assert Mend(attribution=Saliency()).size((28, 28)) == 5
+    assert configured(Mend, attribution=configured(Saliency)).size((8, 8)) == 3
+    assert configured(Mend, attribution=configured(Saliency)).size((28, 28)) == 5
 
 
 def test_what_the_maps_cannot_do_is_told_before_anything_is_trained():
@@ -149,7 +150,7 @@ def test_what_the_maps_cannot_do_is_told_before_anything_is_trained():
         def rehearse(self, net, x):
             raise UserError("these pictures are not for it")
 
-    method = Mend(attribution=Picky())
+    method = configured(Mend, attribution=configured(Picky))
     with pytest.raises(UserError, match=r"explain\.attribution\.layer=3: allowed is another one"):
         method.check(None)
     with pytest.raises(UserError, match="these pictures are not for it"):

@@ -16,6 +16,7 @@ from mlbench.explain.probed import Probed
 from mlbench.explain.probes import Mixes, Probes, Standardise, Targets, Together, answers
 from mlbench.optimizer import Training
 from mlbench.train import Compute, fit
+from tests.techniques import configured
 from tests.test_layers import Tuples, split_of, text_task
 from tests.test_maximise import Studio
 
@@ -228,11 +229,11 @@ def test_what_a_layer_holds_is_found_and_what_it_does_not_hold_is_not():
     bench = Reading(net)
     bench.start = net
     settings = {"hidden": [0, 16], "epochs": 60, "lr": 0.03, "batch_size": 32}
-    found = Probe(property="piece", **settings).explain(net, bench).metrics
+    found = configured(Probe, property="piece", **settings).explain(net, bench).metrics
     assert found["mlp_16_layer_0_accuracy"] > 0.8 > 0.5 > found["mlp_16_layer_1_accuracy"]  # blended with the neighbour
     assert found["lookup_accuracy"] == 1.0
     assert found["mlp_16_layer_0_control_accuracy"] > 0.6  # its forms are the pieces, which the layer holds
-    found = Probe(property="noise", **settings).explain(net, bench).metrics
+    found = configured(Probe, property="noise", **settings).explain(net, bench).metrics
     assert found["accuracy"] < 0.65
     assert found["majority_accuracy"] > 0.45
 
@@ -258,13 +259,13 @@ def test_pictures_are_probed_for_their_class():
 )
 def test_settings_that_make_no_sense_are_refused(settings, named):
     with pytest.raises(SettingError, match=named):
-        Probe(**settings)
+        configured(Probe, **settings)
 
 
 def test_a_property_that_the_data_does_not_know_is_refused():
     split = split_of(torch.zeros(6, 1, 2, 2))
     with pytest.raises(SettingError, match="property=upos: allowed is class"):
-        Probe(property="upos").check_data(Task("", split, split), ["a"])
+        configured(Probe, property="upos").check_data(Task("", split, split), ["a"])
 
 
 def test_the_loss_is_the_sum_of_the_probes_own():

@@ -14,6 +14,7 @@ from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.train import Compute, Learner, fit
 from tests.conftest import random_split
+from tests.techniques import configured
 from tests.test_theta import training
 
 
@@ -65,7 +66,7 @@ def test_pruned_weights_stay_away(settings):
 def test_the_smallest_weights_go(scope):
     net = network()
     before = {name: weight.detach().clone() for name, weight in weights(net).items()}
-    method = Prune(fraction=0.25, scope=scope, last_layer=1.0, finetune_epochs=0)
+    method = configured(Prune, fraction=0.25, scope=scope, last_layer=1.0, finetune_epochs=0)
     (point,) = method.compress(Point("dense", net), Bench(net))
     sizes = torch.cat([weight.abs().flatten() for weight in before.values()])
     for name, weight in weights(point.net).items():
@@ -78,18 +79,20 @@ def test_the_smallest_weights_go(scope):
 def test_output_units_and_biases_are_never_pruned():
     net = network()
     bias = net[-1].bias.detach().clone()
-    (point,) = Prune(fraction=0.02, scope="layer", finetune_epochs=0).compress(Point("dense", net), Bench(net))
+    (point,) = configured(Prune, fraction=0.02, scope="layer", finetune_epochs=0).compress(
+        Point("dense", net), Bench(net)
+    )
     assert point.net[-1].weight.shape == (3, 8)
     assert left(point.net) == {"1.weight": round(0.02 * 128), "3.weight": round((1 - 0.98 / 2) * 24)}
     assert torch.equal(point.net[-1].bias, bias)
 
 
 def test_fifty_per_cent_of_what():
-    assert Prune(fraction=0.5, step=0.2, step_of="original").shares() == pytest.approx([0.8, 0.6, 0.5])
-    assert Prune(fraction=0.5, step=0.2).shares() == pytest.approx([0.8, 0.64, 0.512, 0.5])
-    assert Prune(fraction=0.5).shares() == [0.5]
+    assert configured(Prune, fraction=0.5, step=0.2, step_of="original").shares() == pytest.approx([0.8, 0.6, 0.5])
+    assert configured(Prune, fraction=0.5, step=0.2).shares() == pytest.approx([0.8, 0.64, 0.512, 0.5])
+    assert configured(Prune, fraction=0.5).shares() == [0.5]
     for step in (0.1, 0.05, 0.3):  # 1 - 9 * .1 is more than .1, by rounding
-        rounds = Prune(fraction=0.1, step=step, step_of="original").shares()
+        rounds = configured(Prune, fraction=0.1, step=step, step_of="original").shares()
         assert len(rounds) == round(0.9 / step)
         assert rounds[-1] == 0.1
 
@@ -117,7 +120,7 @@ def test_pruned_weights_stay_zero_at_each_step(extra):
 
 def test_the_last_layer_at_half_the_rate():
     # Frankle & Carbin: 20 % a round, 10 % of the output layer
-    net, method = network(), Prune(fraction=0.8**4, step=0.2, scope="layer", finetune_epochs=0)
+    net, method = network(), configured(Prune, fraction=0.8**4, step=0.2, scope="layer", finetune_epochs=0)
     for number, point in enumerate(method.compress(Point("dense", net), Bench(net)), start=1):
         counts = left(point.net)
         assert counts == {"1.weight": round(0.8**number * 128), "3.weight": round(0.9**number * 24)}
@@ -125,17 +128,17 @@ def test_the_last_layer_at_half_the_rate():
 
 def test_a_share_for_each_layer():
     net = network()
-    (point,) = Prune(layers=[0.125, 0.5], finetune_epochs=0).compress(Point("dense", net), Bench(net))
+    (point,) = configured(Prune, layers=[0.125, 0.5], finetune_epochs=0).compress(Point("dense", net), Bench(net))
     assert left(point.net) == {"1.weight": 16, "3.weight": 12}
     with pytest.raises(SettingError, match="2 layers"):
-        Prune(layers=[0.5]).check(network())
+        configured(Prune, layers=[0.5]).check(network())
 
 
 def test_a_ticket_starts_from_the_initial_weights():
     net = network()
     bench = Bench(net)
     dense = bench.fit(copy.deepcopy(net), "dense")
-    list(Prune(fraction=0.3, step=0.4, rewind="initial").compress(Point("dense", dense), bench))
+    list(configured(Prune, fraction=0.3, step=0.4, rewind="initial").compress(Point("dense", dense), bench))
     for start, changes in bench.fits[1:]:
         for name, weight in weights(start).items():
             alive = weight != 0
@@ -147,7 +150,11 @@ def test_a_ticket_starts_from_the_initial_weights():
 def test_early_and_reinitialised_starts():
     net = network()
     bench = Bench(net, training(epochs=3))
-    list(Prune(fraction=0.5, rewind="early", rewind_epochs=2).compress(Point("dense", copy.deepcopy(net)), bench))
+    list(
+        configured(Prune, fraction=0.5, rewind="early", rewind_epochs=2).compress(
+            Point("dense", copy.deepcopy(net)), bench
+        )
+    )
     (_, early), (start, changes) = bench.fits
     assert (early, changes) == ({"epochs": 2}, {"epochs": 1})
     once = Bench(net, training(epochs=2))
@@ -155,7 +162,7 @@ def test_early_and_reinitialised_starts():
     alive = start[1].weight != 0
     assert torch.equal(start[1].weight[alive], reached[1].weight[alive])
     again = Bench(net)
-    method = Prune(fraction=0.5, rewind="initial", control=True)
+    method = configured(Prune, fraction=0.5, rewind="initial", control=True)
     points = list(method.compress(Point("dense", copy.deepcopy(net)), again))
     control, ticket = (fitted for fitted, _ in again.fits)
     assert [point.stage for point in points] == ["control 0.5", "prune 0.5"]
@@ -190,7 +197,7 @@ def test_importances_by_hand():
 def test_every_importance_on_convolutions(importance):
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [4, 4])
-    method = Prune(fraction=0.5, importance=importance, finetune_epochs=1)
+    method = configured(Prune, fraction=0.5, importance=importance, finetune_epochs=1)
     (point,) = method.compress(Point("dense", net), Bench(net))
     total = sum(weight.numel() for weight in weights(net).values())
     assert sum(left(point.net).values()) == round(0.5 * total)
@@ -198,9 +205,9 @@ def test_every_importance_on_convolutions(importance):
 
 def test_what_was_pruned_before_stays_pruned():
     net = network()
-    (first,) = Prune(fraction=0.5, finetune_epochs=1).compress(Point("dense", net), Bench(net))
+    (first,) = configured(Prune, fraction=0.5, finetune_epochs=1).compress(Point("dense", net), Bench(net))
     before = {name: weight != 0 for name, weight in weights(first.net).items()}
-    (second,) = Prune(fraction=0.2, finetune_epochs=1).compress(first, Bench(net))
+    (second,) = configured(Prune, fraction=0.2, finetune_epochs=1).compress(first, Bench(net))
     for name, weight in weights(second.net).items():
         assert not ((weight != 0) & ~before[name]).any()
     assert sum(left(second.net).values()) == round(0.2 * 152)
@@ -209,4 +216,4 @@ def test_what_was_pruned_before_stays_pruned():
 @pytest.mark.parametrize("wrong", [{"fraction": 0}, {"fraction": 1}, {"step": 1.0}, {"layers": [0.0]}, {"samples": 0}])
 def test_settings_out_of_range(wrong):
     with pytest.raises(SettingError):
-        Prune(**wrong)
+        configured(Prune, **wrong)

@@ -18,6 +18,7 @@ from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.models.resnet import ResNet18
 from tests.conftest import random_split
+from tests.techniques import configured
 from tests.test_prune import network
 from tests.test_structural import bench_for, parameters
 
@@ -31,7 +32,7 @@ def resnet():
 def test_channels_are_really_removed(importance):
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [8, 12])
-    method = PruneNeurons(fraction=0.5, importance=importance, finetune_epochs=1)
+    method = configured(PruneNeurons, fraction=0.5, importance=importance, finetune_epochs=1)
     (point,) = method.compress(Point("dense", net), bench_for(net))
     assert [layer.weight.shape for layer in outputs(point.net)] == [(4, 1, 3, 3), (6, 4, 3, 3), (3, 6)]
 
@@ -41,7 +42,7 @@ def test_what_is_left_computes_what_the_network_without_the_channels_would():
     net = network([10, 8])
     before = copy.deepcopy(net)
     sizes = [before[place].weight.abs().sum(1) for place in (1, 3)]
-    (point,) = PruneNeurons(fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
     with torch.no_grad():
         for place, size in zip((1, 3), sizes, strict=True):
             gone = size.argsort()[: len(size) // 2]
@@ -81,7 +82,7 @@ def kept(before, after):
 def test_a_residual_network_computes_what_it_did_with_the_channels_at_zero(monkeypatch, importance):
     monkeypatch.setattr(base, "recalibrate", lambda *_: None)  # the statistics would change the outputs
     net, masked = lively(resnet()), lively(resnet())
-    method = PruneNeurons(fraction=0.5, importance=importance, finetune_epochs=0)
+    method = configured(PruneNeurons, fraction=0.5, importance=importance, finetune_epochs=0)
     (point,) = method.compress(Point("dense", net), residual_bench(net))
     norms = {path: m for path, m in masked.named_modules() if isinstance(m, nn.BatchNorm2d)}
     for path, norm in norms.items():
@@ -100,7 +101,7 @@ def test_a_residual_network_computes_what_it_did_with_the_channels_at_zero(monke
 def test_half_the_channels_are_a_quarter_of_the_weights_and_are_put_back():
     net = resnet()
     bench, before = residual_bench(net), parameters(net)
-    (point,) = PruneNeurons(fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
     assert parameters(point.net) == pytest.approx(before / 4, rel=0.03)
     again = resnet()
     structure.restore(again, point.net.replaced)
@@ -124,7 +125,7 @@ class TwoHeads(nn.Module):
 def test_output_units_stay_wherever_they_stand():
     torch.manual_seed(0)
     net = TwoHeads()
-    (point,) = PruneNeurons(fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
     assert [tuple(m.weight.shape) for m in outputs(point.net)] == [(3, 4), (4, 16), (3, 3), (3, 4)]
 
 
@@ -134,7 +135,7 @@ def test_output_units_stay_wherever_they_stand():
 def test_every_layer_loses_its_share_and_keeps_one(fraction, left):
     # the trap: int(10 * (1 - 0.9)) is 0, and a layer that would lose everything was left alone
     net = network([10, 8])
-    method = PruneNeurons(fraction=fraction, finetune_epochs=0)
+    method = configured(PruneNeurons, fraction=fraction, finetune_epochs=0)
     (point,) = method.compress(Point("dense", net), bench_for(net))
     assert [len(m.weight) for m in outputs(point.net)] == [*left, 3]
 
@@ -142,7 +143,7 @@ def test_every_layer_loses_its_share_and_keeps_one(fraction, left):
 def test_rounds_remove_of_the_original_channels():
     net = network([32, 16])
     bench, sizes = bench_for(net), []
-    method = PruneNeurons(fraction=0.25, rounds=3, finetune_epochs=1)
+    method = configured(PruneNeurons, fraction=0.25, rounds=3, finetune_epochs=1)
     stages = []
     for point in method.compress(Point("dense", net), bench):
         sizes.append([len(m.weight) for m in outputs(point.net)])
@@ -156,7 +157,7 @@ def test_statistics_of_batch_norm_are_those_of_what_is_left():
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [8, 12])
     bench = bench_for(net)
-    (point,) = PruneNeurons(fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
     with torch.no_grad():
         x = bench.train.batch(torch.arange(len(bench.train))).x
         behind = first(point.net, 5)(x)
@@ -213,7 +214,7 @@ def test_scale_of_batch_norm_and_norms_by_hand():
 def test_torch_pruning_is_needed_only_here(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     with pytest.raises(UserError, match=r"^compress=prune_neurons needs the package torch_pruning.*\[compress\]'$"):
-        PruneNeurons().check(network())
+        configured(PruneNeurons).check(network())
     code = "import sys, mlbench.compress.prune_neurons; assert 'torch_pruning' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 

@@ -12,6 +12,7 @@ from mlbench.compress.prune_neurons import outputs
 from mlbench.compress.separable import Separable, separated
 from mlbench.errors import SettingError
 from mlbench.models.convolutional import CNN
+from tests.techniques import configured
 from tests.test_compress import points
 from tests.test_prune import Bench, network
 from tests.test_runs import only_run
@@ -60,7 +61,7 @@ def test_separable_is_the_best_rank_one_approximation_of_each_input_channel():
 def test_separable_replaces_what_it_shrinks_and_is_put_back():
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [8, 12])
-    (point,) = Separable(finetune_epochs=1).compress(Point("dense", net), bench_for(net))
+    (point,) = configured(Separable, finetune_epochs=1).compress(Point("dense", net), bench_for(net))
     # one input channel: 9 * 8 weights against 9 + 8; the second 9 * 8 * 12 against 9 * 8 + 8 * 12
     assert [m.weight.numel() for m in outputs(point.net)] == [9, 8, 72, 96, 36]
     again = CNN((1, 4, 4), 3, [8, 12])
@@ -98,16 +99,16 @@ def test_full_rank_changes_nothing(layer):
 
 def test_ranks_by_energy_and_by_fraction():
     matrix = torch.diag(torch.tensor([4.0, 2.0, 1.0, 0.5, 0.1]))
-    assert LowRank(energy=0.9, fraction=None).rank(matrix) == 2  # 16 of 21.26, then 20
-    assert LowRank(energy=1.0, fraction=None).rank(matrix) == 5
-    assert LowRank(fraction=0.5).rank(torch.randn(40, 60)) == 12
+    assert configured(LowRank, energy=0.9, fraction=None).rank(matrix) == 2  # 16 of 21.26, then 20
+    assert configured(LowRank, energy=1.0, fraction=None).rank(matrix) == 5
+    assert configured(LowRank, fraction=0.5).rank(torch.randn(40, 60)) == 12
     net = network([32])
-    (point,) = LowRank(fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
+    (point,) = configured(LowRank, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
     first = point.net[1]
     assert first[0].weight.numel() + first[1].weight.numel() <= 0.5 * 16 * 32
     for wrong in ({"fraction": None}, {"energy": 0.5}, {"fraction": 1.5}, {"energy": 0.0, "fraction": None}):
         with pytest.raises(SettingError):
-            LowRank(**wrong)
+            configured(LowRank, **wrong)
 
 
 def test_stages_that_change_layers_can_follow_one_another_and_any_point_is_a_checkpoint(mlbench, tmp_path):

@@ -14,6 +14,7 @@ from mlbench.explain.saliency import Saliency
 from mlbench.explain.smoothgrad import SmoothGrad
 from mlbench.figures import tokens
 from mlbench.findings import Passage
+from tests.techniques import configured
 from tests.test_layers import text_task
 
 CLS, SEP, MASK = 1, 2, 3
@@ -46,7 +47,7 @@ def made(target=None, decides=None, method=None):
     if decides is not None:
         known = Items(torch.tensor([0, 0, 0, 1]), {"decides": decides}, torch.tensor([[1, 2], [2, 3], [3, 4], [1, 2]]))
         task.properties = Properties({"decides": ["no", "yes"]}, known, known)
-    method = method or Saliency(target=target)
+    method = method or configured(Saliency, target=target)
     return net, list(texts.sentences(net, method, task, torch.arange(3), ["a", "b", "c"]))
 
 
@@ -60,7 +61,7 @@ def test_the_view_gives_the_networks_own_answers():
     torch.testing.assert_close(found[0].view(torch.zeros_like(found[0].x)), net(masked))
 
 
-@pytest.mark.parametrize("method", [Occlusion(), IntegratedGradients(steps=3)])
+@pytest.mark.parametrize("method", [configured(Occlusion), configured(IntegratedGradients, steps=3)])
 def test_amounts_are_what_a_piece_brings_over_the_mask(method):
     net, (first, _) = made(target=1)
     method.black = torch.zeros(1)
@@ -71,19 +72,19 @@ def test_amounts_are_what_a_piece_brings_over_the_mask(method):
 
 def test_gradients_are_measured_not_added_up():
     net, (first, _) = made(target=2)
-    maps = texts.pieces_of(Saliency(), Saliency().maps(first.view, first.x, first.target))
+    maps = texts.pieces_of(configured(Saliency), configured(Saliency).maps(first.view, first.x, first.target))
     torch.testing.assert_close(maps.flatten(), net.rest.weight[2].abs().sum().expand(3).detach())
 
 
 def test_smoothgrad_takes_texts():
     _, (first, _) = made()
-    method = SmoothGrad(copies=3)
+    method = configured(SmoothGrad, copies=3)
     method.generator = torch.Generator().manual_seed(0)
     assert texts.pieces_of(method, method.maps(first.view, first.x, first.target)).shape == (1, 1, 1, 3)
 
 
 def test_scores_of_a_text_whose_answer_is_known():
-    method = Occlusion()
+    method = configured(Occlusion)
     net, found = made(decides=torch.tensor([0, 1, 0, 1]), method=method)
     own = net.rest(net.table.weight).detach()
     scores = texts.judge(method, found, "occlusion", 3, torch.Generator().manual_seed(0))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -69,12 +69,12 @@ class Method:
         return {}
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Finetuned(Method):
     """A method that trains on after it has changed the network."""
 
-    finetune_epochs: int = field(default=1)
-    finetune_lr: float = field(default=0.01)
+    finetune_epochs: int
+    finetune_lr: float
 
     def __post_init__(self):
         require(self.finetune_epochs >= 0, "finetune_epochs", self.finetune_epochs, "0 or more")

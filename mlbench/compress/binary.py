@@ -1,7 +1,7 @@
 """Networks with one bit a weight."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from mlbench.compress.straight_through import Coarse, StraightThrough
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Binary(Coarse):
     """BinaryConnect (Courbariaux et al. 2015, algorithm 1): weights -a and a in each layer.
 
@@ -20,7 +20,7 @@ class Binary(Coarse):
     sign in both cases, a 1-bit network; the paper tests the stochastic one with its real weights.
     """
 
-    mode: Literal["deterministic", "stochastic"] = field(default="deterministic")
+    mode: Literal["deterministic", "stochastic"]
 
     def quantise(self, real: Tensor) -> Tensor:
         """a for 0 and above, -a below."""

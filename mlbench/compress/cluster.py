@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Shared(Learner):
         theta.grad[self.pruned] = 0
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Cluster(Finetuned):
     """k-means on the weights of each layer, 2^bits centroids, then the centroids trained (Han et al. 2016, section 3).
 
@@ -56,8 +56,8 @@ class Cluster(Finetuned):
     `convolution_bits` is for convolutions, where they need more.
     """
 
-    bits: Any = field(default=5)  # a number of 1 to 8, or a list of them
-    convolution_bits: int | None = field(default=None)
+    bits: Any  # a number of 1 to 8, or a list of them
+    convolution_bits: int | None
 
     def __post_init__(self):
         super().__post_init__()

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from mlbench.train import Learner
 AT_ONCE = 1000  # validation examples at once
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Distill(Finetuned):
     """Distillation (Hinton et al. 2015): (1 - alpha) * cross-entropy + alpha * T^2 * KL(teachers || student).
 
@@ -42,12 +42,12 @@ class Distill(Finetuned):
     changes_weights = False  # the student's are its own
 
     student: Blueprint
-    temperature: float = field(default=4.0)
-    alpha: float = field(default=0.9)
-    ensemble: int = field(default=1)
-    teachers: list[str] = field(default_factory=list)
-    hint_strength: float = field(default=0.0)
-    alone: bool = field(default=True)
+    temperature: float
+    alpha: float
+    ensemble: int
+    teachers: list[str]
+    hint_strength: float
+    alone: bool
 
     def __post_init__(self):
         super().__post_init__()

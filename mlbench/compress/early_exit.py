@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from mlbench.train import Learner
 SHOWN = 12  # example pictures of each exit
 
 
-@dataclass(kw_only=True)
+@dataclass
 class EarlyExit(Finetuned):
     """BranchyNet (Teerapittayanon et al. 2016): a classifier behind every block, all trained together (eq. 1).
 
@@ -32,10 +32,10 @@ class EarlyExit(Finetuned):
     that of the last exit. A network without a block to spare cannot be given an exit.
     """
 
-    budgets: list[float] = field(default_factory=lambda: [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-    grid: int = field(default=4)  # pictures are averaged to so many cells a side in front of an exit
-    confidence: Literal["probability", "entropy"] = field(default="probability")
-    tolerance: float = field(default=0.0)
+    budgets: list[float]
+    grid: int  # pictures are averaged to so many cells a side in front of an exit
+    confidence: Literal["probability", "entropy"]
+    tolerance: float
 
     def __post_init__(self):
         super().__post_init__()

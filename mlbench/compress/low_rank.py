@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from mlbench.errors import require
 from mlbench.structure import replace
 
 
-@dataclass(kw_only=True)
+@dataclass
 class LowRank(Finetuned):
     """Replaces a weight matrix [m, n] by factors [m, k] and [k, n] of its singular value decomposition.
 
@@ -22,8 +22,8 @@ class LowRank(Finetuned):
     share `fraction` of the layer's weights, whichever is given. Layers where nothing would be saved stay as they are.
     """
 
-    energy: float | None = field(default=None)
-    fraction: float | None = field(default=0.5)
+    energy: float | None
+    fraction: float | None
 
     def __post_init__(self):
         super().__post_init__()

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -44,7 +44,7 @@ class Masked(Learner):
         theta.value.mul_(self.mask)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Prune(Finetuned):
     """Prune the least important weights, train on, and again, until the `fraction` of the original ones is left.
 
@@ -54,17 +54,17 @@ class Prune(Finetuned):
     `control` trains each mask from weights drawn anew as well. Biases and batch norm are never pruned.
     """
 
-    fraction: float = field(default=0.1)  # of the original weights that is left
-    step: float | None = field(default=None)  # pruned each round; None: everything at once
-    step_of: Literal["original", "remaining"] = field(default="remaining")
-    importance: Literal["magnitude", "gradient", "taylor", "fisher", "random"] = field(default="magnitude")
-    scope: Literal["global", "layer"] = field(default="global")
-    layers: list[float] | None = field(default=None)  # the share that is left of each layer, in place of `fraction`
-    last_layer: float = field(default=0.5)  # with scope=layer the output layer is pruned at this part of the rate
-    rewind: Literal["none", "initial", "early", "reinitialise"] = field(default="none")
-    rewind_epochs: int = field(default=1)
-    control: bool = field(default=False)
-    samples: int = field(default=1000)  # training examples that importances are computed from
+    fraction: float  # of the original weights that is left
+    step: float | None  # pruned each round; None: everything at once
+    step_of: Literal["original", "remaining"]
+    importance: Literal["magnitude", "gradient", "taylor", "fisher", "random"]
+    scope: Literal["global", "layer"]
+    layers: list[float] | None  # the share that is left of each layer, in place of `fraction`
+    last_layer: float  # with scope=layer the output layer is pruned at this part of the rate
+    rewind: Literal["none", "initial", "early", "reinitialise"]
+    rewind_epochs: int
+    control: bool
+    samples: int  # training examples that importances are computed from
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,7 +1,7 @@
 """Pruning neurons and channels: the network becomes an ordinary smaller one."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -106,7 +106,7 @@ IMPORTANCES: dict[str, Callable[..., Importance]] = {
 }
 
 
-@dataclass(kw_only=True)
+@dataclass
 class PruneNeurons(Finetuned):
     """Leaves a `fraction` of the neurons or channels of every layer but the output's, in `rounds` rounds.
 
@@ -114,10 +114,10 @@ class PruneNeurons(Finetuned):
     (Fang et al. 2023) finds; their scores are averaged. Half of the channels is a quarter of the weights between them.
     """
 
-    fraction: float = field(default=0.5)  # of each layer's original ones that is left
-    rounds: int = field(default=1)
-    importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"] = field(default="l1")
-    samples: int = field(default=1000)  # training examples that importances are computed from
+    fraction: float  # of each layer's original ones that is left
+    rounds: int
+    importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"]
+    samples: int  # training examples that importances are computed from
 
     def __post_init__(self):
         super().__post_init__()

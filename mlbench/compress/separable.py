@@ -10,7 +10,7 @@ from mlbench.compress.base import Finetuned, Point, Workbench
 from mlbench.structure import replace
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Separable(Finetuned):
     """Replaces every K x K convolution by a depthwise and a pointwise one (Howard et al. 2017, section 3.1).
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from mlbench.train import Learner
 NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Slimmable(Finetuned):
     """Slimmable networks (Yu et al. 2019): each width uses the first channels of every layer of one network.
 
@@ -30,10 +30,10 @@ class Slimmable(Finetuned):
     outputs. `alone` trains each of `widths` by itself as well, to compare with.
     """
 
-    widths: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])
-    between: list[float] = field(default_factory=list)
-    batch_norm: Literal["switchable", "recalibrated", "shared"] = field(default="recalibrated")
-    alone: bool = field(default=False)
+    widths: list[float]
+    between: list[float]
+    batch_norm: Literal["switchable", "recalibrated", "shared"]
+    alone: bool
 
     def __post_init__(self):
         super().__post_init__()

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +54,11 @@ class StraightThrough(Learner):
                 view.clamp_(-self.limit(view), self.limit(view))
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Coarse(Finetuned):
     """A method that trains such a network, from the untrained one or (`from_dense`) from the trained."""
 
-    from_dense: bool = field(default=False)
+    from_dense: bool
 
     @property
     def begins_anew(self) -> bool:

@@ -9,7 +9,7 @@ from mlbench.compress.straight_through import Coarse, StraightThrough
 THRESHOLD = 0.7  # of the mean of |w|, near the best for uniform and for normal weights (eq. 6)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Ternary(Coarse):
     """Ternary weight networks (Li & Liu 2016): in each layer 0 up to the threshold, a beyond, with the best a."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -67,7 +67,7 @@ class Method:
         raise NotImplementedError
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Attribution(Method):
     """An explanation of single answers: a map that says how much each pixel speaks for a class.
 
@@ -79,9 +79,9 @@ class Attribution(Method):
     amounts = True
     hears_sounds = True
 
-    samples: int = field(default=64)
-    images: str | None = field(default=None)
-    target: int | None = field(default=None)
+    samples: int
+    images: str | None
+    target: int | None
 
     def __post_init__(self):
         require(self.samples >= 1, "samples", self.samples, "1 or more")

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ IN_A_ROW = 10  # maps of classes
 AT_ONCE = 1000  # pictures
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Baselines(Method):
     """Softmax regression, decision trees of growing depth and a random forest on the network's data (scikit-learn).
 
@@ -33,10 +33,10 @@ class Baselines(Method):
     `iterations` of its optimiser. `readable` is the depth of the tree that is written out.
     """
 
-    depths: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 6, 8, 10, 12])
-    readable: int = field(default=3)
-    forest: int = field(default=100)
-    iterations: int = field(default=200)
+    depths: list[int]
+    readable: int
+    forest: int
+    iterations: int
 
     def __post_init__(self):
         require(all(depth >= 1 for depth in self.depths), "depths", self.depths, "a list of numbers, 1 or more")

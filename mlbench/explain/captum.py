@@ -1,7 +1,7 @@
 """Any attribution class of captum, by its name."""
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ WORDS = {*REFERENCES, "train"}
 REFUSED = (TypeError, ValueError, AssertionError, IndexError, AttributeError, RuntimeError)  # captum's ways to say no
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Captum(Attribution):
     """Maps by the class `attribution` of captum.attr (Kokhlikyan et al. 2020), which is given plain settings.
 
@@ -36,9 +36,9 @@ class Captum(Attribution):
     """
 
     attribution: str
-    construct: dict[str, Any] = field(default_factory=dict)
-    attribute: dict[str, Any] = field(default_factory=dict)
-    segments: int | None = field(default=None)
+    construct: dict[str, Any]
+    attribute: dict[str, Any]
+    segments: int | None
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,7 +1,7 @@
 """How does the network lay out what it sees? The layers as pictures of points, and how far they tell values apart."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def umap(x: np.ndarray, seed: int) -> np.ndarray:
 PICTURES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"pca": pca, "tsne": tsne, "umap": umap}
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Embed(Method):
     """Test items in the space of each layer: drawn by PCA and t-SNE, coloured by `property`, and measured.
 
@@ -62,11 +62,11 @@ class Embed(Method):
     reads_texts = True
     hears_sounds = True
 
-    property: str | None = field(default=None)
-    samples: int = field(default=1000)
-    frequent: int = field(default=12)
-    neighbours: int = field(default=10)
-    pictures: list[str] = field(default_factory=lambda: ["pca", "tsne"])
+    property: str | None
+    samples: int
+    frequent: int
+    neighbours: int
+    pictures: list[str]
 
     def __post_init__(self):
         require(self.samples >= 10, "samples", self.samples, "10 or more")

@@ -1,6 +1,6 @@
 """What does each filter look for?"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ AT_ONCE = 256  # pictures
 HEADLINES = {"synthesised_above_top": "high", "top_activation": "", "random_activation": ""}  # what tables show
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Filters(Synthesis):
     """The real pictures that excite each filter most, beside the one that gradient ascent makes (Olah et al. 2017).
 
@@ -26,8 +26,8 @@ class Filters(Synthesis):
     or the last layer of hidden units). As many random ones say what the filter gives to anything.
     """
 
-    samples: int = field(default=2000)
-    top: int = field(default=8)
+    samples: int
+    top: int
 
     def __post_init__(self):
         super().__post_init__()

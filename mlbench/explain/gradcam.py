@@ -1,7 +1,7 @@
 """Where the last filters that matter have found something."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from mlbench.structure import submodule
 MIXERS = (nn.MultiheadAttention,)  # behind them no unit belongs to a place any more
 
 
-@dataclass(kw_only=True)
+@dataclass
 class GradCam(Attribution):
     """The channels of a layer, weighed by the mean gradient of each (Selvaraju et al. 2017, eq. 1 and 2), by captum.
 
@@ -25,7 +25,7 @@ class GradCam(Attribution):
     to the picture.
     """
 
-    layer: str | None = field(default=None)
+    layer: str | None
 
     def check(self, net: nn.Module) -> None:
         """captum must be there, and the layer, or a convolution."""

@@ -10,7 +10,7 @@ from mlbench.explain.relus import check_relus
 from mlbench.explain.through_captum import quietly
 
 
-@dataclass(kw_only=True)
+@dataclass
 class GuidedBackprop(Attribution):
     """The gradient, of which every ReLU lets only the positive part back (Springenberg et al. 2015), by captum.
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mlbench.explain.base import Attribution, input_gradient
 
 
-@dataclass(kw_only=True)
+@dataclass
 class InputXGradient(Attribution):
     """Normalised pixels times the logit's gradient (Shrikumar et al. 2016): exact where the network is linear."""
 

@@ -1,6 +1,6 @@
 """Gradients along the way from a picture that shows nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ from mlbench.explain.through_captum import quietly
 AT_ONCE = 64  # pictures; more would only take more memory
 
 
-@dataclass(kw_only=True)
+@dataclass
 class IntegratedGradients(Attribution):
     """(x - b) times the mean gradient on the straight way from b to x (Sundararajan et al. 2017, eq. 1), by captum.
 
@@ -25,8 +25,8 @@ class IntegratedGradients(Attribution):
 
     reads_texts = True
 
-    baseline: Literal["zero", "mean", "blur"] = field(default="mean")
-    steps: int = field(default=200)
+    baseline: Literal["zero", "mean", "blur"]
+    steps: int
 
     def __post_init__(self):
         super().__post_init__()

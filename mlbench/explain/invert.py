@@ -1,6 +1,6 @@
 """What does a layer still hold of its input? What cannot be given back from it was thrown away."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ HEADLINES = {  # what tables show, and the good end
 }
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Invert(Method):
     """A decoder for each layer gives the input back (Li, Yuan & Lee 2020 for speech; Dosovitskiy & Brox 2016).
 
@@ -38,14 +38,14 @@ class Invert(Method):
 
     hears_sounds = True
 
-    train_samples: int | None = field(default=None)
-    width: int = field(default=128)
-    highways: int = field(default=2)
-    epochs: int = field(default=5)
-    judge_epochs: int = field(default=8)
-    batch_size: int = field(default=256)
-    lr: float = field(default=0.002)
-    shown: int = field(default=3)
+    train_samples: int | None
+    width: int
+    highways: int
+    epochs: int
+    judge_epochs: int
+    batch_size: int
+    lr: float
+    shown: int
 
     def __post_init__(self):
         require(

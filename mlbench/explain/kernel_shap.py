@@ -11,7 +11,7 @@ from mlbench.explain.superpixels import Superpixels
 ENDS = 1e6  # the weight of the picture itself and of the grey one, in theory infinite
 
 
-@dataclass(kw_only=True)
+@dataclass
 class KernelShap(Superpixels):
     """Kernel SHAP (Lundberg & Lee 2017, theorem 2): what each superpixel adds, averaged over every order of arrival.
 

@@ -1,6 +1,6 @@
 """A linear model around one answer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from mlbench.errors import require
 from mlbench.explain.superpixels import Superpixels
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Lime(Superpixels):
     """LIME (Ribeiro et al. 2016, section 3.4): ridge regression, in which little changed pictures count more.
 
@@ -19,8 +19,8 @@ class Lime(Superpixels):
     used, not the K best of them.
     """
 
-    width: float = field(default=0.25)
-    ridge: float = field(default=0.1)  # small beside perturbations / 4, the least squares' own share
+    width: float
+    ridge: float  # small beside perturbations / 4, the least squares' own share
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,7 +1,7 @@
 """What does a class look like to the network?"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from mlbench.findings import Findings, Panel, Row
 SHOWN = 12  # columns of the figure
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Maximise(Synthesis):
     """Pictures that excite a class, a filter or a neuron most, by gradient ascent (Simonyan et al. 2014, section 2).
 
@@ -25,7 +25,7 @@ class Maximise(Synthesis):
     the units are classes: total variation, and the distance to the nearest training picture, both for values 0..1.
     """
 
-    copies: int = field(default=2)
+    copies: int
 
     def __post_init__(self):
         super().__post_init__()

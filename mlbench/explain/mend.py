@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ HEADLINES = {  # what tables show, and the good end
 }
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Mend(Method):
     """Find and mend: what maps point at in the training pictures is painted over, and the network learns again.
 
@@ -40,9 +40,9 @@ class Mend(Method):
     """
 
     attribution: Attribution
-    window: int | None = field(default=None)
-    margin: int = field(default=1)
-    rounds: int = field(default=1)
+    window: int | None
+    margin: int
+    rounds: int
 
     def __post_init__(self):
         require(self.window is None or self.window >= 1, "window", self.window, "1 or more pixels, or null")

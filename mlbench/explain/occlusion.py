@@ -1,6 +1,6 @@
 """Covering parts of the picture."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ AT_ONCE = {"cpu": 32, "cuda": 512}  # covered pictures: what fits a CPU's cache,
 NARROWEST = 3  # pixels a side that `patch: null` can mean
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Occlusion(Attribution):
     """How far the logit falls when a part of the picture is grey (Zeiler & Fergus 2014, section 4.2).
 
@@ -26,9 +26,9 @@ class Occlusion(Attribution):
 
     reads_texts = True
 
-    patch: int | None = field(default=None)
-    stride: int = field(default=2)
-    segments: int | None = field(default=None)
+    patch: int | None
+    stride: int
+    segments: int | None
 
     def __post_init__(self):
         super().__post_init__()

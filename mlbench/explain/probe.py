@@ -1,6 +1,6 @@
 """What do the layers know? Probes, and what else a probe's accuracy could come from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ STORED = torch.float16  # of vectors: a hundred thousand words in ten layers are
 HELD_OUT = 0.1  # of the items, where the data has no validation set of its own
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Probe(Method):
     """A probe for `property` on each layer (Alain & Bengio 2016), for each of the sizes `hidden`, trained together.
 
@@ -39,14 +39,14 @@ class Probe(Method):
     reads_texts = True
     hears_sounds = True
 
-    property: str | None = field(default=None)
-    hidden: list[int] = field(default_factory=lambda: [0, 10, 100, 1000])
-    mix: bool = field(default=True)
-    train_samples: int | None = field(default=None)
-    epochs: int = field(default=8)
-    batch_size: int = field(default=256)
-    lr: float = field(default=0.003)
-    weight_decay: float = field(default=0.0)
+    property: str | None
+    hidden: list[int]
+    mix: bool
+    train_samples: int | None
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
 
     def __post_init__(self):
         sizes = self.hidden and all(size >= 0 for size in self.hidden) and len(set(self.hidden)) == len(self.hidden)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mlbench.explain.base import Attribution, input_gradient
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Saliency(Attribution):
     """The gradient of the logit with respect to the pixels (Simonyan et al. 2014, section 3), its sign kept."""
 

@@ -1,6 +1,6 @@
 """Gradients averaged over noisy copies."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,7 +13,7 @@ from mlbench.explain.folded import folded
 AT_ONCE = 64  # noisy copies; more would only take more memory
 
 
-@dataclass(kw_only=True)
+@dataclass
 class SmoothGrad(Attribution):
     """The mean gradient over `copies` of the picture with Gaussian noise (Smilkov et al. 2017, section 2).
 
@@ -24,9 +24,9 @@ class SmoothGrad(Attribution):
     reads_texts = True
     amounts = False
 
-    copies: int = field(default=50)
-    noise: float = field(default=0.2)
-    moment: Literal["mean", "square", "variance"] = field(default="mean")
+    copies: int
+    noise: float
+    moment: Literal["mean", "square", "variance"]
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,7 +1,7 @@
 """Linear models of what a network says while superpixels come and go: what LIME and Kernel SHAP share."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from mlbench.explain.through_captum import drawing
 AT_ONCE = 256  # perturbed pictures
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Superpixels(Attribution):
     """The weights of a linear model, by captum's LimeBase, of the logit of pictures some of whose SLIC superpixels are
     grey, the mean of the training pictures. Each pixel gets its superpixel's weight.
@@ -23,8 +23,8 @@ class Superpixels(Attribution):
     About `segments` superpixels, `perturbations` pictures; a subclass says which are drawn and how much each counts.
     """
 
-    segments: int = field(default=20)
-    perturbations: int = field(default=200)
+    segments: int
+    perturbations: int
 
     def __post_init__(self):
         super().__post_init__()

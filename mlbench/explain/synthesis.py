@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
@@ -27,7 +27,7 @@ OVER_MAP: dict[str, Callable[[Tensor], Tensor]] = {  # [n, units, H, W] to [n, u
 }
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Synthesis(Method):
     """What methods that make pictures share.
 
@@ -44,24 +44,24 @@ class Synthesis(Method):
     have no part in that.
     """
 
-    layer: str | None = field(default=None)
-    unit: int | None = field(default=None)
-    limit: int = field(default=10)
-    place: Literal["mean", "centre"] = field(default="mean")
-    parametrisation: Literal["pixels", "fourier"] = field(default="pixels")
-    prior: Literal["none", "gan"] = field(default="none")
-    steps: int = field(default=256)
-    lr: float = field(default=0.05)
-    l2: float = field(default=0.005)
-    total_variation: float = field(default=0.02)
-    jitter: int = field(default=2)
-    scale: float = field(default=0.1)
-    rotation: float = field(default=10.0)
-    blur: int = field(default=0)
-    latent_prior: float = field(default=2.0)
-    gan_steps: int = field(default=4000)
-    gan_latent: int = field(default=32)
-    gan_width: int = field(default=32)
+    layer: str | None
+    unit: int | None
+    limit: int
+    place: Literal["mean", "centre"]
+    parametrisation: Literal["pixels", "fourier"]
+    prior: Literal["none", "gan"]
+    steps: int
+    lr: float
+    l2: float
+    total_variation: float
+    jitter: int
+    scale: float
+    rotation: float
+    blur: int
+    latent_prior: float
+    gan_steps: int
+    gan_latent: int
+    gan_width: int
 
     def __post_init__(self):
         require(self.unit is None or self.unit >= 0, "unit", self.unit, "a number from 0, or null")
