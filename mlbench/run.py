@@ -1,5 +1,6 @@
 """The entry point of a run: compose, check, build, run, write. sweeps/launchers.py starts its sweeps."""
 
+import json
 import os
 import sys
 import traceback
@@ -17,10 +18,11 @@ from yaml import YAMLError
 from mlbench.catalogue import CHOICES, conf_folder
 from mlbench.errors import RunError, UserError
 from mlbench.report import show_run
-from mlbench.sweeps.jobs import conclude, record
+from mlbench.sweeps.jobs import conclude, missing, record
 from mlbench.sweeps.launchers import forget_others
 
 SWEEP = "MLBENCH_SWEEP"  # environment variable: where the sweep under way keeps its list of jobs
+MADE = "MLBENCH_SWEEP_MADE"  # another: the folders that were not there before
 RESUME_MAY_CHANGE = ("resume", "device", "threads")
 
 
@@ -61,6 +63,7 @@ def main() -> None:
             end_sweep()
             raise
         folder = os.environ.pop(SWEEP)
+        del os.environ[MADE]
         raise UserError(f"cannot write results into {folder}: {error.strerror}; choose another out=") from error
     except Exception:
         end_sweep()
@@ -71,7 +74,7 @@ def main() -> None:
 def end_sweep() -> None:
     """The table of the sweep under way, if there is one. Raises UserError or RunError for jobs that failed."""
     if sweep := os.environ.pop(SWEEP, None):
-        conclude(Path(sweep))
+        conclude(Path(sweep), [Path(folder) for folder in json.loads(os.environ.pop(MADE))])
 
 
 class Sweep(Callback):
@@ -79,7 +82,9 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Called by Hydra, once, before the first job."""
-        os.environ[SWEEP] = str(Path(config.hydra.sweep.dir).expanduser().resolve())
+        sweep = Path(config.hydra.sweep.dir).expanduser().resolve()
+        os.environ[SWEEP] = str(sweep)
+        os.environ[MADE] = json.dumps([str(folder) for folder in missing(sweep)])
 
 
 def sweep_job(config: DictConfig, context: DictConfig) -> bool:

@@ -86,6 +86,7 @@ class Trainings(Job):
         text, settings = self.stream.tasks[0].text, getattr(self.net, "pretraining", None)
         if text is not None and settings is not None and not self.prepared.settings.checkpoint:
             learner, packed = MaskedLanguage(text), text.packed
+            settings = {**settings, "patience": 0}  # held-out sentences are of the task, which this is not about
             make = lambda: self.fit(self.net, "pretraining", learner, packed, **settings)  # noqa: E731
             self.kept(self.place(*MADE_BY, stage="pretraining"), "pretraining", make)
         return self.net.eval()
@@ -134,19 +135,21 @@ class Trainings(Job):
         """See `Workbench`. Each fit has its own random numbers, so that one read back leaves no trace in the next."""
         number, self.fits = self.fits, self.fits + 1
         kept = self.run.folder / "checkpoints" / "fits" / f"{number:03d}.pt"
+        cut_off = self.resumed if self.resumed is not None and self.resumed["number"] == number else None
+        progress = Progress() if cut_off is None else Progress.from_state(cut_off["progress"])
         if kept.exists():
             net.load_state_dict(read_tensors(kept)["weights"])
+            if cut_off is not None:  # it came to its end, and its costs were not saved
+                self.pay(progress)
         else:
             self.draws.batches = self.draws.generator(f"fit {number}")
             torch.manual_seed(self.draws.derived(f"fit {number}"))
-            progress = Progress()
-            if self.resumed is not None and self.resumed["number"] == number:
-                net.load_state_dict(self.resumed["weights"])
-                progress = Progress.from_state(self.resumed["progress"])
-                self.draws.load_state(self.resumed["draws"])
+            if cut_off is not None:
+                net.load_state_dict(cut_off["weights"])
+                self.draws.load_state(cut_off["draws"])
             self.train_one(net, number, title, learner or Learner(), train or self.train, changes, progress)
             write_tensors(kept, {"weights": dict(net.state_dict())})
-            self.resumed = None
+            self.pay(progress)
             self.run.save(self.state(None))
         torch.manual_seed(self.draws.derived(f"after fit {number}"))
         return net.eval()
@@ -177,8 +180,13 @@ class Trainings(Job):
         own = (lambda: self.describe(net)) if net is self.net else None  # others are not what config.yaml describes
         watch = self.run.follow(number + 1, progress, state, own, f"fit_{number:03d}_")
         fit(net, train, learner, training, self.compute, self.draws.batches, progress, watch, held_out)
+        self.run.save(state())  # with all that it logged, before its weights tell a resumed run that it is over
+
+    def pay(self, progress: Progress) -> None:
+        """Add what a finished fit cost."""
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + progress.seconds
         self.samples += progress.samples
+        self.resumed = None
 
     def accuracy(self, net: nn.Module, split: Split | None = None) -> float:
         """See `Workbench`."""

@@ -21,6 +21,7 @@ from mlbench.compress import reader, runner
 from mlbench.compress.measuring import FreshProcess
 from mlbench.compress.reader import Reader
 from mlbench.figures import plots
+from mlbench.trainings import Trainings
 from tests.test_runs import folders, only_run, summary
 
 METHODS = sorted(entries("compress"))
@@ -171,6 +172,44 @@ def test_a_pretrained_network_leaves_the_same_random_numbers_from_the_store_or_t
         ends.append(json.loads((folder / "summary.json").read_text())["metrics"])
         shutil.rmtree(folder)
     assert ends[0] == ends[1]
+
+
+def test_what_comes_before_a_task_does_not_stop_early_by_it(mlbench, tmp_path):
+    words = ("compress=measure", "data=grammar", "model=bert", "data.train_sentences=60", "train.epochs=1")
+    words += ("model.width=8", "model.depth=1", "model.pretrain_epochs=6", "model.pretrain_lr=0.5")
+    assert mlbench(*words, "train.patience=1")[0] == 0
+    lines = (only_run(tmp_path / "out") / "metrics.jsonl").read_text().splitlines()
+    losses = [line for line in map(json.loads, lines) if line["metric"] == "loss"]
+    assert [line["step"] for line in losses if line["task"] == 1] == [1, 2, 3, 4, 5, 6]
+
+
+def test_exports_leave_no_trace_in_what_comes_after(mlbench, tmp_path):
+    for out, words in (("a", ()), ("b", ("export=[torch]",))):
+        assert mlbench("compress=distill", *SMALL, *words, f"out={tmp_path / out}", out=False)[0] == 0
+    one, two = (next((tmp_path / out).glob("compress/distill*/*")) for out in ("a", "b"))
+    assert without_clocks(points(one)) == without_clocks(points(two))
+
+
+def test_a_process_that_dies_between_a_networks_weights_and_its_costs_loses_neither(mlbench, tmp_path, monkeypatch):
+    words = ("compress=low_rank", "train.epochs=3", "data.train_examples=200", "threads=1")
+    assert mlbench(*words)[0] == 0
+    whole, pay = only_run(tmp_path / "out"), Trainings.pay
+
+    def dies(trainings, progress):
+        if trainings.fits == 2:
+            raise KeyboardInterrupt
+        pay(trainings, progress)
+
+    monkeypatch.setattr(Trainings, "pay", dies)
+    shutil.rmtree(tmp_path / "out" / "store")
+    assert mlbench(*words)[0] == 130
+    monkeypatch.setattr(Trainings, "pay", pay)
+    (cut,) = set(folders(tmp_path / "out")) - {whole}
+    assert mlbench(f"resume={cut}", out=False)[0] == 0
+    assert (cut / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    samples = [summary(folder)["costs"]["samples_processed"] for folder in (whole, cut)]
+    assert samples[0] == samples[1] > 0
+    assert summary(cut)["costs"]["finetune_seconds"] > 0
 
 
 def test_what_a_process_left_that_died_at_its_very_end_goes(mlbench, tmp_path):

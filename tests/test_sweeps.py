@@ -111,6 +111,25 @@ def test_mistakes_in_a_sweep_are_told_in_a_line_or_two(mlbench, tmp_path, words,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("inner", [".", "sweep", "sweep/again"])
+@pytest.mark.parametrize("full", [True, False])
+def test_a_sweep_that_never_began_removes_its_own_folders_only(mlbench, tmp_path, inner, full):
+    own = tmp_path / "own"
+    own.mkdir()
+    if full:
+        (own / "table.csv").touch()
+    words = ("-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+    assert mlbench(*words, f"hydra.sweep.dir={own / inner}")[0] == 2
+    assert own.exists()
+    assert {path.name for path in own.iterdir()} - {"multirun.yaml"} == ({"table.csv"} if full else set())
+
+
+def test_the_same_run_twice_is_one_measurement(mlbench, tmp_path):
+    assert mlbench("-m", "seed=0,0", "train.epochs=1", "data.train_examples=100")[0] == 0
+    (table,) = (tmp_path / "out" / "sweeps").glob("*/sweep.csv")
+    assert {row.rpartition(",")[2] for row in table.read_text().splitlines()[1:]} == {"1"}
+
+
 def test_seeds_are_short_for_a_sweep_over_seed(mlbench, tmp_path):
     code, text, error = mlbench("seeds=3", "train.epochs=1", "train.lr=0.1,0.2")
     assert code == 0, error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -73,8 +74,9 @@ class Compress(Trainings):
         path = self.artefact(step)
         artefact.write(path, self.describe(point.net, model).packed(), point.entropy)
         row = {"stage": point.stage, **self.fresh.ask("point", path=str(path))}
-        for form in self.prepared.settings.export:
-            export(form, path, self.input_shape, self.prepared.dirs)
+        with torch.random.fork_rng():  # building the network once more leaves no trace in what comes next
+            for form in self.prepared.settings.export:
+                export(form, path, self.input_shape, self.prepared.dirs)
         self.rows.append(row)
         self.seconds["measure"] += time.perf_counter() - began
         self.run.log(step, "eval", 1, "test", "accuracy", row["accuracy"])

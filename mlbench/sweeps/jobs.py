@@ -47,15 +47,22 @@ def recorded(sweep: Path) -> list[dict[str, Any]]:
     return [jobs[number] for number in sorted(jobs)]
 
 
-def conclude(sweep: Path) -> None:
+def missing(folder: Path) -> list[Path]:
+    """Those of `folder` and of the folders that it lies in that are not there yet, the innermost first."""
+    return [place for place in (folder, *folder.parents) if not place.exists()]
+
+
+def conclude(sweep: Path, made: list[Path]) -> None:
     """Print the table over all finished jobs and write it beside the list of jobs; remove a sweep that never began.
 
-    Raises UserError or RunError when jobs failed, after the others' results are safe.
+    `made` are the folders that were `missing` before the sweep: no others are removed, whatever they hold. Raises
+    UserError or RunError when jobs failed, after the others' results are safe.
     """
     if not (sweep / "jobs.jsonl").exists():
-        shutil.rmtree(sweep, ignore_errors=True)
-        for folder in (sweep.parent, sweep.parent.parent):
-            if folder.is_dir() and not any(folder.iterdir()):
+        if sweep in made:
+            shutil.rmtree(sweep, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):  # it is gone, or somebody else uses it by now
                 folder.rmdir()
         return
     jobs = recorded(sweep)
@@ -74,8 +81,11 @@ def conclude(sweep: Path) -> None:
 
 
 def finished(jobs: list[dict[str, Any]]) -> list[Finished]:
-    """The jobs that have results, with labels that leave out what all jobs with a folder share."""
-    begun = [job for job in jobs if job["folder"]]
+    """The jobs that have results, with labels that leave out what all jobs with a folder share.
+
+    One run is one measurement, however often its settings stand in the command (seed=0,0).
+    """
+    begun = list({(job["folder"], job["label"]): job for job in jobs if job["folder"]}.values())
     runs = []
     for job, label in zip(begun, shortened([job["label"] for job in begun]), strict=True):
         folder = Path(job["folder"])
