@@ -43,6 +43,7 @@ ARRAYS = {
     "bool": np.array([True, False, True]),
     "double": draws().normal(size=5),
     "last only": np.float32([0] * 999 + [1]),
+    "far apart": np.concatenate([np.zeros(1_500_000, np.float32), np.float32([1, 1])]),  # 22 of the longest gaps
 }
 
 

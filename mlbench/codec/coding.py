@@ -103,7 +103,7 @@ def write_places(places: np.ndarray, total: int, kind: str, entropy: bool) -> by
     candidates = []
     for bits in GAP_BITS:
         symbols = gap_symbols(places, bits)
-        if len(symbols) <= 2 * len(places) + 16:  # more fillers than that never pay
+        if len(symbols) <= 2 * len(places) + 16 or bits == GAP_BITS[-1]:  # more fillers than that never pay
             head = struct.pack("<BI", bits, len(symbols))
             candidates.append(head + write_numbers(symbols, bits, entropy))
     return min(candidates, key=len)
