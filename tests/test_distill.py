@@ -197,6 +197,19 @@ def test_a_class_without_examples_has_no_soft_labels_and_spoils_no_number():
     assert set(found.metrics()) == {"soft_entropy", "answers_changed"}  # two classes are too few to correlate
 
 
+def test_a_temperature_can_change_what_several_teachers_answer():
+    torch.manual_seed(0)
+    data, teachers = random_split(40, classes=3), [MLP((1, 4, 4), 3, [8]).eval() for _ in range(3)]
+    with torch.no_grad():
+        for teacher in teachers:
+            teacher[-1].weight.mul_(20)  # sure of answers that differ
+        logits = [teacher(data.batch(torch.arange(40)).x) for teacher in teachers]
+    means = [torch.stack([each.div(t).softmax(1) for each in logits]).mean(0) for t in (1.0, 50.0)]
+    changed = (means[0].argmax(1) != means[1].argmax(1)).double().mean().item()
+    assert 0 < changed < 1
+    assert SoftLabels.of(teachers, data, 50.0).changed == pytest.approx(changed)
+
+
 def test_higher_temperatures_flatten_the_answers():
     torch.manual_seed(0)
     data, teacher = random_split(40, classes=3), network().eval()

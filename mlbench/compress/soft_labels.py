@@ -16,8 +16,8 @@ AT_ONCE = 1000  # examples
 @dataclass(frozen=True)
 class SoftLabels:
     """What teachers answer at a temperature: the `mean` [C, C] over the examples of each class, the mean `entropy` in
-    nats, the share of examples whose answer the temperature has `changed`, and the `distance` [C, C] between the mean
-    pictures of the classes."""
+    nats, the share of examples whose answer at temperature 1 is another, and has been `changed` (one teacher's never
+    is), and the `distance` [C, C] between the mean pictures of the classes."""
 
     mean: Tensor
     entropy: float
@@ -31,14 +31,15 @@ class SoftLabels:
         mean = centre = count = entropy = changed = 0.0
         for index in split.chunks(AT_ONCE):
             batch = split.batch(index)
-            logits = averaged([teacher(batch.x) for teacher in teachers], temperature)
+            outputs = [teacher(batch.x) for teacher in teachers]
+            logits = averaged(outputs, temperature)
             soft = (logits / temperature).softmax(1)
             member = F.one_hot(batch.y, soft.shape[1]).to(soft.dtype)  # [B, C]
             count = count + member.sum(0)
             mean = mean + member.T @ soft
             centre = centre + member.T @ batch.x.flatten(1)
             entropy += torch.special.entr(soft).sum().item()
-            changed += (soft.argmax(1) != logits.argmax(1)).sum().item()
+            changed += (logits.argmax(1) != averaged(outputs, 1.0).argmax(1)).sum().item()
         each = count.clamp(min=1)[:, None]
         return cls(mean / each, entropy / len(split), changed / len(split), torch.cdist(centre / each, centre / each))
 
