@@ -20,7 +20,9 @@ from mlbench.catalogue import entries
 from mlbench.compress import reader, runner
 from mlbench.compress.measuring import FreshProcess
 from mlbench.compress.reader import Reader
+from mlbench.data.kinds import PAD
 from mlbench.figures import plots
+from mlbench.models.bert import Bert
 from mlbench.trainings import Trainings
 from tests.test_runs import folders, only_run, summary
 
@@ -470,3 +472,17 @@ def test_a_student_can_be_any_model_and_is_built_before_anything_is_trained(mlbe
     shutil.rmtree(tmp_path / "out")
     code, _, error = mlbench("compress=distill", "model@compress.student=lenet5", *SMALL)
     assert (code, "compress.student" in error, "16x16" in error, (tmp_path / "out").exists()) == (2, True, True, False)
+
+
+@pytest.mark.parametrize("shortest", [24, 20])
+def test_multiply_adds_of_attention_by_hand(shortest):
+    pytest.importorskip("transformers")
+    length, width, depth = 24, 64, 2
+    net = Bert((length,), 4, 100, width, depth, 4, 0.0, None, 0, 16, 0.002).eval()
+    ids = torch.full((2, length), 5)
+    ids[0, shortest:] = PAD  # with a mask as without
+    with torch.no_grad(), reader.FlopCounterMode(display=False) as counter:
+        net(ids)
+    linear, attention = depth * 12 * width * width * length, depth * 2 * length * length * width
+    assert attention == 147_456
+    assert counter.get_total_flops() / 2 / len(ids) == linear + attention + width * 4

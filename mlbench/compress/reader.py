@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula, sdpa_flop_count
 
 from mlbench.checkpoint import load
 from mlbench.codec.coding import encode
@@ -32,6 +32,12 @@ AT_ONCE = 500  # examples evaluated at once
 def int_mm_flops(a_shape: list[int], b_shape: list[int], *_: object, **__: object) -> int:
     """A product of int8 matrices [m, k] and [k, n] takes as many multiply-adds as any other."""
     return 2 * a_shape[0] * a_shape[1] * b_shape[1]
+
+
+@register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu)
+def attention_flops(query: list[int], key: list[int], value: list[int], *_: object, **__: object) -> int:
+    """Attention as a CPU computes it takes as many as on a GPU, whose kernels torch knows."""
+    return sdpa_flop_count(query, key, value)
 
 
 class Reader:
