@@ -96,6 +96,11 @@ def last_linear(net: nn.Module) -> nn.Linear | None:
     return next((layer for layer in reversed(list(net.modules())) if isinstance(layer, nn.Linear)), None)
 
 
+def can_be_left(net: nn.Module) -> bool:
+    """Whether examples may leave before the end, so that not all reach every layer: then it counts who `entered`."""
+    return any(hasattr(module, "entered") for module in net.modules())
+
+
 def put(net: nn.Module, path: str, layer: nn.Module) -> None:
     """Set the submodule at `path`."""
     parent, _, name = path.rpartition(".")

@@ -15,8 +15,13 @@ from mlbench.compress.base import Point
 from mlbench.compress.early_exit import AllExits, EarlyExit
 from mlbench.compress.exits import Exits, averaged, blocks, negative_entropy, probability
 from mlbench.compress.leaving import Answers, affordable, cheapest, exit_taken, part_costs, ways_out
+from mlbench.compress.prune_neurons import PruneNeurons
 from mlbench.compress.slimmable import AllWidths, Slim, Slimmable, cut
-from mlbench.errors import SettingError
+from mlbench.errors import SettingError, UserError
+from mlbench.explain.captum import Captum
+from mlbench.explain.embed import Embed
+from mlbench.explain.filters import Filters
+from mlbench.explain.gradcam import GradCam
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.models.resnet import ResNet18
@@ -307,3 +312,20 @@ def test_a_width_alone_is_trained_from_the_same_start():
     for start, width in zip(starts, (0.5, 1.0), strict=True):
         for mine, narrow in zip(start.parameters(), cut(copy.deepcopy(net), width).parameters(), strict=True):
             assert torch.equal(mine, narrow)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda: configured(PruneNeurons),
+        lambda: configured(Filters),
+        lambda: configured(Embed),
+        lambda: configured(GradCam),
+        lambda: configured(Captum, attribution="LayerActivation", construct={"layer": "net.1"}),
+    ],
+    ids=["prune_neurons", "filters", "embed", "gradcam", "captum"],
+)
+def test_who_looks_at_layers_refuses_a_network_that_can_be_left(method):
+    with pytest.raises(UserError, match="early") as told:
+        method().check(exits())
+    assert "\n" not in str(told.value)

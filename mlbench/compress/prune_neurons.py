@@ -11,7 +11,7 @@ from mlbench.compress.base import Finetuned, Point, Workbench, batches
 from mlbench.errors import UserError, need, require
 from mlbench.gradients import eval_mode
 from mlbench.hooks import hooked
-from mlbench.structure import note_sizes
+from mlbench.structure import can_be_left, note_sizes
 from mlbench.train import Learner
 
 Importance = dict[nn.Module, Tensor]  # layer -> score of each of its outputs
@@ -114,6 +114,8 @@ class PruneNeurons(Finetuned):
     (Fang et al. 2023) finds; their scores are averaged. Half of the channels is a quarter of the weights between them.
     """
 
+    reads_texts = False  # torch-pruning follows numbers through the network, and word pieces are looked up
+
     fraction: float  # of each layer's original ones that is left
     rounds: int
     importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"]
@@ -126,7 +128,11 @@ class PruneNeurons(Finetuned):
         require(self.samples >= 1, "samples", self.samples, "1 or more")
 
     def check(self, net: nn.Module) -> None:
-        """torch-pruning must be there, and something to prune. Raises UserError."""
+        """torch-pruning must be there, something to prune, and a way through for every example. Raises UserError."""
+        if can_be_left(net):
+            raise UserError(
+                "compress=prune_neurons: examples leave this network early; prune before compress=early_exit"
+            )
         if len(outputs(net)) < 2:
             raise UserError("compress=prune_neurons: the network has no neurons or channels beside its outputs")
         need("torch_pruning", "compress", "compress=prune_neurons")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mlbench.errors import UserError, nearest, need, require
 from mlbench.explain.base import Attribution, Workbench
+from mlbench.explain.layers import check_all_reach
 from mlbench.explain.references import REFERENCES
 from mlbench.explain.relus import check_relus
 from mlbench.explain.segments import slic
@@ -59,6 +60,8 @@ class Captum(Attribution):
         allowed = "a number, zero, mean, blur or train"
         require(not isinstance(word, str) or word in WORDS, "attribute.baselines", word, allowed)
         self.made(net)
+        if "layer" in self.construct:
+            check_all_reach(net)
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """Captum itself is asked, and ReLUs looked at where the class changes them."""

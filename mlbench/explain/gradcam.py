@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mlbench.errors import SettingError, UserError, need, require
 from mlbench.explain.base import Attribution
+from mlbench.explain.layers import check_all_reach
 from mlbench.explain.through_captum import quietly
 from mlbench.hooks import hooked
 from mlbench.structure import submodule
@@ -30,6 +31,7 @@ class GradCam(Attribution):
     def check(self, net: nn.Module) -> None:
         """captum must be there, and the layer, or a convolution."""
         need("captum.attr", "explain", "explain=gradcam")
+        check_all_reach(net)
         if self.layer is not None:
             submodule(net, self.layer, "explain.layer")
             return

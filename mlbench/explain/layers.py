@@ -10,6 +10,7 @@ from mlbench.data.tasks import Split, Task
 from mlbench.errors import UserError
 from mlbench.gradients import eval_mode
 from mlbench.hooks import hooked
+from mlbench.structure import can_be_left
 
 AT_ONCE = 128  # examples
 PLACES = 4  # down and across
@@ -35,8 +36,16 @@ def layers_of(net: nn.Module) -> list[str]:
     return [children[number - 1][0] for number in weighted[1:]]
 
 
+def check_all_reach(net: nn.Module) -> None:
+    """Raise UserError for a network whose layers do not see all examples."""
+    if can_be_left(net):
+        told = "this explanation looks into layers, and examples leave this network early"
+        raise UserError(f"{told}; take one as it was before compress=early_exit, or a map like saliency")
+
+
 def check_layers(net: nn.Module) -> None:
     """Raise UserError where there is no layer to look into."""
+    check_all_reach(net)
     if not layers_of(net):
         raise UserError("the network has no layers between input and output to look into; take another model")
 

@@ -14,6 +14,7 @@ from mlbench.errors import SettingError, UserError, require
 from mlbench.explain import gan
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.canvas import PARAMETRISATIONS, SAMPLE, Frame, Units, moved
+from mlbench.explain.layers import check_all_reach
 from mlbench.explain.naturalness import total_variation
 from mlbench.explain.scores import blurred
 from mlbench.hooks import hooked
@@ -80,6 +81,8 @@ class Synthesis(Method):
     def check(self, net: nn.Module) -> None:
         """The layer must be there, and have the unit, as far as can be told without running it."""
         path = self.path(net)
+        if path is not None:
+            check_all_reach(net)
         found = width(last_linear(net) if path is None else submodule(net, path, "explain.layer"))
         if self.unit is not None and found is not None and self.unit >= found:
             raise SettingError("unit", self.unit, f"0 to {found - 1}")
