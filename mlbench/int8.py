@@ -22,7 +22,7 @@ class Int8Linear(nn.Module):
     If `dynamic`, each example is rounded to int8 when it comes, and the products are sums of whole numbers; otherwise
     weights become floats again on the way. Outputs are those of torchao's Int8Tensor, bit for bit on a CPU, in a tenth
     of its time for small layers, and reading a file does without torchao. Other devices multiply the whole numbers as
-    floats, since CUDA's int8 product does not take every size.
+    floats, since CUDA's int8 product does not take every size. Gradients pass as if inputs were not rounded.
     """
 
     def __init__(self, in_features: int, out_features: int, dynamic: bool, reduced: bool = False, bias: bool = True):
@@ -35,7 +35,10 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs in the precision of `x`."""
         rows = x.reshape(-1, self.in_features)
-        product = self.whole(rows) if self.dynamic else rows @ self.qdata.t().to(x.dtype)
+        product = self.whole(rows.detach()) if self.dynamic else rows @ self.qdata.t().to(x.dtype)
+        if self.dynamic and rows.requires_grad:
+            smooth = rows @ self.qdata.t().to(x.dtype)
+            product = product + (smooth - smooth.detach())  # which is 0, and has the gradient
         outputs = product * self.scale.flatten()
         if self.bias is not None:
             outputs += self.bias

@@ -135,7 +135,44 @@ def test_convolutions_stay_and_a_network_of_nothing_else_is_refused():
     assert sum(isinstance(layer, nn.Conv2d) for layer in net.modules()) == 1
     assert sum(isinstance(layer, Int8Linear) for layer in net.modules()) == 1
     with pytest.raises(UserError, match="linear layers"):
-        quantised(nn.Sequential(nn.Conv2d(1, 2, 3)), True)
+        configured(Int8).check(nn.Sequential(nn.Conv2d(1, 2, 3)))
+
+
+def test_gradients_reach_the_input_through_int8_layers_which_answer_as_before():
+    x = pictures(4)
+    dynamic, weights_only = (quantised(network(), kind) for kind in (True, False))
+    with torch.no_grad():
+        plain = dynamic(x)
+    x.requires_grad_()
+    answers = dynamic(x)
+    assert torch.equal(answers, plain)
+    (found,), (expected,) = (torch.autograd.grad(y.sum(), x) for y in (answers, weights_only(x)))
+    assert torch.nn.functional.cosine_similarity(found.flatten(), expected.flatten(), 0) > 0.95
+
+
+@pytest.fixture(scope="module")
+def whole_numbers(tmp_path_factory):
+    """The file of an int8 network for the digits."""
+    net, path = quantised(network(), True), tmp_path_factory.mktemp("int8") / "net.mlb"
+    node = {"_target_": "mlbench.models.dense.MLP", "hidden": HIDDEN, "batch_norm": True}
+    normalise = Normalise(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
+    classes = [str(digit) for digit in range(10)]
+    artefact.write(path, Trained(net, node, SHAPE, 10, classes, None, normalise).packed(), False)
+    return path
+
+
+@pytest.mark.parametrize("method", ["prune", "int8", "cluster", "chain"])
+def test_whole_numbers_are_not_compressed_again(mlbench, tmp_path, whole_numbers, method):
+    net = ("model=mlp", f"model.hidden={HIDDEN}".replace(" ", ""), "model.batch_norm=true")
+    code, _, error = mlbench(f"compress={method}", *net, f"checkpoint={whole_numbers}")
+    assert (code, len(error.splitlines()), (tmp_path / "out").exists()) == (2, 1, False), error
+    assert f"compress={method} changes the weights" in error
+
+
+def test_a_network_of_whole_numbers_is_explained_by_gradients(mlbench, whole_numbers):
+    net = ("model=mlp", f"model.hidden={HIDDEN}".replace(" ", ""), "model.batch_norm=true", "threads=1")
+    code, _, error = mlbench("explain=saliency", "explain.samples=4", *net, f"checkpoint={whole_numbers}")
+    assert code == 0, error
 
 
 def test_without_torchao_one_line_names_what_to_install(monkeypatch):

@@ -32,6 +32,7 @@ class Method:
     """A way to compress; subclasses are dataclasses whose fields are the hyperparameters."""
 
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers whose weights it changes
+    reads_texts: ClassVar[bool] = True  # whether networks for texts can be compressed by it
     leaves_weights: ClassVar[bool] = True  # whether what it yields has such layers
 
     @property
@@ -93,12 +94,17 @@ class Finetuned(Method):
 
 
 def weights(net: nn.Module) -> dict[str, nn.Parameter]:
-    """Name -> weight of every linear and convolutional layer, in the order of the network: what can be compressed."""
-    return {
-        f"{path}.weight" if path else "weight": module.weight
-        for path, module in net.named_modules()
-        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
-    }
+    """Name -> weight of every linear and convolutional layer, in the order of the network: what can be compressed.
+
+    Each weight once; one that also is a layer's of another kind, as BERT's word embeddings are, is left alone.
+    """
+    found, others = {}, set()
+    for path, module in net.named_modules():
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+            found.setdefault(module.weight, f"{path}.weight" if path else "weight")
+        else:
+            others |= set(module.parameters(recurse=False))
+    return {name: weight for weight, name in found.items() if weight not in others}
 
 
 def batches(split: Split, count: int, size: int, generator: torch.Generator) -> Iterator[Batch]:

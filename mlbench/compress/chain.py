@@ -33,6 +33,16 @@ class Chain(Method):
             require(methods[before].leaves_weights or not methods[name].changes_weights, "stages", name, told)
         self.stages, self.methods = stages, methods
 
+    @property
+    def changes_weights(self) -> bool:
+        """Whether the first stage does: what the others need is asked of them when they begin."""
+        return self.methods[self.stages[0]].changes_weights
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether all stages do."""
+        return all(self.methods[name].reads_texts for name in self.stages)
+
     def blueprints(self) -> list[Blueprint]:
         """Those of all stages."""
         return [blueprint for name in self.stages for blueprint in self.methods[name].blueprints()]

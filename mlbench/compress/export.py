@@ -18,7 +18,7 @@ def export(form: str, path: Path, input_shape: tuple[int, int, int], config_dirs
     It takes pictures [B, C, H, W] with values 0..255 as floats; `config_dirs` hold the modules of a user's own model.
     Raises RunError where the network cannot be exported or gives other outputs, UserError where a package is missing.
     """
-    net = load(path, *config_dirs[:1]).cpu()
+    net = load(path, *config_dirs[:1]).cpu().requires_grad_(False)
     example = torch.randint(0, 256, (2, *input_shape), generator=torch.Generator().manual_seed(0)).float()
     with torch.no_grad():
         expected = net(example)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench import structure
-from mlbench.compress.base import Finetuned, Point, Workbench
+from mlbench.compress.base import Finetuned, Point, Workbench, weights
 from mlbench.errors import UserError, need
 from mlbench.int8 import Int8Linear, rounded
 
@@ -31,8 +31,10 @@ class Int8(Finetuned):
 
     mode: Literal["dynamic", "weight_only"]
 
-    def check(self, net: nn.Module) -> None:  # noqa: ARG002
-        """torchao must be there. Raises UserError."""
+    def check(self, net: nn.Module) -> None:
+        """torchao must be there, and a linear layer. Raises UserError."""
+        if not linear(net):
+            raise UserError("compress=int8 quantises linear layers, and this network has none; take another model")
         need_torchao()
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
@@ -64,8 +66,14 @@ def need_torchao() -> None:
         need("torchao.prototype.qat", "compress", "compress=int8")  # imports all that is used here
 
 
+def linear(net: nn.Module) -> set[nn.Module]:
+    """The linear layers whose weights are their own."""
+    own = set(weights(net).values())
+    return {layer for layer in net.modules() if isinstance(layer, nn.Linear) and layer.weight in own}
+
+
 def quantised(net: nn.Module, dynamic: bool) -> nn.Module:
-    """`net` with int8 layers in place of its linear ones. Raises UserError where it has none."""
+    """`net` with int8 layers in place of its linear ones."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8Tensor, Int8WeightOnlyConfig, quantize_
     from torchao.utils import should_reduce_range
 
@@ -73,10 +81,9 @@ def quantised(net: nn.Module, dynamic: bool) -> nn.Module:
     if dynamic:
         reduced = should_reduce_range(next(net.parameters()).device)
         config = Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, reduce_range=reduced)
-    quantize_(net, config)
+    chosen = linear(net)
+    quantize_(net, config, filter_fn=lambda layer, path: layer in chosen)  # noqa: ARG005
     layers = {path: m for path, m in net.named_modules() if isinstance(getattr(m, "weight", None), Int8Tensor)}
-    if not layers:
-        raise UserError("compress=int8 quantises linear layers, and this network has none; take another model")
     for path, layer in layers.items():
         structure.replace(net, path, int8_layer(layer))
     return net
@@ -101,8 +108,9 @@ def rounding(net: nn.Module, dynamic: bool) -> Iterator[None]:
     from torchao.quantization.qat import IntxFakeQuantizeConfig, QATConfig
     from torchao.quantization.qat.linear import FakeQuantizedLinear
 
-    weight = IntxFakeQuantizeConfig(torch.int8, "per_channel", is_symmetric=True)
-    quantize_(net, QATConfig(weight_config=weight, step="prepare"))
+    weight, chosen = IntxFakeQuantizeConfig(torch.int8, "per_channel", is_symmetric=True), linear(net)
+    config = QATConfig(weight_config=weight, step="prepare")
+    quantize_(net, config, filter_fn=lambda layer, path: layer in chosen)  # noqa: ARG005
     for layer in net.modules():
         if dynamic and isinstance(layer, FakeQuantizedLinear):
             layer.register_forward_pre_hook(round_inputs)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mlbench.codec import artefact
-from mlbench.compress.base import Method, Point
+from mlbench.compress.base import Method, Point, weights
 from mlbench.compress.export import export
 from mlbench.compress.measuring import FreshProcess
 from mlbench.data.tasks import Stream
@@ -184,8 +184,23 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
         )
     for blueprint in prepared.technique.blueprints():
         made(blueprint, blueprint.path, stream)
+    check_network(prepared, stream, net)
     try:
         prepared.technique.check(net)
     except SettingError as error:
         raise UserError(f"compress.{error}") from error
     return partial(Compress, prepared=prepared)
+
+
+def check_network(prepared: "Prepared", stream: Stream, net: nn.Module) -> None:
+    """Raise UserError for a network without weights to change, and for one for texts where that cannot be done."""
+    name = prepared.names["compress"]
+    if prepared.technique.changes_weights and not weights(net):
+        told = "and this network has none of its own (int8 layers have whole numbers)"
+        raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {told}")
+    if stream.tasks[0].text is None:
+        return
+    if not prepared.technique.reads_texts:
+        raise UserError(f"compress={name} is for pictures and sounds, and this data is texts")
+    if prepared.settings.export:
+        raise UserError("export is for pictures and sounds: a network for texts computes only what is there of each")
