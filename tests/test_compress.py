@@ -18,6 +18,7 @@ import mlbench as package
 from mlbench import results, store
 from mlbench.catalogue import entries
 from mlbench.compress import reader, runner
+from mlbench.compress.base import weights
 from mlbench.compress.measuring import FreshProcess
 from mlbench.compress.reader import Reader
 from mlbench.data.kinds import PAD
@@ -486,3 +487,55 @@ def test_multiply_adds_of_attention_by_hand(shortest):
     linear, attention = depth * 12 * width * width * length, depth * 2 * length * length * width
     assert attention == 147_456
     assert counter.get_total_flops() / 2 / len(ids) == linear + attention + width * 4
+
+
+TEXTS = ("data=grammar", "model=bert", "model.pretrain_epochs=0", "data.train_sentences=200", "train.epochs=1")
+
+
+def test_word_embeddings_that_a_linear_layer_shares_are_no_weights_of_its_own():
+    pytest.importorskip("transformers")
+    net = Bert((24,), 4, 100, 64, 2, 4, 0.0, None, 0, 16, 0.002)
+    names = dict(net.named_parameters())
+    assert set(weights(net)) <= set(names)  # a second name would be none that training knows
+    assert not any("embeddings" in name or "decoder" in name for name in weights(net))
+    assert "classes.weight" in weights(net)
+    first = nn.Linear(3, 3)
+    twice = nn.Sequential(first, nn.Linear(3, 3))
+    twice[1].weight = first.weight
+    assert list(weights(twice)) == ["0.weight"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compress=prune", "compress.importance=taylor"],
+        ["compress=ternary"],
+        ["compress=cluster", "compress.bits=2"],
+        ["compress=distill", "model@compress.student=bert", "compress.student.pretrain_epochs=0"],
+    ],
+)
+def test_networks_for_texts_are_compressed_but_for_their_embeddings(mlbench, tmp_path, monkeypatch, words):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(runner, "FreshProcess", SameProcess)
+    code, _, error = mlbench(*words, *TEXTS, "compress.finetune_epochs=1", "threads=1", "device=cpu")
+    assert code == 0, error
+    folder = only_run(tmp_path / "out")
+    net = package.load(max((folder / "artefacts").glob("*.mlb")))[1]
+    assert net.language.cls.predictions.decoder.weight.unique().numel() > 1000
+    if "compress=cluster" in words:
+        assert all(weight.unique().numel() <= 4 for weight in weights(net).values())
+    assert "soft_likeness" not in summary(folder)["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["compress=prune_neurons"], "compress=prune_neurons is for pictures and sounds"),
+        (["compress=chain", "compress.stages=[prune_neurons,huffman]"], "compress=chain is for pictures and sounds"),
+        (["compress=measure", "export=[torch]"], "export is for pictures and sounds"),
+    ],
+)
+def test_what_texts_do_not_go_with_is_said_first(mlbench, tmp_path, words, told):
+    pytest.importorskip("transformers")
+    code, _, error = mlbench(*words, *TEXTS)
+    assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False), error

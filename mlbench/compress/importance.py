@@ -51,7 +51,8 @@ def mean_gradients(net: nn.Module, bench: Workbench, samples: int) -> Scores:
     learner, count = Learner(), 0
     with eval_mode(net):
         for batch in batches(bench.train, samples, BATCH, bench.generator):
-            gradients = torch.autograd.grad(learner.loss(net, batch) * len(batch.y), list(owned.values()))
+            loss = learner.loss(net, batch) * len(batch.y)
+            gradients = torch.autograd.grad(loss, list(owned.values()), materialize_grads=True)  # 0 for unused layers
             for total, each in zip(totals.values(), gradients, strict=True):
                 total += each
             count += len(batch.y)

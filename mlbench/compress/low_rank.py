@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench
+from mlbench.compress.base import Finetuned, Point, Workbench, weights
 from mlbench.errors import require
 from mlbench.structure import replace
 
@@ -34,9 +34,10 @@ class LowRank(Finetuned):
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """One point."""
-        net = dense.net
+        net, own = dense.net, set(weights(dense.net).values())
         for path, layer in list(net.named_modules()):
-            if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1):
+            plain = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+            if plain and layer.weight in own:
                 matrix = layer.weight.detach().flatten(1)  # [m, n]
                 rank = self.rank(matrix)
                 if rank * sum(matrix.shape) < matrix.numel():

@@ -22,7 +22,7 @@ class SoftLabels:
     mean: Tensor
     entropy: float
     changed: float
-    distance: Tensor
+    distance: Tensor | None  # texts, whose word pieces are only numbered, have none
 
     @classmethod
     @torch.no_grad()
@@ -37,11 +37,12 @@ class SoftLabels:
             member = F.one_hot(batch.y, soft.shape[1]).to(soft.dtype)  # [B, C]
             count = count + member.sum(0)
             mean = mean + member.T @ soft
-            centre = centre + member.T @ batch.x.flatten(1)
+            centre = centre + member.T @ batch.x.flatten(1).to(soft.dtype)
             entropy += torch.special.entr(soft).sum().item()
             changed += (logits.argmax(1) != averaged(outputs, 1.0).argmax(1)).sum().item()
         each = count.clamp(min=1)[:, None]
-        return cls(mean / each, entropy / len(split), changed / len(split), torch.cdist(centre / each, centre / each))
+        distance = torch.cdist(centre / each, centre / each) if batch.x.is_floating_point() else None
+        return cls(mean / each, entropy / len(split), changed / len(split), distance)
 
     def metrics(self) -> dict[str, float]:
         """`soft_entropy`, `answers_changed`, and `soft_likeness`: Spearman's correlation over pairs of classes of how
@@ -49,7 +50,7 @@ class SoftLabels:
         present = self.mean.sum(1) > 0  # classes may be kept from the student
         pairs = present[:, None] & present & ~torch.eye(len(present), dtype=torch.bool, device=present.device)
         found = {"soft_entropy": self.entropy, "answers_changed": self.changed}
-        if int(pairs.sum()) > 2:
+        if int(pairs.sum()) > 2 and self.distance is not None:
             rho = spearmanr(self.mean[pairs].cpu(), -self.distance[pairs].cpu()).statistic
             found["soft_likeness"] = float(rho)
         return {name: value for name, value in found.items() if math.isfinite(value)}
