@@ -236,7 +236,7 @@ def test_what_answers_for_each_task_can_be_loaded(mlbench, tmp_path, method, mod
     rows = (folder / "accuracy_matrix.csv").read_text().splitlines()[1:]
     matrix = [[float(value) for value in row.split(",")[1:]] for row in rows]
     for task, data in enumerate(split_digits("task").tasks):
-        file = folder / "checkpoints" / f"task_{task + 1:02d}.pt"
+        file = folder / "checkpoints" / f"answers_task_{task + 1:02d}.pt"
         net = package.load(file if file.exists() else folder / "checkpoints" / "model.pt")
         pictures = data.test.raw(torch.arange(len(data.test)))
         with torch.no_grad():

@@ -19,6 +19,7 @@ import mlbench as package
 from mlbench import results
 from mlbench.catalogue import conf_folder, entries
 from mlbench.errors import Interrupted, UserError
+from mlbench.lifelong.icarl import NearestMean
 
 METHODS = sorted(entries("lifelong"))
 SMALL = ("data.tasks=3", "data.train_per_task=60", "data.test_per_task=80", "train.epochs=2", "model.hidden=[16]")
@@ -225,9 +226,17 @@ def test_independent_networks_can_all_be_loaded(mlbench, tmp_path):
     assert mlbench("lifelong=independent", *SMALL)[0] == 0
     folder = only_run(tmp_path / "out")
     names = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert names == ["model.pt", "task_01.pt", "task_02.pt"]
+    assert names == ["answers_task_01.pt", "answers_task_02.pt", "model.pt"]
     weights = [package.load(folder / "checkpoints" / name)[1][1].weight for name in names]
-    assert not torch.equal(weights[1], weights[2])
+    assert not torch.equal(weights[0], weights[1])
+
+
+def test_the_network_after_each_task_is_kept_beside_what_answers_for_it(mlbench, tmp_path):
+    assert mlbench("lifelong=icarl", *SMALL, "keep=tasks")[0] == 0
+    kept = only_run(tmp_path / "out") / "checkpoints"
+    names = [f"{name}_{task:02d}.pt" for name in ("answers_task", "task") for task in (1, 2, 3)]
+    assert sorted(path.name for path in kept.iterdir()) == sorted([*names, "model.pt"])
+    assert [isinstance(package.load(kept / name)[1], NearestMean) for name in names] == [True] * 3 + [False] * 3
 
 
 def test_a_sweep_skips_what_is_finished_and_compares_with_error_bars(mlbench, tmp_path):

@@ -179,8 +179,8 @@ class Lifelong(Job):
         self.run.write_tasks(self.costs.rows([task.name for task in self.stream.tasks]))
         for number in range(len(self.tests)):
             predictor = self.method.predictor(self.net, number)
-            if predictor is not self.net:
-                self.run.save_network(self.describe(predictor), task_label(number))
+            if predictor is not self.net:  # task_* is what keep=tasks calls the network after each task
+                self.run.save_network(self.describe(predictor), f"answers_{task_label(number)}")
         if self.reference is not None:
             began = time.perf_counter()
             joint = self.reference.measure(self.run.display)
