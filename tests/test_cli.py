@@ -68,6 +68,14 @@ def folder_is_empty(path):
         (["train.optimizer=sdg"], ["train.optimizer=sdg: allowed is sgd|adam|adamw", "'sgd'"]),
         (["precision=fp16"], ["precision=fp16: allowed is fp32|bf16"]),
         (["lifelong=gem", "data=split_digits", "data.tasks=3"], ["data.tasks=3", "2, 5, 10"]),
+        (
+            ["lifelong=gem", "data=split_digits", "data.tasks=10", "data.scenario=task"],
+            ["data.tasks=10: allowed is fewer than the 10 classes in data.scenario=task"],
+        ),
+        (
+            ["lifelong=gem", "data=split_digits", "data.tasks=10", "data.scenario=domain"],
+            ["data.tasks=10: allowed is fewer than the 10 classes in data.scenario=domain"],
+        ),
         (["lifelong=gem", "data=split_digits", "data.scenario=tasks"], ["data.scenario=tasks", "task|domain|class"]),
         (["lifelong=gem", "data=digits"], ["lifelong=gem needs a stream of tasks", "split_"]),
         (["data=split_digits"], ["stream of tasks", "lifelong=finetune"]),
@@ -229,8 +237,8 @@ def test_bad_data_files_are_named(mlbench, tmp_path):
 def test_a_task_without_examples_is_refused(mlbench, tmp_path):
     labels = np.array([0, 2, 4, 0, 2, 4])
     np.savez(tmp_path / "gaps.npz", **arrays(y_train=labels, y_test=labels[:3], classes=np.array(list("abcdef"))))
-    words = ("lifelong=finetune", "data=split_npz", "data.tasks=6", f"data.source.path={tmp_path / 'gaps.npz'}")
-    code, _, stderr = mlbench(*words)
+    words = ("lifelong=finetune", "data=split_npz", "data.tasks=6", "data.scenario=class")
+    code, _, stderr = mlbench(*words, f"data.source.path={tmp_path / 'gaps.npz'}")
     assert (code, "task b: there are 0 training and 0 test examples" in stderr) == (2, True), stderr
     assert folder_is_empty(tmp_path / "out")
 

@@ -121,6 +121,10 @@ class SplitClasses(Sequence):
         if total % self.tasks:
             divisors = ", ".join(str(n) for n in range(2, total + 1) if total % n == 0)
             raise SettingError("tasks", self.tasks, f"a divisor of the {total} classes: {divisors}")
+        if total == self.tasks and self.scenario != "class":
+            told = f"in data.scenario={self.scenario}: with one class a task there is nothing to tell apart"
+            allowed = f"fewer than the {total} classes {told}"
+            raise SettingError("tasks", self.tasks, allowed)
         order = torch.arange(total) if self.class_order == "fixed" else torch.randperm(total, generator=generator)
         per_task = total // self.tasks
         heads, outputs = self.heads(per_task)
