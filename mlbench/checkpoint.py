@@ -95,13 +95,27 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def read_network(path: Path) -> dict[str, Any]:
-    """The packed network of a run folder or a checkpoint file. Raises UserError."""
+    """The packed network of a run folder or a checkpoint file. Raises UserError where there is none."""
     path = Path(path).expanduser()
     if path.is_dir():
         places = [path / "checkpoints" / name for name in ("model.pt", "last.pt")]
         path = next((place for place in places if place.exists()), places[0])
     content = read_tensors(path)
-    return content.get("network", content)
+    packed = content.get("network", content)
+    if not is_packed(packed):
+        raise UserError(f"checkpoint {path} holds no trained network; name a finished run or its model.pt")
+    return packed
+
+
+def is_packed(value: object) -> bool:
+    """Whether it is what `Trained.packed` makes, as far as its readers rely on it."""
+    kinds = {"model": dict, "input_shape": list, "outputs": int, "weights": dict}
+    kinds |= dict.fromkeys(("mean", "std"), Tensor | None)
+    if not isinstance(value, dict) or not kinds.keys() <= value.keys():
+        return False
+    if any(not isinstance(value[name], kind) for name, kind in kinds.items()):
+        return False
+    return "_target_" in value["model"] and all(isinstance(weight, Tensor) for weight in value["weights"].values())
 
 
 def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from tests.test_sources import arrays
 
@@ -212,8 +213,6 @@ def test_two_families_at_once(mlbench, tmp_path):
 
 
 def test_no_cuda_is_said(mlbench, monkeypatch):
-    import torch
-
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     code, _, stderr = mlbench("device=cuda")
     assert (code, "no CUDA" in stderr) == (2, True)
@@ -232,6 +231,20 @@ def test_bad_data_files_are_named(mlbench, tmp_path):
         assert (code, str(path) in stderr) == (2, True), stderr
     assert folder_is_empty(tmp_path / "out")
     assert mlbench("data=npz", f"data.path={tmp_path / 'good.npz'}", "train.epochs=1")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "content", [{"network": {}, "seconds": 1.0}, {"weights": {"1.weight": torch.zeros(2)}}, {"weights": torch.zeros(2)}]
+)
+def test_a_file_without_a_trained_network_is_refused(mlbench, tmp_path, content):
+    """As an unfinished run of the other families leaves it, or a hand that saved a state_dict."""
+    file = tmp_path / "run" / "checkpoints" / "last.pt"
+    file.parent.mkdir(parents=True)
+    torch.save(content, file)
+    for words in ([f"checkpoint={tmp_path / 'run'}"], ["compress=distill", f"compress.teachers=[{file}]"]):
+        code, _, stderr = mlbench(*words)
+        assert (code, f"{file} holds no trained network" in stderr) == (2, True), stderr
+    assert folder_is_empty(tmp_path / "out")
 
 
 def test_a_task_without_examples_is_refused(mlbench, tmp_path):

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from mlbench.build import Blueprint
+from mlbench.checkpoint import read_network
 from mlbench.compress.base import Finetuned, Point, Workbench
 from mlbench.compress.soft_labels import SoftLabels, averaged
 from mlbench.data.tasks import Batch, Split
@@ -62,10 +63,11 @@ class Distill(Finetuned):
         return [Path(path).expanduser() for path in self.teachers]
 
     def check(self, net: nn.Module) -> None:
-        """Teachers must be there; hints are compared at the input of a linear last layer."""
+        """Teachers must be there and be networks; hints are compared at the input of a linear last layer."""
         for path in self.files():
             if not path.exists():
                 raise UserError(f"compress.teachers: {path} does not exist")
+            read_network(path)
         if self.hint_strength and last_linear(net) is None:
             raise SettingError("hint_strength", self.hint_strength, "0 for a teacher without a linear layer")
 
