@@ -89,14 +89,21 @@ def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) ->
         remove_old_parts(folder, part.stat().st_mtime - PART_SECONDS)
         if replace and folder.exists():
             folder.rename(aside)
-        part.rename(folder)
+        into_place(part, folder)
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return
         raise UserError(f"cannot write results into {folder.parent}: {error.strerror}; choose another out=") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def into_place(made: Path, folder: Path) -> None:
+    """Rename a folder that is complete; if another process was faster, `folder` is theirs. Raises OSError."""
+    try:
+        made.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def remove_old_parts(folder: Path, before: float) -> None:

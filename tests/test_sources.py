@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from mlbench.data.digits import Digits
-from mlbench.data.image_folder import ImageFolder
+from mlbench.data.image_folder import ImageFolder, listing
 from mlbench.data.npz import Npz
 from mlbench.data.source import read_npz
 from mlbench.data.vision import Vision, pictures
@@ -193,6 +193,17 @@ def test_image_folder_is_decoded_once_and_mapped(tmp_path, monkeypatch):
     monkeypatch.undo()
     Image.new("RGB", (9, 9), (1, 2, 3)).save(tmp_path / "pictures" / "cat" / "00.png")
     assert source.load(tmp_path / "data").x_train[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_image_folder_leaves_alone_what_another_process_decoded_meanwhile(tmp_path):
+    root, data = folder_of_pictures(tmp_path / "pictures"), tmp_path / "data"
+    source = ImageFolder(path=str(root), size=8)
+    source.load(data)
+    (done,) = data.iterdir()
+    before = (done / "x_train.npy").stat()
+    source.decode(listing(root)[1], done)
+    assert (done / "x_train.npy").stat() == before
+    assert list(data.iterdir()) == [done]
 
 
 def test_image_folder_with_train_and_test(tmp_path):

@@ -291,6 +291,12 @@ def test_a_treebank_is_fetched_on_first_use(server, tmp_path):
     assert [path.name for path in data.iterdir()] == ["ud_english_gum"]
 
 
+def test_what_another_process_fetched_meanwhile_is_taken(server, tmp_path):
+    first = fetch("ud_english_gum", tmp_path / "data")
+    assert fetch("ud_english_gum", tmp_path / "data") == first
+    assert list((tmp_path / "data").iterdir()) == [first]
+
+
 def test_what_cannot_be_fetched_leaves_nothing(server, tmp_path):
     (server / "en_gum-ud-test.conllu").write_text("1\ta\n")
     with pytest.raises(UserError, match="data=grammar needs no download"):

@@ -13,6 +13,7 @@ import torch
 
 from mlbench.data.source import Arrays, Source
 from mlbench.errors import UserError, require
+from mlbench.files import into_place
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -68,7 +69,7 @@ class ImageFolder(Source):
                     for row, picture in enumerate(threads.map(self.decoded, [path for path, _ in entries])):
                         target[row] = picture
                 target.flush()
-            part.rename(folder)
+            into_place(part, folder)
         except OSError as error:
             raise UserError(f"{error.filename or folder}: {error.strerror or error}") from error
         finally:

@@ -16,7 +16,7 @@ from mlbench.data.pieces import pieces_of
 from mlbench.data.source import Data
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError, require
-from mlbench.files import new_folder
+from mlbench.files import into_place, new_folder
 
 ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies"
 RELEASE = "r2.16"  # of Universal Dependencies: the same texts whenever they are fetched
@@ -90,7 +90,7 @@ def fetch(name: str, data_dir: Path) -> Path:
                 place = made / f"{prefix}-{word}.conllu"
                 download(f"{ADDRESS}/{repository}/{RELEASE}/{place.name}", place)
                 conllu.read(place, "()")
-            made.rename(folder)
+            into_place(made, folder)
     except (OSError, http.client.HTTPException, UserError) as error:
         files = ", ".join(f"{prefix}-{word}.conllu" for word in FILES.values())
         raise UserError(
