@@ -35,6 +35,13 @@ def cut(folder, end):
     path.write_bytes(path.read_bytes()[:end])
 
 
+def spoil(folder, place, value):
+    path = folder / "recordings" / "0_ann_3.wav"
+    content = bytearray(path.read_bytes())
+    content[place] = value
+    path.write_bytes(content)
+
+
 @pytest.fixture
 def recordings(tmp_path):
     for digit in (0, 7):
@@ -100,7 +107,7 @@ def test_nothing_is_learned_from_disjoint_speakers(recordings):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("change", "message"),
     [
         (lambda folder: record(folder, 1, "ann", 1, rate=16000), "16000 samples a second; needed are 8000"),
         (lambda folder: record(folder, 1, "ann", 1, shape=(1600, 2)), "one channel"),
@@ -109,6 +116,7 @@ def test_nothing_is_learned_from_disjoint_speakers(recordings):
             lambda folder: (folder / "recordings" / "1_ann_1.wav").write_bytes(b"RIFFnothing"),
             "1_ann_1.wav cannot be read",
         ),
+        *((lambda folder, at=at: spoil(folder, *at), "0_ann_3.wav cannot be read") for at in ((16, 255), (22, 0))),
         *((lambda folder, n=n: cut(folder, n), "0_ann_3.wav cannot be read") for n in (0, 4, 20, 30, -100, -101)),
         (lambda folder: [path.unlink() for path in (folder / "recordings").iterdir()], "holds no"),
         (lambda folder: (folder / "recordings").rename(folder / "gone"), "is not there"),
@@ -119,8 +127,8 @@ def test_nothing_is_learned_from_disjoint_speakers(recordings):
         ),
     ],
 )
-def test_files_that_are_none_are_named(recordings, spoil, message):
-    spoil(recordings)
+def test_files_that_are_none_are_named(recordings, change, message):
+    change(recordings)
     with pytest.raises(UserError, match=message):
         SpokenDigits(str(recordings), "shared", 20).stream(recordings, generator())
 

@@ -56,6 +56,9 @@ def test_grey_and_colour_become_channels_first(tmp_path):
         ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "labels -1"),
         ({"classes": np.array(["a", "b"])}, "allowed are 0..1"),
         ({"x_test": np.zeros((3, 5, 5), np.uint8)}, "differ in shape"),
+        ({"x_train": np.zeros((6, 0, 4), np.uint8)}, r"x_train is uint8 \[6, 0, 4\]; .* none of them 0"),
+        ({"classes": np.array("abc")}, r"classes is <U3 \[\]; needed is a list of names"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 10**9])}, "labels up to 1000000000 of 6 examples"),
     ],
 )
 def test_a_file_that_breaks_the_format_is_refused(tmp_path, changes, message):
@@ -222,6 +225,29 @@ def test_image_folder_errors_name_the_place_and_leave_nothing(tmp_path):
     with pytest.raises(UserError, match=r"03\.png is not a picture"):
         ImageFolder(path=str(root), size=8).load(tmp_path / "data")
     assert not list((tmp_path / "data").iterdir())
+
+
+@pytest.mark.parametrize(("place", "most"), [(11, None), (36, None), (None, 50)])
+def test_a_damaged_picture_and_one_far_too_large_are_named(tmp_path, monkeypatch, place, most):
+    root = folder_of_pictures(tmp_path / "pictures")
+    file = root / "dog" / "03.png"
+    if place is not None:
+        content = bytearray(file.read_bytes())
+        content[place] = 0
+        file.write_bytes(content)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    with pytest.raises(UserError, match=r"\d\d\.png is not a picture"):
+        ImageFolder(path=str(root), size=8).load(tmp_path / "data")
+
+
+def test_image_folder_takes_no_hidden_folder_for_a_class_and_knows_all_that_are_tested(tmp_path):
+    for part in ("train", "test"):
+        folder_of_pictures(tmp_path / "p" / part, count=1)
+        (tmp_path / "p" / part / ".ipynb_checkpoints").mkdir()
+    assert listing(tmp_path / "p")[0] == ["cat", "dog"]
+    (tmp_path / "p" / "test" / "cow").mkdir()
+    with pytest.raises(UserError, match=r"test holds classes that are not in .*train: cow"):
+        listing(tmp_path / "p")
 
 
 def test_fewer_examples_are_drawn_by_the_seed_and_tell_the_same_pictures():

@@ -88,7 +88,7 @@ def decoded(path: Path, size: int, grey: bool) -> np.ndarray:
         with Image.open(path) as image:
             image = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size))
             return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path} is not a picture that can be read ({error})") from error
 
 
@@ -96,9 +96,11 @@ def listing(root: Path) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
     """Class names, and for `train` and `test` the (file, label) pairs in a fixed order. Raises UserError."""
     divided = (root / "train").is_dir() and (root / "test").is_dir()
     top = root / "train" if divided else root
-    classes = sorted(folder.name for folder in top.iterdir() if folder.is_dir()) if top.is_dir() else []
+    classes = subfolders(top)
     if len(classes) < 2:
         raise UserError(f"{root}: needed are folders of pictures, one a class (or train/ and test/ holding these)")
+    if divided and (unknown := sorted({*subfolders(root / "test")} - {*classes})):
+        raise UserError(f"{root / 'test'} holds classes that are not in {top}: {', '.join(unknown)}")
     files: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
     for label, name in enumerate(classes):
         if divided:
@@ -111,6 +113,13 @@ def listing(root: Path) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
         if not entries:
             raise UserError(f"{root}: no pictures for the {split} split")
     return classes, files
+
+
+def subfolders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, sorted, without hidden ones as .ipynb_checkpoints; none without it."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def images(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from mlbench.data.tasks import Pool, Split, Stream, Task
 from mlbench.errors import UserError, require
 
 LIMITS = ("train_examples", "test_examples")
+MOST_UNSEEN = 1000  # classes without an example and a name: more of them are ids, not labels
 
 
 @dataclass
@@ -132,19 +133,23 @@ def read_npz(path: Path) -> Arrays:
 
 def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
     """Hold the arrays of `path` against the format and turn them into tensors. Raises UserError."""
-    classes = [str(name) for name in arrays["classes"]] if "classes" in arrays else None
+    names = arrays.get("classes")
+    if names is not None and names.ndim != 1:
+        raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")
+    classes = None if names is None else [str(name) for name in names]
     tensors = {}
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not len(x):
-            raise UserError(
-                f"{path}: x_{split} is {x.dtype} {list(x.shape)}; needed is uint8 [N, H, W] or [N, H, W, C]"
-            )
+        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not x.size:
+            needed = "uint8 [N, H, W] or [N, H, W, C], none of them 0"
+            raise UserError(f"{path}: x_{split} is {x.dtype} {list(x.shape)}; needed is {needed}")
         if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
             raise UserError(f"{path}: y_{split} is {y.dtype} {list(y.shape)}; needed are {len(x)} whole numbers")
         limit = len(classes) if classes else int(arrays["y_train"].max()) + 1
         if int(y.min()) < 0 or int(y.max()) >= limit:
             raise UserError(f"{path}: y_{split} holds labels {y.min()}..{y.max()}; allowed are 0..{limit - 1}")
+        if split == "train" and not classes and limit > len(x) + MOST_UNSEEN:
+            raise UserError(f"{path}: y_train holds labels up to {limit - 1} of {len(x)} examples; number them from 0")
         pictures = torch.from_numpy(x)
         pictures = pictures.unsqueeze(1) if x.ndim == 3 else pictures.permute(0, 3, 1, 2)
         tensors[f"x_{split}"] = pictures.contiguous()

@@ -23,6 +23,8 @@ NAMED = re.compile(r"(\d+)_(.+)_(\d+)\.wav")  # digit, speaker, index
 TEST_BELOW = 5  # the dataset's own rule: the first five of each digit and speaker are the test set
 DISJOINT = 1 / 3  # of the speakers, for the test
 LOUDNESS = 0.05  # root mean square
+DAMAGED = (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning)  # what scipy raises for bad files
+DAMAGED += (UnboundLocalError, ZeroDivisionError)  # and for damaged headers
 
 
 @dataclass
@@ -78,7 +80,7 @@ def read(path: Path, rate: int) -> Tensor:
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
             warnings.filterwarnings("error", "Reached EOF prematurely")
             found, wave = wavfile.read(path)
-    except (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning) as error:
+    except DAMAGED as error:
         raise UserError(f"{path} cannot be read as a wav file: {error}") from error
     if found != rate:
         raise UserError(f"{path} has {found} samples a second; needed are {rate}")
