@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mlbench.errors import SettingError, UserError, nearest
 
 PACKAGES = ("mlbench", "torch", "torchvision", "captum")
+MOST = 2**63 - 1  # torch takes no whole number above it
 T = TypeVar("T")
 
 
@@ -136,6 +137,8 @@ def checked(fields: dict[str, Any], hints: dict[str, Any], path: str) -> dict[st
             value = node._get_parent()[name]
         if value == "???":
             raise UserError(f"{prefix}{name} has no value yet; give one, as in {prefix}{name}=...")
+        if any(isinstance(part, int) and abs(part) > MOST for part in (value if isinstance(value, list) else [value])):
+            raise UserError(f"{prefix}{name}={value}: allowed are whole numbers of 64 bits, up to {MOST}")
         try:
             merged[name] = value
         except OmegaConfBaseException as error:

@@ -33,6 +33,8 @@ from mlbench.results import Keep, Run, finished
 from mlbench.tracking import Tracker
 from mlbench.train import Compute, check_trainable
 
+MOST_THREADS = 4096
+
 
 @dataclass
 class Settings:
@@ -55,8 +57,8 @@ class Settings:
 
     def __post_init__(self):
         require(self.seed >= 0, "seed", self.seed, "0 or more")
-        ok = self.threads == "auto" or (str(self.threads).isdigit() and int(self.threads) >= 1)
-        require(ok, "threads", self.threads, "auto, or 1 or more")
+        ok = self.threads == "auto" or (str(self.threads).isdecimal() and 1 <= int(self.threads) <= MOST_THREADS)
+        require(ok, "threads", self.threads, f"auto, or 1 to {MOST_THREADS}")
         require(self.reference in (None, "joint"), "reference", self.reference, "null|joint")
         require(self.latency_batch >= 1, "latency_batch", self.latency_batch, "1 or more")
         require(set(self.export) <= {"onnx", "torch"}, "export", self.export, "a list of onnx and torch, or []")
@@ -70,6 +72,9 @@ class Prepared:
         for group in ("data", "model", "train"):
             if config.get(group) is None:
                 raise UserError(f"{group} is missing; {group}=NAME chooses it (see mlbench list {group})")
+        for group in CHOICES:
+            if config.get(group) is not None and not isinstance(names[group], str):
+                raise UserError(f"{group}=: a single name is needed, as mlbench list {group} shows them")
         top = OmegaConf.masked_copy(config, [key for key in config if key not in CHOICES])
         self.settings = settings(top, Settings, "")
         chosen = [family for family in FAMILIES if config.get(family) is not None]

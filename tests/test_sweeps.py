@@ -98,6 +98,14 @@ def until(what):
         (["seeds=2", "seed=3"], "seeds=2 and seed=3 are both set"),
         (["-m", "++seed=1,2", "seeds=2"], "seeds=2 and ++seed=1,2 are both set"),
         (["seeds=2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: allowed is"),
+        *(
+            (["seeds=2", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={n}"], f"n_jobs={told}: must be a whole")
+            for n, told in (("null", None), ("abc", "abc"), ("1.5", 1.5))
+        ),
+        (
+            ["seeds=2", "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=abc"],
+            "hydra.launcher.timeout_min=abc: must be a whole number",
+        ),
         (["seeds=2", "--multirun", "--cfg", "job"], "--cfg shows the config of one run"),
         (["seeds=2", "hydra/launcher=slurm"], "there are: basic, joblib, "),
         (["seeds=2", "hydra/launcher=submitit_slurm", "hydra.launcher.cluster=cloud"], "cluster=cloud: allowed is"),

@@ -18,6 +18,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from mlbench.build import checked, field_types
 from mlbench.catalogue import FAMILIES, conf_folder
 from mlbench.errors import RunError, SettingError, UserError
 from mlbench.sweeps import workers
@@ -65,8 +66,11 @@ class SweepLauncher(Launcher):
     """What both kinds have in common."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra before `launch`."""
+        """Called by Hydra before `launch`. Raises UserError for settings of another kind."""
         self.context, self.function, self.config = hydra_context, task_function, config
+        node = config.hydra.launcher
+        given = {name: node._get_node(name) for name in node if name != "_target_"}
+        vars(self).update(checked(given, field_types(type(self), exclude=set()), "hydra.launcher"))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Called by Hydra with the overrides of each job, the first of which has the number `initial_job_idx`."""
