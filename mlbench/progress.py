@@ -40,15 +40,18 @@ class Progress:
 Watch = Callable[[Progress], None]
 
 
-def end_epoch(progress: Progress) -> None:
-    """Read the epoch's losses and make ready for the next. Raises RunError when one is not finite."""
+def end_epoch(progress: Progress, lr_setting: str) -> None:
+    """Read the epoch's losses and make ready for the next. Raises RunError when one is not finite.
+
+    `lr_setting` is what it advises to make smaller.
+    """
     losses = torch.stack(progress.running).float()
     mean = losses.mean().item()
     if not math.isfinite(mean):
         step = int((~losses.isfinite()).nonzero()[0, 0]) + 1
         raise RunError(
             f"the loss became {losses[step - 1].item()} in epoch {progress.epoch + 1}, step {step} of {len(losses)}; "
-            "try a smaller train.lr"
+            f"try a smaller {lr_setting}"
         )
     progress.losses.append(mean)
     progress.running.clear()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,7 @@ class Compute:
 class Learner:
     """What `fit` asks at each step. The defaults are plain training with cross-entropy."""
 
+    lr_setting: ClassVar[str] = "train.lr"  # the setting to make smaller where the loss is not finite any more
     samples_replayed: int = 0  # old examples passed through the network again, counted by those who do
 
     def logits(self, net: nn.Module, batch: Batch) -> Tensor:
@@ -125,12 +127,12 @@ def fit(
             steps.run(split.batch(index.to(split.labels.device), augmentation(training, generator)), progress)
             progress.position += len(index)
             progress.samples += len(index)
-        end_epoch(progress)
+        end_epoch(progress, learner.lr_setting)
         if held_out is not None:
             judge(net, held_out, learner, training, progress)
         began += shown(progress, optimizer, compute, began, watch)
     if not theta.value.isfinite().all():
-        raise RunError("the last step left weights that are not finite; try a smaller train.lr")
+        raise RunError(f"the last step left weights that are not finite; try a smaller {learner.lr_setting}")
     if progress.best is not None:
         net.load_state_dict(progress.best["weights"])
     theta.check()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.special import expit
 
 from mlbench.data.tasks import Split
-from mlbench.errors import SettingError
+from mlbench.errors import RunError, SettingError
 from mlbench.lifelong.generative_replay import VAE, GenerativeReplay, Imitation
 from mlbench.models.dense import MLP
 from mlbench.train import Compute, fit
@@ -207,6 +207,12 @@ def test_a_state_goes_on_with_the_same_dreams():
     for found, expected in zip(again.dream(9), method.dream(9), strict=True):
         assert torch.equal(found, expected)
     assert torch.equal(weights(again.new_dreamer()), weights(method.new_dreamer()))
+
+
+def test_a_generator_that_diverges_names_its_own_setting():
+    method, stream = replay(generator_lr=1000.0)
+    with pytest.raises(RunError, match=r"try a smaller lifelong\.generator_lr"):
+        method.end_task(network(10), None, stream.tasks[0])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ in how `end_task` finds the importance. Whatever the number of tasks, it is one 
 of them.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +18,7 @@ from mlbench.lifelong.base import Method
 from mlbench.theta import Theta
 
 EXAMPLES_AT_ONCE = 250
+MOST = 1e38  # twice of it is still a float32; infinity times an importance of 0 is no number
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Anchored(Method):
     keeps = ("importance", "anchor")
 
     def __post_init__(self):
-        require(0 <= self.strength < math.inf, "strength", self.strength, "0 or more")
+        require(0 <= self.strength <= MOST, "strength", self.strength, f"0 to {MOST:g}")
 
     def start(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
         """No penalty before the first task."""

@@ -110,6 +110,8 @@ class GenerativeReplay(Rehearsing):
 class Imitation(Learner):
     """Trains a VAE on pictures, a share `new` of which are real, the rest dreamt by the `old` one."""
 
+    lr_setting = "lifelong.generator_lr"
+
     old: "VAE"
     normalise: Normalise
     new: float
