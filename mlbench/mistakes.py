@@ -1,5 +1,6 @@
 """Short messages for mistakes in a command line; Hydra is imported only when there is one."""
 
+import json
 import re
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
     key = wrong.group(1) if wrong else (error.__cause__.full_key or "")
     parent, _, name = key.rpartition(".")
     groups = [word for word in words if word.partition("=")[0] in GROUPS and "," not in word]
-    groups += [f"hydra.searchpath=[file://{folder}]" for folder in own_folders(words)[0]]
+    places = [json.dumps(f"file://{folder}", ensure_ascii=False) for folder in own_folders(words)[0]]  # in quotes
+    groups += [f"hydra.searchpath=[{place}]" for place in places]
     try:
         with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
             node = (

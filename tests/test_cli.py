@@ -215,6 +215,15 @@ def test_a_mistake_gets_a_short_answer_and_leaves_nothing(mlbench, tmp_path, mon
     assert not (tmp_path / "no-data").exists()
 
 
+def test_a_mistake_with_a_technique_of_the_users_own_in_a_folder_with_a_space(mlbench, tmp_path):
+    own = tmp_path / "my conf é" / "lifelong"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: mlbench.lifelong.l2.L2\nstrength: 1.0\npenalty: proximal\n")
+    code, _, stderr = mlbench("--config-dir", str(own.parent), "lifelong=mine", "lifelong.strengh=1")
+    assert code == 2
+    assert "lifelong.strengh: no such setting; did you mean 'strength'?\nallowed here: _target_, penalty" in stderr
+
+
 def test_two_families_at_once(mlbench, tmp_path):
     own = tmp_path / "conf" / "compress"
     own.mkdir(parents=True)
