@@ -44,9 +44,13 @@ class Method:
         """Networks that it will build, so that mistakes in them are found before anything is trained."""
         return [value for value in vars(self).values() if isinstance(value, Blueprint)]
 
+    def networks(self) -> list[Path]:
+        """Trained networks that it reads, so that one that does not fit is found before anything is trained."""
+        return []
+
     def files(self) -> list[Path]:
         """Files and folders that it reads: one that changes makes other results."""
-        return []
+        return self.networks()
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError for settings that do not go with the network, before anything is trained or written."""

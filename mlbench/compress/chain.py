@@ -47,6 +47,10 @@ class Chain(Method):
         """Those of all stages."""
         return [blueprint for name in self.stages for blueprint in self.methods[name].blueprints()]
 
+    def networks(self) -> list[Path]:
+        """Those of all stages."""
+        return [path for name in self.stages for path in self.methods[name].networks()]
+
     def files(self) -> list[Path]:
         """Those of all stages."""
         return [path for name in self.stages for path in self.methods[name].files()]

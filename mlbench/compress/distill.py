@@ -13,7 +13,6 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from mlbench.build import Blueprint
-from mlbench.checkpoint import read_network
 from mlbench.compress.base import Finetuned, Point, Workbench
 from mlbench.compress.soft_labels import SoftLabels, averaged
 from mlbench.data.tasks import Batch, Split
@@ -58,16 +57,15 @@ class Distill(Finetuned):
         require(0 <= self.hint_strength < math.inf, "hint_strength", self.hint_strength, "0 or more")
         require(self.finetune_epochs > 0, "finetune_epochs", self.finetune_epochs, "1 or more: it is what trains")
 
-    def files(self) -> list[Path]:
+    def networks(self) -> list[Path]:
         """The teachers."""
         return [Path(path).expanduser() for path in self.teachers]
 
     def check(self, net: nn.Module) -> None:
-        """Teachers must be there and be networks; hints are compared at the input of a linear last layer."""
-        for path in self.files():
+        """Teachers must be there; hints are compared at the input of a linear last layer."""
+        for path in self.networks():
             if not path.exists():
                 raise UserError(f"compress.teachers: {path} does not exist")
-            read_network(path)
         if self.hint_strength and last_linear(net) is None:
             raise SettingError("hint_strength", self.hint_strength, "0 for a teacher without a linear layer")
 

@@ -87,6 +87,11 @@ class Synthesis(Method):
         if self.unit is not None and found is not None and self.unit >= found:
             raise SettingError("unit", self.unit, f"0 to {found - 1}")
 
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """The layer must have an output of units or maps, and the unit be there."""
+        with torch.no_grad(), units_of(net, self.path(net), self.place) as units:
+            self.wanted(units(x).shape[1])
+
     def raw(self) -> Self:
         """The same search for pixels, without anything that keeps pictures natural."""
         free = {"l2": 0.0, "total_variation": 0.0, "jitter": 0, "scale": 0.0, "rotation": 0.0, "blur": 0}
