@@ -138,6 +138,12 @@ def test_mistakes_are_told_in_two_lines(mlbench, words, part):
     assert len(error.strip().splitlines()) <= 2
 
 
+def test_a_folder_that_cannot_be_made_is_told_in_a_line(mlbench, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, error = mlbench("lecture", "filters", "--quick", f"out={tmp_path / 'file' / 'x'}", out=False)
+    assert (code, "Not a directory" in error, len(error.splitlines())) == (2, True, 1)
+
+
 def test_claims_are_run_tested_and_written_on_a_page(mlbench, tmp_path, monkeypatch):
     """One that holds, one that does not, and one whose command fails; what they share runs once."""
     tiny = "data.tasks=2 data.train_per_task=60 data.test_per_task=50 train.epochs=1 seed=0,1"

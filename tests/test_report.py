@@ -229,6 +229,17 @@ def test_pictures_and_sounds_keep_to_their_budget(many):
     assert f"{len(files)} pictures and sounds" in text
 
 
+def test_figures_and_sounds_are_files_that_are_there(tmp_path):
+    place = run(tmp_path)
+    for folder, ending in (("figures", "png"), ("artefacts", "wav")):
+        (place / folder / f"folder.{ending}").mkdir(parents=True)
+        (place / folder / f"gone.{ending}").symlink_to(tmp_path / "nowhere")
+    comparisons, _ = compared(collect(tmp_path, tmp_path / "report").runs)
+    found = media(comparisons[0].settings[0])
+    assert (found.figures, found.sounds) == ([], {})
+    assert choose([found], 1.0) == []
+
+
 def test_sounds_of_one_title_stand_together_the_original_first(tmp_path):
     place = run(tmp_path)
     names = ("a_1_layer_10", "a_1_layer_9", "a_1_untrained_layer_9", "a_1_original", "b_layer_1", "noise")

@@ -34,6 +34,10 @@ def lecture(words: list[str]) -> int:
     out = chosen.out
     claims = named(chosen.names)
     commands = list(dict.fromkeys(command for claim in claims for command in claim.commands(chosen.quick)))
+    try:
+        (out / "lecture" / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={out}: {error.strerror}; give a folder that can be written to") from error
     began = time.monotonic()
     sweeps = run_sweeps(commands, out, chosen.jobs)
     results = [result_of(claim, [sweeps[command] for command in claim.commands(chosen.quick)]) for claim in claims]
@@ -100,8 +104,8 @@ def run_sweep(words: str, out: Path) -> Sweep:
     name = re.sub(r"\W+", "_", words)[:80] + "_" + hashlib.sha256(words.encode()).hexdigest()[:8]
     folder, log = out / "lecture" / "sweeps" / name, out / "lecture" / "logs" / f"{name}.txt"
     shutil.rmtree(folder, ignore_errors=True)  # its list of jobs would grow with each call
-    log.parent.mkdir(parents=True, exist_ok=True)
     settings = ["threads=1", f"out={out}", f"hydra.sweep.dir={folder}"]
+    log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with log.open("w", encoding="utf-8") as stream:
         command = [sys.executable, "-m", "mlbench", "-m", *words.split(), *settings]

@@ -36,10 +36,11 @@ class Media:
 def media(setting: Setting) -> Media:
     """The figures and sounds of a setting's first run."""
     folder = setting.first.folder
-    figures = [path for path in folder.glob("figures/*.png") if path.stem not in DRAWN]
+    figures = [path for path in folder.glob("figures/*.png") if path.stem not in DRAWN and path.is_file()]
     figures.sort(key=lambda path: (FIRST.index(path.stem) if path.stem in FIRST else len(FIRST), natural(path.stem)))
     sounds: dict[str, list[tuple[str, Path]]] = {}
-    for path in sorted(folder.glob("artefacts/*.wav"), key=lambda path: natural(path.stem)):
+    players = filter(Path.is_file, folder.glob("artefacts/*.wav"))
+    for path in sorted(players, key=lambda path: natural(path.stem)):
         layer = LAYER.fullmatch(path.stem)
         title, what = (layer["title"], layer["what"]) if layer else ("sounds", path.stem)
         sounds.setdefault(title, []).append((what.replace("_", " "), path))
