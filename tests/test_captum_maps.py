@@ -409,3 +409,10 @@ def test_a_users_own_yaml_names_a_class_of_captum(mlbench, tmp_path):
     code, _, error = mlbench(*small, "explain.construct={layer: '44'}")
     assert code == 2, error
     assert "layer=44: the network has no such layer" in error
+
+
+@pytest.mark.parametrize("perturbations", [10, 11, 200, 201])
+def test_kernel_shap_draws_no_more_than_it_was_told(perturbations):
+    kept = configured(KernelShap, perturbations=perturbations).drawn(8)
+    assert len(kept) == perturbations - perturbations % 2
+    assert torch.equal(kept.sum(0), torch.full((8,), len(kept) / 2))  # each picture with its opposite

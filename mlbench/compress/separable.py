@@ -16,7 +16,7 @@ class Separable(Finetuned):
 
     K*K*I*O weights become K*K*I + I*O. The new layers start from the best approximation: for each input channel the
     [O, K*K] matrix of its filters is replaced by its first singular pair, which also is the best depthwise filter.
-    Convolutions with groups, with a 1 x 1 kernel, or where nothing would be saved (a single input channel) stay.
+    Convolutions with groups, with a 1 x 1 kernel, or where nothing would be saved (a single output channel) stay.
     """
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:

@@ -21,7 +21,7 @@ class KernelShap(Superpixels):
 
     def drawn(self, count: int) -> Tensor:
         """Everything, nothing, then pairs of opposites."""
-        pairs = (self.perturbations - 1) // 2
+        pairs = (self.perturbations - 2) // 2
         sizes = torch.arange(1, count)
         chances = 1 / (sizes * (count - sizes))
         size = sizes[torch.multinomial(chances, pairs, replacement=True)]
