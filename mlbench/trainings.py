@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
 from mlbench import store
 from mlbench.build import Blueprint
@@ -51,6 +52,10 @@ class Trainings(Job):
             self.dropped = task.dropped.labels.unique().tolist()
         self.generator, self.classes = self.draws.method, self.stream.classes
         self.input_shape, self.outputs = self.stream.input_shape, self.stream.outputs
+        self.normalise = task.train.normalise
+        self.range = (0.0, 255.0)  # black and white
+        if task.sound is not None:
+            self.range = (task.sound.mel.silence, task.train.pool.pictures.max().item())
         self.start = self.untrained().eval()
         self.resumed: dict[str, Any] | None = None  # a fit that was cut off
 
@@ -200,15 +205,15 @@ class Trainings(Job):
 
     def read(self, path: str) -> nn.Module:
         """See `Workbench`."""
-        packed = read_network(Path(path))
-        if tuple(packed["input_shape"]) != self.input_shape or packed["outputs"] != self.outputs:
-            raise UserError(f"{path} is for examples or classes of another kind")
-        theirs, ours = (part.state_dict() for part in (normaliser(packed), self.stream.tasks[0].train.normalise))
-        if any(not torch.allclose(value, ours[name].cpu()) for name, value in theirs.items()):
-            raise UserError(f"{path} was trained on pictures normalised otherwise; set data.normalise as it was")
+        packed = fitting(Path(path), self.stream)
         given = {"input_shape": self.input_shape, "outputs": self.outputs}
         built = Blueprint(OmegaConf.create(packed["model"]), "model", self.prepared.dirs).build(nn.Module, **given)
         return restored(built, packed, self.prepared.dirs).to(self.compute.device).eval()
+
+    def picture(self, x: Tensor) -> np.ndarray:
+        """See `Workbench`."""
+        raw, (black, white) = x.detach() * self.normalise.std + self.normalise.mean, self.range
+        return ((raw - black) * (255 / (white - black))).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
     def state(self, under_way: dict[str, Any] | None) -> dict[str, Any]:
         """Everything a resumed run needs beside the finished fits: `under_way` is one that is not."""
@@ -231,6 +236,17 @@ def source_of(target: str, dirs: tuple[Path, ...]) -> str:
 def shapes(net: nn.Module) -> dict[str, torch.Size]:
     """Of each of its tensors."""
     return {name: tensor.shape for name, tensor in net.state_dict().items()}
+
+
+def fitting(path: Path, stream: Stream) -> dict[str, Any]:
+    """The packed network of a checkpoint. Raises UserError where it is none, or one for other examples than these."""
+    packed = read_network(path)
+    if tuple(packed["input_shape"]) != stream.input_shape or packed["outputs"] != stream.outputs:
+        raise UserError(f"{path} is for examples or classes of another kind")
+    theirs, ours = (part.state_dict() for part in (normaliser(packed), stream.tasks[0].train.normalise))
+    if any(not torch.allclose(value, ours[name].cpu()) for name, value in theirs.items()):
+        raise UserError(f"{path} was trained on pictures normalised otherwise; set data.normalise as it was")
+    return packed
 
 
 def check_single_task(prepared: "Prepared", stream: Stream) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mlbench.build import Blueprint
 from mlbench.data.tasks import Split
@@ -54,3 +55,6 @@ class Workbench(Protocol):
 
     def read(self, path: str) -> nn.Module:
         """The trained network of a checkpoint, in eval mode, for the run's normalised pictures. Raises UserError."""
+
+    def picture(self, x: Tensor) -> np.ndarray:
+        """Normalised pictures [n, C, H, W] as uint8; of sounds, black is silence and white the loudest there is."""

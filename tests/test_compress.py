@@ -327,6 +327,8 @@ def test_a_stage_that_cannot_follow_says_so_and_keeps_what_was_measured(mlbench,
         (["compress=prune", "export=[jpeg]"], ["export", "onnx"]),
         (["compress=prun"], ["did you mean 'prune'"]),
         (["compress=distill", "compress.teachers=[nowhere.pt]"], ["teachers", "nowhere.pt does not exist"]),
+        (["compress=distill", f"compress.teachers=[{__file__}]"], ["test_compress.py cannot be read"]),
+        (["compress=distill", f"compress.teachers=[{Path(__file__).parent}]"], ["tests", "does not exist"]),
     ],
 )
 def test_mistakes_get_short_answers_and_leave_nothing(mlbench, tmp_path, words, parts):
@@ -539,3 +541,17 @@ def test_what_texts_do_not_go_with_is_said_first(mlbench, tmp_path, words, told)
     pytest.importorskip("transformers")
     code, _, error = mlbench(*words, *TEXTS)
     assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False), error
+
+
+def test_pictures_of_sounds_stand_upright(mlbench, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(runner, "FreshProcess", SameProcess)
+    monkeypatch.setattr(
+        runner.grids, "draw_grid", lambda rows, path, upwards: drawn.update({path.stem: (rows, upwards)})
+    )
+    words = ("data=tones", "model=cnn", "model.channels=[4,8,8]", "compress.finetune_epochs=1", "train.epochs=1")
+    code, _, error = mlbench("compress=early_exit", *words, "threads=1", "device=cpu")
+    assert code == 0, error
+    rows, upwards = drawn["exits"]
+    assert upwards
+    assert max(panel.picture.max() for _, panels in rows for panel in panels) > 100  # and not black

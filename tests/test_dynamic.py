@@ -329,3 +329,18 @@ def test_who_looks_at_layers_refuses_a_network_that_can_be_left(method):
     with pytest.raises(UserError, match="early") as told:
         method().check(exits())
     assert "\n" not in str(told.value)
+
+
+def test_a_single_test_example_has_no_interval():
+    rows = [{}, {"macs": 80.0, "latency_ms": 6.0}, {"macs": 20.0, "latency_ms": 2.0, "entered": [1, 0]}]
+    found = configured(EarlyExit).metrics(rows, np.ones((3, 1), bool))
+    assert found["exit_error_increase"] == 0
+    assert "exit_error_increase_low" not in found
+
+
+def test_the_figure_shows_examples_as_the_workbench_draws_them():
+    method, bench = configured(EarlyExit, finetune_epochs=1), Bench(network([8, 6]))
+    bench.picture = lambda x: np.full(x.shape, 7, np.uint8)
+    list(method.compress(Point("dense", network([8, 6])), bench))
+    (figure,) = method.grids(bench.validation).values()
+    assert {panel.picture.min() for _, panels in figure for panel in panels} == {7}

@@ -40,10 +40,6 @@ class Studio(Bench):
         torch.manual_seed(0)  # as the runner does before each fit
         return super().fit(*given, **changes)
 
-    def picture(self, x):
-        raw = x * self.train.normalise.std + self.train.normalise.mean
-        return raw.round().clamp(0, 255).to(torch.uint8).numpy()
-
     def stored(self, title, made_by, make):
         key = (title, *made_by.items())
         if key not in self.kept:

@@ -38,6 +38,10 @@ class Bench:
     def accuracy(self, net, split=None):
         return 0.0
 
+    def picture(self, x):
+        raw = x * self.train.normalise.std + self.train.normalise.mean
+        return raw.round().clamp(0, 255).to(torch.uint8).numpy()
+
 
 def network(hidden=(8,)):
     torch.manual_seed(0)

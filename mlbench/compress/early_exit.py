@@ -50,7 +50,7 @@ class EarlyExit(Finetuned):
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """The last exit alone, a point for each budget, and the chosen one."""
-        ends = blocks(dense.net)[:-2]
+        ends, self.picture = blocks(dense.net)[:-2], bench.picture
         example = bench.validation.batch(torch.arange(1, device=bench.validation.labels.device)).x
         sizes = exit_sizes(dense.net, ends, self.grid, example)
         net = Exits(dense.net, ends, sizes, self.grid, bench.outputs, self.confidence)
@@ -69,11 +69,14 @@ class EarlyExit(Finetuned):
         """The chosen point against the last exit: who leaves first, what is lost (95 % interval) and saved."""
         last, chosen = rows[1], rows[-1]
         lost = spread((correct[1].astype(float) - correct[-1]).tolist())
+        interval = {}
+        if lost.half is not None:  # more than one test example
+            low, high = lost.mean - lost.half, lost.mean + lost.half
+            interval = {"exit_error_increase_low": low, "exit_error_increase_high": high}
         return {
             "first_exit_share": 1 - chosen["entered"][1] / chosen["entered"][0],
             "exit_error_increase": lost.mean,
-            "exit_error_increase_low": lost.mean - lost.half,
-            "exit_error_increase_high": lost.mean + lost.half,
+            **interval,
             "exit_macs_saved": last["macs"] / chosen["macs"],
             "exit_speedup": last["latency_ms"] / chosen["latency_ms"],
         }
@@ -88,7 +91,7 @@ class EarlyExit(Finetuned):
             if len(here):
                 right = answers.right[here, number].double().mean()
                 title = f"exit {number + 1}: {len(here) / len(test):.1%} of the pictures, {right:.1%} of them right"
-                pictures = test.raw(here[:SHOWN].to(test.labels.device)).cpu().numpy()  # uint8 [n, C, H, W]
+                pictures = self.picture(test.batch(here[:SHOWN].to(test.labels.device)).x)  # [n, C, H, W]
                 rows.append((title, [Panel(picture=picture) for picture in pictures]))
         return {"exits": rows}
 

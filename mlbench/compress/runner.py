@@ -22,7 +22,7 @@ from mlbench.files import write_csv
 from mlbench.job import Runner
 from mlbench.network import made
 from mlbench.spread import spread
-from mlbench.trainings import Trainings, check_single_task
+from mlbench.trainings import Trainings, check_single_task, fitting
 
 if TYPE_CHECKING:
     from mlbench.prepare import Prepared
@@ -124,7 +124,8 @@ class Compress(Trainings):
         plots.draw_points(folder / "points.csv", folder / "figures")
         test = self.stream.tasks[0].test
         for name, rows in self.method.grids(test).items():
-            grids.draw_grid(rows, folder / "figures" / f"{name}.png")
+            sounds = self.stream.tasks[0].sound is not None and rows[0][1][0].picture is not None
+            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=sounds)
         correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
         metrics = self.metrics(latencies, correct)
         if self.dropped:
@@ -189,6 +190,8 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
         prepared.technique.check(net)
     except SettingError as error:
         raise UserError(f"compress.{error}") from error
+    for path in prepared.technique.networks():
+        fitting(path, stream)
     return partial(Compress, prepared=prepared)
 
 

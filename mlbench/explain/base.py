@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,9 +28,6 @@ class Workbench(workbench.Workbench, Protocol):
 
     def judge(self, method: "Attribution", net: nn.Module) -> Findings:
         """Maps of `method` for the run's examples, scored beside the controls."""
-
-    def picture(self, x: Tensor) -> np.ndarray:
-        """Normalised pictures [n, C, H, W] as uint8; of sounds, black is silence and white the loudest there is."""
 
 
 class Method:

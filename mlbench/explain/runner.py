@@ -39,10 +39,6 @@ class Explain(Trainings):
         self.seconds |= {"explain": 0.0}
         self.task = task = self.stream.tasks[0]
         self.test, self.planted, self.classes = task.test, task.planted, self.stream.classes
-        self.normalise = task.train.normalise
-        self.range = (0.0, 255.0)  # black and white
-        if task.sound is not None:
-            self.range = (task.sound.mel.silence, task.train.pool.pictures.max().item())
         self.black = torch.zeros(1, 1, 1, 1)  # of texts: the mask
         if task.text is None:
             self.black = (self.range[0] - self.normalise.mean) / self.normalise.std
@@ -116,11 +112,6 @@ class Explain(Trainings):
         x = self.normalise(raw)
         nothing = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         return Examples(x, raw.cpu().numpy(), nothing, nothing, None, None, self.classes)
-
-    def picture(self, x: Tensor) -> np.ndarray:
-        """See `Workbench`."""
-        raw, (black, white) = x.detach() * self.normalise.std + self.normalise.mean, self.range
-        return ((raw - black) * (255 / (white - black))).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
     def write(self, findings: Findings) -> None:
         """Tables, then figures from them, arrays, texts."""
