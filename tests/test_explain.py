@@ -121,6 +121,9 @@ def test_the_network_is_left_as_it_was_also_after_an_error():
         (["explain=saliency", "data=split_digits"], ["stream of tasks"]),
         (["explain=smoothgrad", "explain.moment=squar"], ["did you mean 'square'"]),
         (["explain=occlusion", "explain.stride=4"], ["stride", "no pixel is left out"]),
+        (["explain=filters", "explain.layer='2'", "explain.unit=999"], ["explain.unit=999", "units 0 to"]),
+        (["explain=maximise", "explain.layer='2'", "explain.unit=999"], ["explain.unit=999", "units 0 to"]),
+        (["explain=probe", "data=digits", "model=cnn", "data.train_examples=1"], ["explain=probe", "2 or more"]),
         (["explain=salienc"], ["did you mean 'saliency'"]),
         (["explain=saliency", "data=planted", "data.share=.5"], ["share", "label=texture"]),
         (["explain=saliency", "data=planted", "data.size=9"], ["size", "8 pixels"]),
@@ -138,3 +141,36 @@ def test_mistakes_get_short_answers_and_leave_nothing(mlbench, tmp_path, words, 
 def test_a_single_training_picture_is_no_traceback(mlbench):
     code, _, error = mlbench("explain=saliency", "data.train_examples=1", *SMALL)
     assert (code, "Traceback" in error, len(error.splitlines())) == (2, False, 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 20), (1, 1)])
+def test_maps_of_pictures_too_small_for_ssim(mlbench, tmp_path, shape):
+    draws = np.random.default_rng(0)
+    labels = draws.integers(0, 2, 120)
+    pictures = (draws.integers(0, 100, (120, *shape)) + 120 * labels[:, None, None]).astype(np.uint8)
+    np.savez(
+        tmp_path / "tiny.npz",
+        x_train=pictures[:80], y_train=labels[:80], x_test=pictures[80:], y_test=labels[80:],
+    )  # fmt: skip
+    words = ("explain=saliency", "data=npz", f"data.path={tmp_path / 'tiny.npz'}", "explain.samples=4")
+    code, _, error = mlbench(*words, "model=mlp", "train.epochs=1", "threads=1")
+    assert code == 0, error
+    assert "randomisation_ssim" not in summary(only_run(tmp_path / "out"))["metrics"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explain=embed", "model.hidden=[1]", "explain.samples=40"],
+        ["explain=probe", "data.train_examples=2", "explain.epochs=1"],
+    ],
+)
+def test_layers_of_one_number_and_probes_of_one_example(mlbench, tmp_path, words):
+    code, _, error = mlbench(*words, "data=digits", "model=mlp", "train.epochs=1", "threads=1")
+    assert code == 0, error
+    only_run(tmp_path / "out")
+
+
+def test_baselines_need_two_classes(mlbench, tmp_path):
+    code, _, error = mlbench("explain=baselines", "model=mlp", "data.train_examples=1")
+    assert (code, "of one class" in error, (tmp_path / "out").exists()) == (2, True, False), error

@@ -14,8 +14,8 @@ from sklearn.tree import DecisionTreeClassifier, export_text
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from mlbench.data.tasks import Split
-from mlbench.errors import require
+from mlbench.data.tasks import Split, Task
+from mlbench.errors import UserError, require
 from mlbench.explain.base import Method, Workbench
 from mlbench.findings import Chart, Findings, Panel, Row
 
@@ -44,8 +44,14 @@ class Baselines(Method):
         require(self.forest >= 1, "forest", self.forest, "1 tree or more")
         require(self.iterations >= 1, "iterations", self.iterations, "1 or more")
 
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """There must be something to tell apart."""
+        super().check_data(task, classes)
+        check_classes(task.train)
+
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """The table of all models with its chart, the linear weights as maps, the small tree as a text."""
+        check_classes(bench.train)  # without what validation has taken
         train, test = (flat(split) for split in (bench.train, bench.test))
         state = int(torch.randint(0, 2**31, (), generator=bench.generator))
         linear, seconds = fitted(LogisticRegression(max_iter=self.iterations), train)
@@ -72,6 +78,13 @@ class Baselines(Method):
         findings.grids["linear"] = grid(maps, [bench.classes[label] for label in linear.classes_])
         findings.texts["tree.txt"] = readable(trees[self.readable], bench)
         return findings
+
+
+def check_classes(train: Split) -> None:
+    """Raise UserError where the training pictures are all of one class."""
+    if len(train.labels.unique()) < 2:
+        told = f"the training pictures, {len(train)}, are all of one class"
+        raise UserError(f"explain=baselines: {told}; raise data.train_examples or take more classes")
 
 
 def flat(split: Split) -> tuple[np.ndarray, np.ndarray]:

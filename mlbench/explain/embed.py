@@ -128,7 +128,7 @@ class Embed(Method):
             findings.charts[name] = Chart("layers", "layer", name, by="network")
         clouds, arrays = [], {"labels": labels, "names": np.array(names), "paths": np.array(paths)}
         for kind in self.pictures:
-            points = {path: PICTURES[kind](spaces[path, "trained"], seed) for path in paths}
+            points = {path: PICTURES[kind](plane(spaces[path, "trained"]), seed) for path in paths}
             arrays |= {f"{kind}_{number}": points[path] for number, path in enumerate(paths)}
             titles = (f"{kind}, layer {number}: {path}" for number, path in enumerate(paths))
             clouds.append(
@@ -138,6 +138,11 @@ class Embed(Method):
         if clouds:
             findings.clouds["layers"] = clouds
         return findings
+
+
+def plane(x: np.ndarray) -> np.ndarray:
+    """The vectors [n, D], with a second number, 0, where they have only one."""
+    return np.pad(x, ((0, 0), (0, max(0, 2 - x.shape[1]))))
 
 
 def silhouette(x: np.ndarray, labels: np.ndarray) -> float:

@@ -74,7 +74,8 @@ def judge(method: Attribution, net: nn.Module, examples: Examples, name: str, ge
     findings.tables |= {"scores": table, "curves": curves, "randomisation": depths}
     for curve in ("deletion", "insertion"):
         findings.charts[curve] = Chart("curves", "share of pixels", curve, by="map")
-    findings.charts["randomisation"] = Chart("randomisation", "layers", "rho", by="map")
+    if any("rho" in row for row in depths):  # maps of a single pixel have no ranks
+        findings.charts["randomisation"] = Chart("randomisation", "layers", "rho", by="map")
     findings.arrays["maps"] = saved(examples, maps[name])
     findings.grids["maps"] = [grid_row(examples, maps, number) for number in range(min(SHOWN, len(examples.x)))]
     if len(examples.classes) <= CLASSES_UP_TO:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mlbench.data.kinds import Items, Properties
 from mlbench.data.tasks import Pool, Split, Task
-from mlbench.errors import require
+from mlbench.errors import UserError, require
 from mlbench.explain import lookup
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.known import asked, known_of, some
@@ -65,7 +65,10 @@ class Probe(Method):
     def check_data(self, task: Task, classes: list[str]) -> None:
         """The data must know the property."""
         super().check_data(task, classes)
-        asked(self.property, known_of(task, classes))
+        known = known_of(task, classes)
+        asked(self.property, known)
+        if len(known.train) < 2 and known.validation is None:
+            raise UserError("explain=probe learns from some items and chooses by others; needed are 2 or more")
 
     def check(self, net: nn.Module) -> None:
         """There must be layers."""

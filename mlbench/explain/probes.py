@@ -3,6 +3,7 @@
 Each probe has its own parameters and its own part of the loss, so that with Adam they learn as if each were alone.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,9 +27,12 @@ class Standardise(nn.Module):
     def __init__(self, vectors: Tensor):
         super().__init__()
         values = vectors.float()
-        over = (0, 2, 3) if values.dim() == 4 else 0  # places of a map keep their differences
+        over = (0, 2, 3) if values.dim() == 4 else (0,)  # places of a map keep their differences
+        count = math.prod(values.shape[axis] for axis in over)
+        own = values.std(over, correction=min(1, count - 1), keepdim=True)  # of a single one: 0
+        least = LEAST * values.std(correction=min(1, values.numel() - 1)).item() + 1e-12
         self.register_buffer("mean", values.mean(over, keepdim=True))
-        self.register_buffer("std", values.std(over, keepdim=True).clamp(min=LEAST * values.std().item() + 1e-12))
+        self.register_buffer("std", own.clamp(min=least))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Fresh floats."""
