@@ -66,6 +66,11 @@ def group_statistics(net: nn.Module) -> Iterator[None]:
                 norm.num_batches_tracked.copy_(count)
 
 
+def has_batch_norm(net: nn.Module) -> bool:
+    """Whether any layer normalises by batch statistics, which a single example does not have."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
+
+
 def linear_factors(
     net: nn.Module, theta: Theta, loss: Callable[[], Tensor]
 ) -> dict[nn.Linear, tuple[Tensor, Tensor]] | None:
@@ -73,8 +78,10 @@ def linear_factors(
 
     None where the closed form does not apply: parameters outside linear layers, or used elsewhere too (tied, or made
     into a weight as spectral_norm does), a layer used twice or not on [B, I], an input or output that is changed in
-    place afterwards.
+    place afterwards, or batch norm, even one without parameters: each group has its own statistics.
     """
+    if has_batch_norm(net):
+        return None
     layers = [module for module in net.modules() if type(module) is nn.Linear]
     owned = [id(tensor) for layer in layers for tensor in (layer.weight, layer.bias) if is_trained(tensor)]
     if sorted(owned) != sorted(map(id, theta.parameters.values())):

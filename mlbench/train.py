@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mlbench.data.augment import AUGMENTATIONS
 from mlbench.data.tasks import Batch, Split, Task, held_out
 from mlbench.errors import RunError, UserError
-from mlbench.gradients import eval_mode
+from mlbench.gradients import eval_mode, has_batch_norm
 from mlbench.optimizer import Training, make_optimizer, one_step, set_lr
 from mlbench.progress import Progress, Watch, end_epoch
 from mlbench.theta import Theta
@@ -219,11 +219,6 @@ def chunk_size(split: Split, batch_size: int) -> int:
 def examples_in_epoch(net: nn.Module, count: int, batch_size: int) -> int:
     """`count`, less one where that would be a last batch by itself and the network has batch norm."""
     return count - 1 if has_batch_norm(net) and count % batch_size == 1 else count
-
-
-def has_batch_norm(net: nn.Module) -> bool:
-    """Whether any layer normalises by batch statistics, which a single example does not have."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
 
 
 def check_trainable(net: nn.Module, task: Task, training: Training) -> None:

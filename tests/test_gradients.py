@@ -70,6 +70,9 @@ NETS = {
     "mlp": lambda: MLP((1, 8, 8), 3, [7, 5]),
     "frozen": frozen,
     "twice": Twice,
+    "batch norm without parameters": lambda: normed(
+        lambda layer: nn.Sequential(layer, nn.BatchNorm1d(9, affine=False))
+    ),
     "cnn": lambda: CNN((1, 8, 8), 3, [4, 6]),
     "resnet": lambda: ResNet18((1, 8, 8), 3, 2),
 }
@@ -118,7 +121,7 @@ def test_group_gradients_are_those_of_each_group_alone(net):
     found = group_gradients(net, theta, examples, sizes, logits, theta.value.new_zeros(3, theta.value.numel()))
     assert not any(module.training for module in net.modules())
     for module in net.modules():
-        module.train(isinstance(module, nn.BatchNorm2d))  # which normalises each group by itself
+        module.train(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d))  # which normalises each group by itself
     for row, x, y in zip(found, examples.x.split(sizes), examples.y.split(sizes), strict=True):
         torch.testing.assert_close(row, single(net, theta, x, y), rtol=1e-4, atol=1e-7)
     assert (theta.grad == 7.0).all()
