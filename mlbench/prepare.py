@@ -152,8 +152,9 @@ class Prepared:
         net = self.network(stream)
         module = importlib.import_module(f"mlbench.{self.family}.runner" if self.family else "mlbench.plain")
         runner = module.prepare(self, stream, net)
+        learned_from = getattr(self.technique, "learned_from", lambda task: len(task.train))  # lifelong methods say so
         for task in stream.tasks:
-            check_trainable(net, task, self.training)
+            check_trainable(net, task, learned_from(task), self.training)
         torch.set_num_threads(choose_threads(chosen.threads, net, example(stream, 1), self.training.batch_size))
         if not folder.exists() or chosen.force:
             with locked(folder / ".lock", wait) if folder.exists() else nullcontext():

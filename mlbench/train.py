@@ -221,16 +221,20 @@ def examples_in_epoch(net: nn.Module, count: int, batch_size: int) -> int:
     return count - 1 if has_batch_norm(net) and count % batch_size == 1 else count
 
 
-def check_trainable(net: nn.Module, task: Task, training: Training) -> None:
-    """Raise UserError where `fit` on the task could not take a step: nothing to learn from, nothing to normalise by."""
+def check_trainable(net: nn.Module, task: Task, learned: int, training: Training) -> None:
+    """Raise UserError where `fit` on the task could not take a step: nothing to learn from, nothing to normalise by.
+
+    `learned` is how many examples it gets for the task.
+    """
     if not len(task.train) or not len(task.test):
         raise UserError(f"task {task.name}: there are {len(task.train)} training and {len(task.test)} test examples")
     if training.augment != "none" and (task.text is not None or task.sound is not None):
         kind = "texts" if task.text is not None else "sounds"
         raise UserError(f"train.augment={training.augment} changes pictures, and this data is {kind}; take none")
-    count = len(task.train) - held_out(training.validation, len(task.train))
+    count = learned - held_out(training.validation, learned)
     if has_batch_norm(net) and (training.batch_size == 1 or count == 1):
-        raise UserError("a network with batch norm cannot learn from one example at a time; train.batch_size=2 or more")
+        needed = "two or more to learn from, and train.batch_size=2 or more"
+        raise UserError(f"a network with batch norm cannot learn from one example at a time; needed are {needed}")
 
 
 def augmentation(training: Training, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mlbench import store
 from mlbench.build import Blueprint
 from mlbench.checkpoint import normaliser, read_network, read_tensors, restored, write_tensors
-from mlbench.data.tasks import Split, Stream
+from mlbench.data.tasks import Split, Stream, held_out
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy
 from mlbench.job import Job
@@ -250,7 +250,8 @@ def fitting(path: Path, stream: Stream) -> dict[str, Any]:
 
 
 def check_single_task(prepared: "Prepared", stream: Stream) -> None:
-    """Raise UserError for a stream of tasks, and for a reference, which lifelong methods have."""
+    """Raise UserError for a stream of tasks, for a reference, which lifelong methods have, and for dropped classes too
+    small to be cut."""
     if stream.scenario is not None:
         chosen = f"{prepared.family}={prepared.names[prepared.family]}"
         raise UserError(
@@ -259,3 +260,5 @@ def check_single_task(prepared: "Prepared", stream: Stream) -> None:
         )
     if prepared.settings.reference is not None:
         raise UserError("reference is what a lifelong method is compared with; leave it out")
+    if (dropped := stream.tasks[0].dropped) is not None:
+        held_out(prepared.training.validation, len(dropped))

@@ -175,6 +175,14 @@ def folder_is_empty(path):
             ["lifelong=gdumb", "data=split_digits", "lifelong.memory_total=4", "train.validation=0.1"],
             ["train.validation=0.1 of 4 examples leaves one side empty"],
         ),
+        (
+            ["lifelong=gdumb", "data=permuted_digits", "lifelong.memory_total=1", "model.batch_norm=true"],
+            ["batch norm cannot learn from one example at a time"],
+        ),
+        (
+            ["compress=distill", "data=digits", "data.drop_classes=[3]", "data.train_examples=40"],
+            ["train.validation=0.1 of", "leaves one side empty"],
+        ),
         (["explain=invert", "explain.epochs=0"], ["explain.epochs=0: allowed is 1 or more"]),
         (["explain=maximise", "explain.prior=gans"], ["explain.prior=gans: allowed is none|gan", "did you mean 'gan'"]),
         (["explain=filters", "model=mlp", "explain.layer=x"], ["explain.layer=x: the network has no such layer"]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mlbench.checkpoint import each_tensor
-from mlbench.data.tasks import Stream, Task, held_out
+from mlbench.data.tasks import Stream, Task
 from mlbench.errors import RunError, UserError
 from mlbench.evaluate import accuracy
 from mlbench.job import Job, Runner
@@ -220,7 +220,5 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:  # 
             f"lifelong={name} goes by the whole way through a task, which early stopping would go back on: "
             "take train.validation=0"
         )
-    for task in stream.tasks:
-        held_out(prepared.training.validation, method.learned_from(task))
     compared = prepared.settings.reference is not None and not isinstance(method, Joint)
     return partial(Lifelong, method=method, compared=compared)
