@@ -35,7 +35,7 @@ def lecture(words: list[str]) -> int:
     claims = named(chosen.names)
     commands = list(dict.fromkeys(command for claim in claims for command in claim.commands(chosen.quick)))
     try:
-        (out / "lecture" / "logs").mkdir(parents=True, exist_ok=True)
+        (out / "lecture").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out={out}: {error.strerror}; give a folder that can be written to") from error
     began = time.monotonic()
