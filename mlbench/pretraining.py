@@ -17,6 +17,8 @@ AT_ONCE = 64  # rows
 class MaskedLanguage(Learner):
     """Masked language modelling (Devlin et al. 2019, section 3.1): cross-entropy of the pieces at random places."""
 
+    lr_setting = "model.pretrain_lr"
+
     def __init__(self, text: Text):
         self.text = text
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +53,7 @@ class Compute:
 class Learner:
     """What `fit` asks at each step. The defaults are plain training with cross-entropy."""
 
-    lr_setting: ClassVar[str] = "train.lr"  # the setting to make smaller where the loss is not finite any more
+    lr_setting: str = "train.lr"  # the setting to make smaller where the loss is not finite any more
     samples_replayed: int = 0  # old examples passed through the network again, counted by those who do
 
     def logits(self, net: nn.Module, batch: Batch) -> Tensor:

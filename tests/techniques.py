@@ -22,12 +22,16 @@ def yaml_settings(cls: type) -> dict[str, Any]:
     for known in cls.__mro__:
         for path in CONF.glob("*/*.yaml"):
             if OmegaConf.load(path).get("_target_") == f"{known.__module__}.{known.__name__}":
-                with initialize_config_dir(str(CONF), version_base=None):
-                    node = compose("config", [f"{path.parent.name}={path.stem}"])[path.parent.name]
-                settings = OmegaConf.to_container(node)
+                settings = composed(path.parent.name, path.stem)
                 del settings["_target_"]
                 return {name: value for name, value in settings.items() if not is_object(value)}
     raise LookupError(f"no YAML names {cls.__name__}")
+
+
+def composed(family: str, name: str) -> dict[str, Any]:
+    """All settings of the technique `family`=`name`, those that it inherits included."""
+    with initialize_config_dir(str(CONF), version_base=None):
+        return OmegaConf.to_container(compose("config", [f"{family}={name}"])[family])
 
 
 def is_object(value: Any) -> bool:

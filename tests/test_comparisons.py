@@ -258,6 +258,7 @@ def test_the_spread_over_orders_stands_beside_that_over_seeds(mlbench, tmp_path)
     assert not list(table.parent.glob("over_*.png"))
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_sweep_joins_the_points_of_its_compression_runs(mlbench, tmp_path):
     words = ("compress=cluster,huffman", "seed=0,1", "train.epochs=1", "data.train_examples=200", "threads=1")
     code, _, error = mlbench("-m", *words, "model.hidden=[8]")

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from mlbench import results, store
 from mlbench.catalogue import entries
 from mlbench.compress import reader, runner
 from mlbench.compress.base import weights
-from mlbench.compress.measuring import FreshProcess
 from mlbench.compress.reader import Reader
 from mlbench.data.kinds import PAD
 from mlbench.figures import plots
@@ -41,26 +39,8 @@ def without_clocks(rows):
     return [{name: value for name, value in row.items() if name not in LATENCY} for row in rows]
 
 
-class SameProcess(FreshProcess):
-    """Measures in this process: a second where a fresh one takes five, for runs whose figures nobody reads."""
-
-    def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="mlbench-")
-        path = Path(self.folder.name) / "test.pt"
-        torch.save({"pictures": self.test.raw(torch.arange(len(self.test))), "labels": self.test.labels}, path)
-        self.reader = Reader(str(path), "cpu", torch.get_num_threads(), self.latency_batch, [])
-        return self
-
-    def __exit__(self, *_):
-        self.folder.cleanup()
-
-    def ask(self, do, **given):
-        with torch.random.fork_rng():  # networks that are read draw weights before they get their own
-            return getattr(self.reader, do)(**given)
-
-
 @pytest.mark.parametrize("choice", [*METHODS, "binary compress.mode=stochastic"])
-def test_every_method_conforms(mlbench, tmp_path, monkeypatch, choice):
+def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, choice):
     """The suite that any method found in conf/compress must pass on the 8x8 digits."""
     method, *settings = choice.split()
     words = (f"compress={method}", *settings, *SMALL)
@@ -95,8 +75,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, choice):
         pictures = torch.randint(0, 256, (5, 1, 8, 8), generator=torch.Generator().manual_seed(0)).float()
         torch.testing.assert_close(package.load(folder)(pictures), package.load(files[-1])(pictures))
 
-    monkeypatch.setattr(runner, "FreshProcess", SameProcess)  # what the measured process says is known by now
-    monkeypatch.setattr(reader, "ROUND_SECONDS", 0.0)
+    request.getfixturevalue("same_process")  # what the measured process says is known by now
     shutil.rmtree(tmp_path / "out" / "store")  # the dense network is trained again
     left = iter(range(2 * len(saves) // 3 - 1, -1, -1))
 
@@ -145,6 +124,7 @@ def test_one_multiply_add_is_one_mac_and_the_file_is_what_is_counted(mlbench, tm
     assert found["bytes"] == file.stat().st_size
 
 
+@pytest.mark.usefixtures("same_process")
 def test_the_dense_network_is_trained_once(mlbench, tmp_path):
     for method in ("measure", "huffman"):
         assert mlbench(f"compress={method}", *SMALL)[0] == 0
@@ -156,6 +136,7 @@ def test_the_dense_network_is_trained_once(mlbench, tmp_path):
     assert len(list((tmp_path / "out" / "store").glob("*.pt"))) == 3
 
 
+@pytest.mark.usefixtures("same_process")
 def test_from_the_store_or_trained_now_gives_the_same(mlbench, tmp_path):
     for out in ("a", "b"):
         if out == "b":
@@ -165,6 +146,7 @@ def test_from_the_store_or_trained_now_gives_the_same(mlbench, tmp_path):
     assert without_clocks(points(one)) == without_clocks(points(two))
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_pretrained_network_leaves_the_same_random_numbers_from_the_store_or_trained_now(mlbench, tmp_path):
     # the trap: a probe's first weights were those after the pretraining, or those after nothing
     words = ("explain=probe", "explain.hidden=[0]", "explain.epochs=1", "data.train_sentences=100", "model=bert")
@@ -177,6 +159,7 @@ def test_a_pretrained_network_leaves_the_same_random_numbers_from_the_store_or_t
     assert ends[0] == ends[1]
 
 
+@pytest.mark.usefixtures("same_process")
 def test_what_comes_before_a_task_does_not_stop_early_by_it(mlbench, tmp_path):
     words = ("compress=measure", "data=grammar", "model=bert", "data.train_sentences=60", "train.epochs=1")
     words += ("model.width=8", "model.depth=1", "model.pretrain_epochs=6", "model.pretrain_lr=0.5")
@@ -186,6 +169,7 @@ def test_what_comes_before_a_task_does_not_stop_early_by_it(mlbench, tmp_path):
     assert [line["step"] for line in losses if line["task"] == 1] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.usefixtures("same_process")
 def test_exports_leave_no_trace_in_what_comes_after(mlbench, tmp_path):
     for out, words in (("a", ()), ("b", ("export=[torch]",))):
         assert (
@@ -198,6 +182,7 @@ def test_exports_leave_no_trace_in_what_comes_after(mlbench, tmp_path):
     assert without_clocks(points(one)) == without_clocks(points(two))
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_process_that_dies_between_a_networks_weights_and_its_costs_loses_neither(mlbench, tmp_path, monkeypatch):
     words = ("compress=low_rank", "train.epochs=3", "data.train_examples=200", "threads=1")
     assert mlbench(*words)[0] == 0
@@ -220,6 +205,7 @@ def test_a_process_that_dies_between_a_networks_weights_and_its_costs_loses_neit
     assert summary(cut)["costs"]["finetune_seconds"] > 0
 
 
+@pytest.mark.usefixtures("same_process")
 def test_what_a_process_left_that_died_at_its_very_end_goes(mlbench, tmp_path):
     assert mlbench("-m", "compress=prune", *SMALL)[0] == 0
     (folder,) = (path.parent for path in (tmp_path / "out").glob("compress/*/*/summary.json"))
@@ -232,6 +218,7 @@ def test_what_a_process_left_that_died_at_its_very_end_goes(mlbench, tmp_path):
     assert sorted(folder.rglob("*")) == whole
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_checkpoint_brings_how_its_pictures_were_normalised(mlbench, tmp_path):
     assert mlbench("data.normalise=unit", "train.epochs=8")[0] == 0
     first = only_run(tmp_path / "out")
@@ -280,6 +267,7 @@ def test_a_chain_takes_any_stages(mlbench, tmp_path):
     assert stages == ["dense", "distilled", "prune 0.1", "last exit", "chosen", "int8", "huffman"]
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_control_in_a_chain_is_of_the_students_structure(mlbench, tmp_path):
     words = ("compress=chain", "compress.distill.finetune_epochs=1", "compress.distill.alone=false", *SMALL)
     words += ("compress.distill.student.hidden=[20]", "compress.prune.finetune_epochs=1", "compress.prune.control=true")
@@ -304,6 +292,7 @@ def test_a_model_of_the_users_own_is_measured_and_exported(mlbench, tmp_path):
     assert (only_run(tmp_path / "out") / "artefacts" / "point_00.pt2").exists()
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_stage_that_cannot_follow_says_so_and_keeps_what_was_measured(mlbench, tmp_path):
     words = ("compress=chain", "compress.distill.finetune_epochs=1", "compress.stages=[distill,early_exit]", *SMALL)
     code, _, error = mlbench(*words)
@@ -398,6 +387,7 @@ def test_the_pareto_front():
     assert plots.pareto_front(cost, gain) == [1, 2, 0]
 
 
+@pytest.mark.usefixtures("same_process")
 def test_keep_all_keeps_networks_that_can_be_read(mlbench, tmp_path):
     """Every epoch of the dense network; a student, which config.yaml does not describe as its model, is an artefact."""
     words = ("compress=distill", "model=mlp", "model.hidden=[30]", "compress.finetune_epochs=2", "keep=all")
@@ -418,6 +408,7 @@ def pictures_file(path, flipped=False):
     np.savez(path, x_train=pictures[:200], y_train=labels[:200], x_test=pictures[200:], y_test=labels[200:])
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_network_in_the_store_is_of_these_examples(mlbench, tmp_path):
     words = ("compress=measure", "data=npz", f"data.path={tmp_path / 'mine.npz'}", "model.hidden=[8]", *SMALL)
     for flipped in (False, True):
@@ -428,6 +419,7 @@ def test_a_network_in_the_store_is_of_these_examples(mlbench, tmp_path):
     assert len(list((tmp_path / "out" / "store").glob("*.pt"))) == 2
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_network_in_the_store_is_of_this_source_and_force_makes_it_anew(mlbench, tmp_path, monkeypatch):
     mine = tmp_path / "mine"
     (mine / "model").mkdir(parents=True)
@@ -453,6 +445,7 @@ def test_a_network_in_the_store_is_of_this_source_and_force_makes_it_anew(mlbenc
     assert [name for name, when in stored().items() if when != before[name]] == changed
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_chain_has_the_numbers_and_figures_of_its_stages(mlbench, tmp_path):
     words = ("compress.stages=[early_exit,huffman]", "data=digits", "model=cnn", "model.channels=[4,8,8]")
     assert mlbench("compress=chain", *words, *SMALL)[0] == 0
@@ -466,6 +459,7 @@ def test_a_chain_has_the_numbers_and_figures_of_its_stages(mlbench, tmp_path):
     [
         ("[int8,prune]", "compress.stages=prune: allowed is before int8, which leaves no weights to change"),
         ("[int8,low_rank,huffman]", "compress.stages=low_rank: allowed is before int8"),
+        ("[int8,huffman,prune]", "compress.stages=prune: allowed is before int8"),
     ],
 )
 def test_after_whole_numbers_no_weights_are_changed(mlbench, tmp_path, stages, told):
@@ -473,6 +467,7 @@ def test_after_whole_numbers_no_weights_are_changed(mlbench, tmp_path, stages, t
     assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False)
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_student_can_be_any_model_and_is_built_before_anything_is_trained(mlbench, tmp_path):
     words = ("compress=distill", "model@compress.student=linear", "compress.finetune_epochs=1", "compress.alone=false")
     assert mlbench(*words, *SMALL)[0] == 0
@@ -521,9 +516,9 @@ def test_word_embeddings_that_a_linear_layer_shares_are_no_weights_of_its_own():
         ["compress=distill", "model@compress.student=bert", "compress.student.pretrain_epochs=0"],
     ],
 )
-def test_networks_for_texts_are_compressed_but_for_their_embeddings(mlbench, tmp_path, monkeypatch, words):
+@pytest.mark.usefixtures("same_process")
+def test_networks_for_texts_are_compressed_but_for_their_embeddings(mlbench, tmp_path, words):
     pytest.importorskip("transformers")
-    monkeypatch.setattr(runner, "FreshProcess", SameProcess)
     code, _, error = mlbench(*words, *TEXTS, "compress.finetune_epochs=1", "threads=1", "device=cpu")
     assert code == 0, error
     folder = only_run(tmp_path / "out")
@@ -548,9 +543,9 @@ def test_what_texts_do_not_go_with_is_said_first(mlbench, tmp_path, words, told)
     assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False), error
 
 
+@pytest.mark.usefixtures("same_process")
 def test_pictures_of_sounds_stand_upright(mlbench, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(runner, "FreshProcess", SameProcess)
     monkeypatch.setattr(
         runner.grids, "draw_grid", lambda rows, path, upwards: drawn.update({path.stem: (rows, upwards)})
     )

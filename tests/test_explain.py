@@ -9,10 +9,12 @@ from torch import nn
 
 from mlbench.catalogue import entries
 from mlbench.explain.base import untouched
+from tests.techniques import composed
 from tests.test_runs import folders, only_run, summary
 
 METHODS = sorted(entries("explain"))
 PICTURES = dict.fromkeys(("probe", "invert"), ("data=digits", "model=cnn"))  # made for texts and sounds as well
+FEW = {"samples": 16, "train_samples": 300, "epochs": 2, "judge_epochs": 1, "steps": 32, "perturbations": 50}
 SMALL = ("train.epochs=2", "train.batch_size=64", "threads=1", "model.channels=[4,6]")
 
 
@@ -35,7 +37,9 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, method):
         return net
 
     monkeypatch.setattr(Explain, "dense", watched)
-    words = (f"explain={method}", *PICTURES.get(method, ()), *SMALL)
+    own = composed("explain", method)
+    few = [f"explain.{name}={count}" for name, count in FEW.items() if name in own]
+    words = (f"explain={method}", *PICTURES.get(method, ()), *few, *SMALL)
     code, text, error = mlbench(*words)
     assert code == 0, error
     folder = only_run(tmp_path / "out")

@@ -161,10 +161,11 @@ def whole_numbers(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("method", ["prune", "int8", "cluster", "chain"])
-def test_whole_numbers_are_not_compressed_again(mlbench, tmp_path, whole_numbers, method):
+@pytest.mark.parametrize("words", ["prune", "int8", "cluster", "chain", "chain compress.stages=[huffman,prune]"])
+def test_whole_numbers_are_not_compressed_again(mlbench, tmp_path, whole_numbers, words):
+    method, *settings = words.split()
     net = ("model=mlp", f"model.hidden={HIDDEN}".replace(" ", ""), "model.batch_norm=true")
-    code, _, error = mlbench(f"compress={method}", *net, f"checkpoint={whole_numbers}")
+    code, _, error = mlbench(f"compress={method}", *settings, *net, f"checkpoint={whole_numbers}")
     assert (code, len(error.splitlines()), (tmp_path / "out").exists()) == (2, 1, False), error
     assert f"compress={method} changes the weights" in error
 

@@ -255,9 +255,11 @@ def test_low_notes_are_drawn_below(tmp_path, monkeypatch):
     monkeypatch.setattr(grids, "save", lambda figure, path: drawn.append(figure))
     for upwards in (False, True):
         grids.draw_grid([("", [Panel(picture=np.zeros((1, 5, 4), np.uint8))])], tmp_path / "x.png", upwards)
-    down, up = (figure.subfigs[0].axes[0].get_ylim() for figure in drawn)
+    grids.draw_grid([("", [Panel(map=np.eye(2), classes=["a", "b"])])], tmp_path / "x.png", upwards=True)
+    down, up, between_classes = (figure.subfigs[0].axes[0].get_ylim() for figure in drawn)
     assert down[0] > down[1]
     assert up[0] < up[1]
+    assert between_classes[0] > between_classes[1]
 
 
 @pytest.mark.parametrize(

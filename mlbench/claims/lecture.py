@@ -42,7 +42,7 @@ def lecture(words: list[str]) -> int:
     sweeps = run_sweeps(commands, out, chosen.jobs)
     results = [result_of(claim, [sweeps[command] for command in claim.commands(chosen.quick)]) for claim in claims]
     Console(width=None if sys.stdout.isatty() else 160).print(table(results))
-    page = write_lecture(out / "lecture" / "index.html", results, LECTURES, chosen.quick, time.monotonic() - began)
+    page = write_lecture(out / "lecture" / "index.html", results, LECTURES, time.monotonic() - began)
     print(f"page: {page}")
     if troubled := [result.claim.name for result in results if result.trouble]:
         kind = UserError if {sweep.code for sweep in sweeps.values()} <= {0, 2} else RunError

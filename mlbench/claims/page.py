@@ -18,18 +18,17 @@ METHOD = (
 SOUNDS_SHOWN = 12
 
 
-def write_lecture(
-    path: Path, results: list[Result], lectures: Mapping[str, list[Claim]], quick: bool, took: float
-) -> Path:
+def write_lecture(path: Path, results: list[Result], lectures: Mapping[str, list[Claim]], took: float) -> Path:
     """Write the page and give back its path; `took` is how long the command ran, in seconds."""
     sections = [Section("verdicts", "Verdicts", verdicts(results))]
     for title, claims in lectures.items():
         own = [result for result in results if result.claim in claims]
         if own:
             sections.append(Section(title.lower().replace(" ", "-"), title, joined(map(article, own))))
-    data = "embedded data" if quick else "MNIST, CIFAR-100, real texts and speech"
+    sets = sorted({str(run.setting("data")) for result in results for run in result.runs.all})
+    data = ", ".join(sets) or "nothing yet"
     count = "One claim" if len(results) == 1 else f"{len(results)} claims"
-    lead = f"{count} of three lectures, tested on {data} in {took / 60:.1f} minutes. {METHOD}"
+    lead = f"{count} of three lectures, tested in {took / 60:.1f} minutes on {data}. {METHOD}"
     return write_page(path, "The lectures, reproduced", lead, sections)
 
 

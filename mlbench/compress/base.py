@@ -34,6 +34,7 @@ class Method:
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers whose weights it changes
     reads_texts: ClassVar[bool] = True  # whether networks for texts can be compressed by it
     leaves_weights: ClassVar[bool] = True  # whether what it yields has such layers
+    passes_on: ClassVar[bool] = False  # whether it yields the network as it was
 
     @property
     def begins_anew(self) -> bool:
@@ -92,9 +93,15 @@ class Finetuned(Method):
         convolutions had an accuracy of .39 on the digits with them, and of .93 with these.
         """
         if self.finetune_epochs:
-            bench.fit(net, title, learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
+            self.train_on(net, bench, title, learner)
         recalibrate(net, bench.train, bench.generator)
         return net
+
+    def train_on(self, net: nn.Module, bench: Workbench, title: str, learner: Learner | None = None) -> None:
+        """The training alone."""
+        learner = learner or Learner()
+        learner.lr_setting = "finetune_lr"  # of this stage, where it is one of a chain
+        bench.fit(net, title, learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
 
 
 def weights(net: nn.Module) -> dict[str, nn.Parameter]:

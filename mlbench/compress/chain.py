@@ -28,15 +28,12 @@ class Chain(Method):
         for name in stages[1:]:
             told = "as the first stage: from the untrained network, where it begins, all before it would be lost"
             require(not methods[name].begins_anew, "stages", name, told)
-        for before, name in pairwise(stages):
+        acting = [name for name in stages if not methods[name].passes_on]
+        for before, name in pairwise(acting):
             told = f"before {before}, which leaves no weights to change"
             require(methods[before].leaves_weights or not methods[name].changes_weights, "stages", name, told)
         self.stages, self.methods = stages, methods
-
-    @property
-    def changes_weights(self) -> bool:
-        """Whether the first stage does: what the others need is asked of them when they begin."""
-        return self.methods[self.stages[0]].changes_weights
+        self.changes_weights = bool(acting) and methods[acting[0]].changes_weights  # the next get what it yields
 
     @property
     def reads_texts(self) -> bool:

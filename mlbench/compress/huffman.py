@@ -15,6 +15,7 @@ class Huffman(Method):
     """
 
     changes_weights = False
+    passes_on = True
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
         """The same network in a shorter file."""

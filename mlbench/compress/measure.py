@@ -11,6 +11,7 @@ class Measure(Method):
     """Only measures: parameters, bytes, multiply-adds and latency, of the whole and of each layer (layers.csv)."""
 
     changes_weights = False
+    passes_on = True
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
         """Nothing beside the dense network."""

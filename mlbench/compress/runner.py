@@ -123,8 +123,8 @@ class Compress(Trainings):
             write_csv(folder / f"{name}.csv", columns, [[row[column] for column in columns] for row in rows])
         plots.draw_points(folder / "points.csv", folder / "figures")
         test = self.stream.tasks[0].test
+        sounds = self.stream.tasks[0].sound is not None
         for name, rows in self.method.grids(test).items():
-            sounds = self.stream.tasks[0].sound is not None and rows[0][1][0].picture is not None
             grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=sounds)
         correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
         metrics = self.metrics(latencies, correct)

@@ -62,7 +62,7 @@ class Slimmable(Finetuned):
         switchable = self.batch_norm == "switchable"
         between = [] if switchable else self.between
         slim, learner = Slim(whole, self.widths if switchable else []), AllWidths(self.widths, between)
-        bench.fit(slim, "all widths", learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
+        self.train_on(slim, bench, "all widths", learner)
         for width in sorted({*self.widths, *between}):
             if self.alone and width in self.widths:
                 single = cut(copy.deepcopy(bench.start), width)

@@ -17,7 +17,7 @@ from mlbench.files import new_folder, write_whole
 class Vision(Source):
     """A torchvision set by its mlbench name, read from `<data_dir>/<name>.npz`, which is made on first use."""
 
-    name: Literal["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "svhn"]
+    name: Literal[tuple(DOWNLOADS)]
 
     def files(self, data_dir: Path) -> list[Path]:
         """The file."""

@@ -86,6 +86,8 @@ class Judge(nn.Module):
 class Rebuild(Learner):
     """The mean square error of what is given back; an example's label is its row of `targets`."""
 
+    lr_setting = "explain.lr"
+
     def __init__(self, targets: Tensor):
         self.targets = targets
 

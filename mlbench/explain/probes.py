@@ -95,6 +95,8 @@ class Together(nn.ModuleDict):
 class Targets(Learner):
     """The cross-entropies of all probes, each a mean over the batch, added up; a label is a row of `values`."""
 
+    lr_setting = "explain.lr"
+
     values: Tensor  # [n, targets]
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:

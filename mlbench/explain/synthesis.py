@@ -133,6 +133,8 @@ class Synthesis(Method):
 class Ascent(Learner):
     """Trains a canvas; the examples that `fit` hands out only count the steps. Random numbers are torch's global."""
 
+    lr_setting = "explain.lr"
+
     settings: Synthesis
     frame: Frame
     units: Units

@@ -16,7 +16,10 @@ NAMES_UP_TO = 40  # classes; more could not be read
 
 
 def draw_grid(rows: list[Row], path: Path, upwards: bool = False) -> None:
-    """One strip for each (title, panels); `upwards`: the first row of pixels is the lowest, as of a spectrogram."""
+    """One strip for each (title, panels); `upwards`: the first row of pixels is the lowest, as of a spectrogram.
+
+    A map of numbers between classes has no pixels and is never turned.
+    """
     columns = max(len(panels) for _, panels in rows)
     captions = any(panel.caption for _, panels in rows for panel in panels)
     side = max([PANEL, *(0.5 + NAMED * len(names(panel)) for _, panels in rows for panel in panels)])
@@ -29,7 +32,7 @@ def draw_grid(rows: list[Row], path: Path, upwards: bool = False) -> None:
             axes.axis("off")
         for axes, panel in zip(places, panels, strict=False):
             draw_panel(axes, panel)
-            if upwards:
+            if upwards and panel.classes is None:
                 axes.invert_yaxis()
     save(figure, path)
 
