@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mlbench.build import Blueprint
-from mlbench.checkpoint import restored
+from mlbench.checkpoint import normaliser, read_network, restored
 from mlbench.data.tasks import Stream
 from mlbench.errors import UserError
 
@@ -42,6 +42,17 @@ def example(stream: Stream, count: int) -> torch.Tensor:
     if text is None:
         return torch.zeros(count, *stream.input_shape)
     return torch.full((count, *stream.input_shape), len(text.pieces) - 1)
+
+
+def fitting(path: Path, stream: Stream) -> dict[str, Any]:
+    """The packed network of a checkpoint. Raises UserError where it is none, or one for other examples than these."""
+    packed = read_network(path)
+    if tuple(packed["input_shape"]) != stream.input_shape or packed["outputs"] != stream.outputs:
+        raise UserError(f"{path} is for examples or classes of another kind")
+    theirs, ours = (part.state_dict() for part in (normaliser(packed), stream.tasks[0].train.normalise))
+    if any(not torch.allclose(value, ours[name].cpu()) for name, value in theirs.items()):
+        raise UserError(f"{path} was trained on pictures normalised otherwise; set data.normalise as it was")
+    return packed
 
 
 def with_weights(

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from mlbench import store
 from mlbench.build import Blueprint
-from mlbench.checkpoint import normaliser, read_network, read_tensors, restored, write_tensors
+from mlbench.checkpoint import read_network, read_tensors, restored, write_tensors
 from mlbench.data.tasks import Split, Stream, held_out
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy
 from mlbench.job import Job
+from mlbench.network import fitting
 from mlbench.pretraining import MaskedLanguage
 from mlbench.progress import Progress
 from mlbench.train import Learner, examples_in_epoch, fit
@@ -236,17 +237,6 @@ def source_of(target: str, dirs: tuple[Path, ...]) -> str:
 def shapes(net: nn.Module) -> dict[str, torch.Size]:
     """Of each of its tensors."""
     return {name: tensor.shape for name, tensor in net.state_dict().items()}
-
-
-def fitting(path: Path, stream: Stream) -> dict[str, Any]:
-    """The packed network of a checkpoint. Raises UserError where it is none, or one for other examples than these."""
-    packed = read_network(path)
-    if tuple(packed["input_shape"]) != stream.input_shape or packed["outputs"] != stream.outputs:
-        raise UserError(f"{path} is for examples or classes of another kind")
-    theirs, ours = (part.state_dict() for part in (normaliser(packed), stream.tasks[0].train.normalise))
-    if any(not torch.allclose(value, ours[name].cpu()) for name, value in theirs.items()):
-        raise UserError(f"{path} was trained on pictures normalised otherwise; set data.normalise as it was")
-    return packed
 
 
 def check_single_task(prepared: "Prepared", stream: Stream) -> None:

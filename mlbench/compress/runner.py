@@ -20,9 +20,9 @@ from mlbench.errors import SettingError, UserError
 from mlbench.figures import grids, plots
 from mlbench.files import write_csv
 from mlbench.job import Runner
-from mlbench.network import made
+from mlbench.network import fitting, made
 from mlbench.spread import spread
-from mlbench.trainings import Trainings, check_single_task, fitting
+from mlbench.trainings import Trainings, check_single_task
 
 if TYPE_CHECKING:
     from mlbench.prepare import Prepared
