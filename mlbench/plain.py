@@ -28,6 +28,8 @@ class Plain(Job):
         if (saved := self.run.saved()) is not None:
             self.load(saved)
         task, display = self.stream.tasks[0], self.run.display
+        if task.text is not None and getattr(self.net, "pretraining", None) is not None:
+            display.note("the network learns from the labels alone: what comes before is for compress= and explain=")
         total = len(task.train) * self.training.epochs
         display.start("training", total, self.progress)
         watch = self.run.follow(1, self.progress, self.state, lambda: self.describe(self.net))
@@ -69,12 +71,7 @@ class Plain(Job):
 
 
 def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> type[Plain]:  # noqa: ARG001
-    """What makes the runner. Raises UserError for a stream of tasks, or a reference: both need a technique."""
-    if (reference := prepared.settings.reference) is not None:
-        raise UserError(
-            f"reference={reference} is what a lifelong method is compared with, and this is plain training\n"
-            "leave it out, or take a method, as in lifelong=ewc"
-        )
+    """What makes the runner. Raises UserError for a stream of tasks, which needs a technique."""
     if stream.scenario is not None:
         raise UserError(
             "this data is a stream of tasks and needs a lifelong method, as in lifelong=finetune\n"

@@ -30,10 +30,12 @@ from mlbench.network import example, made, with_weights
 from mlbench.optimizer import Training
 from mlbench.randomness import Draws
 from mlbench.results import Keep, Run, finished
+from mlbench.technique import Technique
 from mlbench.tracking import Tracker
 from mlbench.train import Compute, check_trainable
 
 MOST_THREADS = 4096
+UNUSED = {"reference": None, "export": [], "latency_batch": 1}  # what does nothing, where not every technique asks
 
 
 @dataclass
@@ -82,16 +84,29 @@ class Prepared:
             raise UserError(f"{' and '.join(chosen)} are both set; a run takes one technique of one family")
         self.family = chosen[0] if chosen else None
         self.training = settings(config.train, Training, "train")
-        self.technique = None
+        self.technique = Technique()
         if self.family:
             base = importlib.import_module(f"mlbench.{self.family}.base")
             self.technique = build(config[self.family], base.Method, self.family, dirs)
+        self.check_use()
         self.data = build(config.data, Data, "data", dirs)
         self.logger = None
         if config.get("logger") is not None:
             self.logger = build(config.logger, Logger, "logger", dirs)
             self.logger.check()
         self.dirs = dirs
+
+    def check_use(self) -> None:
+        """Raise UserError for settings that would change nothing."""
+        name = f"{self.family}={self.names[self.family]}" if self.family else "plain training"
+        for setting, unused in UNUSED.items():
+            if getattr(self.settings, setting) != unused and setting not in self.technique.takes:
+                raise UserError(f"{setting} means nothing to {name}; leave it out")
+        if self.training.validation and not self.training.patience and not self.technique.chooses:
+            raise UserError(
+                f"train.validation={self.training.validation} without train.patience: nothing goes by it\n"
+                "train.patience=N keeps the best epoch, and stops N epochs after it; otherwise take train.validation=0"
+            )
 
     def folder(self, by_hash: bool) -> Path:
         """Where the run writes: by a hash of its settings in a sweep, a name nobody else has otherwise."""
@@ -117,7 +132,7 @@ class Prepared:
         ]
         if self.settings.checkpoint:
             found.append(Path(self.settings.checkpoint))
-        found += getattr(self.technique, "files", list)()  # lifelong methods read none
+        found += self.technique.files()
         return [path.expanduser() for path in found]
 
     def tracker(self) -> Tracker:
@@ -152,9 +167,8 @@ class Prepared:
         net = self.network(stream)
         module = importlib.import_module(f"mlbench.{self.family}.runner" if self.family else "mlbench.plain")
         runner = module.prepare(self, stream, net)
-        learned_from = getattr(self.technique, "learned_from", lambda task: len(task.train))  # lifelong methods say so
         for task in stream.tasks:
-            check_trainable(net, task, learned_from(task), self.training)
+            check_trainable(net, task, self.technique.learned_from(task), self.training)
         torch.set_num_threads(choose_threads(chosen.threads, net, example(stream, 1), self.training.batch_size))
         if not folder.exists() or chosen.force:
             with locked(folder / ".lock", wait) if folder.exists() else nullcontext():
@@ -183,7 +197,7 @@ class Prepared:
             raise UserError(
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
             )
-        if stream.outputs < 2 and getattr(self.technique, "about_answers", True):
+        if stream.outputs < 2 and self.technique.about_answers:
             told = f"data={self.names['data']} has the one class {stream.classes[0]}; there is nothing to tell apart"
             raise UserError(f"{told}\nexplain=probe and explain=embed need no classes")
         return stream

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.data.augment import AUGMENTATIONS
-from mlbench.data.tasks import Batch, Split, Task, held_out
+from mlbench.data.tasks import Batch, Split, Task, validation_size
 from mlbench.errors import RunError, UserError
 from mlbench.gradients import eval_mode, has_batch_norm
 from mlbench.optimizer import Training, make_optimizer, one_step, set_lr
@@ -39,7 +39,7 @@ class Compute:
         return torch.channels_last if self.channels_last and convolves else torch.contiguous_format
 
     def autocast(self) -> AbstractContextManager:
-        """The context of every forward pass in training."""
+        """The context of the forward pass of every training step; what methods compute besides stays in fp32."""
         if self.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
@@ -71,7 +71,7 @@ class Learner:
         """The scalar to make small."""
         return F.cross_entropy(self.logits(net, batch), batch.y)
 
-    def judged(self, net: nn.Module, batch: Batch) -> Tensor:
+    def validation_loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The scalar on validation data that early stopping goes by."""
         return self.loss(net, batch)
 
@@ -102,14 +102,15 @@ def fit(
 ) -> Theta:
     """Train `net` on `split` as `learner` says, in place, and return its parameter vector.
 
-    `generator` draws validation split, permutations and augmentation; `held_out` are validation data that the caller
-    has cut off already. `progress` continues a fit that was cut off (the caller has restored network, learner and
+    With `training.patience` the best epoch on validation data is kept: on `held_out`, which the caller has cut off
+    already, or else on a share `training.validation` of `split`. `generator` draws that share, permutations and
+    augmentation. `progress` continues a fit that was cut off (the caller has restored network, learner and
     generator) and is kept up to date; `watch` sees it after every chunk of batches, when it may be saved. Raises
     RunError when the loss is not finite any more.
     """
     progress = progress or Progress()
     began = time.perf_counter() - progress.seconds
-    if held_out is None and training.validation:
+    if held_out is None and training.patience:
         fixed = torch.Generator().manual_seed(generator.initial_seed())  # the same cut when resumed
         split, held_out = split.cut(training.validation, fixed)
     used = examples_in_epoch(net, len(split), training.batch_size)
@@ -128,7 +129,7 @@ def fit(
             progress.samples += len(index)
         end_epoch(progress, learner.lr_setting)
         if held_out is not None:
-            judge(net, held_out, learner, training, progress)
+            validate(net, held_out, learner, training, progress)
         began += shown(progress, optimizer, compute, began, watch)
     if not theta.value.isfinite().all():
         raise RunError(f"the last step left weights that are not finite; try a smaller {learner.lr_setting}")
@@ -230,7 +231,7 @@ def check_trainable(net: nn.Module, task: Task, learned: int, training: Training
     if training.augment != "none" and (task.text is not None or task.sound is not None):
         kind = "texts" if task.text is not None else "sounds"
         raise UserError(f"train.augment={training.augment} changes pictures, and this data is {kind}; take none")
-    count = learned - held_out(training.validation, learned)
+    count = learned - validation_size(training.validation, learned)
     if has_batch_norm(net) and (training.batch_size == 1 or count == 1):
         needed = "two or more to learn from, and train.batch_size=2 or more"
         raise UserError(f"a network with batch norm cannot learn from one example at a time; needed are {needed}")
@@ -242,14 +243,14 @@ def augmentation(training: Training, generator: torch.Generator) -> Callable[[Te
     return None if augment is None else lambda pictures: augment(pictures, generator)
 
 
-def judge(net: nn.Module, held_out: Split, learner: Learner, training: Training, progress: Progress) -> None:
+def validate(net: nn.Module, held_out: Split, learner: Learner, training: Training, progress: Progress) -> None:
     """Early stopping: keep the weights with the lowest validation loss, stop after `patience` epochs without."""
     total = 0.0
     with eval_mode(net), torch.inference_mode():  # layers that a method holds in eval mode stay there
         for index in held_out.chunks(1000):
-            total += learner.judged(net, held_out.batch(index)).item() * len(index)
+            total += learner.validation_loss(net, held_out.batch(index)).item() * len(index)
     loss = total / len(held_out)
     if progress.best is None or loss < progress.best["loss"]:
         weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         progress.best = {"loss": loss, "epoch": progress.epoch, "weights": weights}
-    progress.stopped = bool(training.patience) and progress.epoch - progress.best["epoch"] >= training.patience
+    progress.stopped = progress.epoch - progress.best["epoch"] >= training.patience

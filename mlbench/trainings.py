@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mlbench import store
 from mlbench.build import Blueprint
 from mlbench.checkpoint import read_network, read_tensors, restored, write_tensors
-from mlbench.data.tasks import Split, Stream, held_out
+from mlbench.data.tasks import Split, Stream, validation_size
 from mlbench.errors import UserError
 from mlbench.evaluate import accuracy
 from mlbench.job import Job
@@ -171,11 +171,8 @@ class Trainings(Job):
         progress: Progress,
     ) -> None:
         """A fit that is not finished yet: through the one loop, shown, and saved now and then."""
-        training, held_out = replace(self.training, **changes), None
-        if training.patience:
-            held_out = self.validation
-        else:
-            training = replace(training, validation=0.0)
+        training = replace(self.training, **changes)
+        held_out = self.validation if training.patience else None
         total = examples_in_epoch(net, len(train), training.batch_size) * training.epochs
         self.run.display.start(title, total, progress)
 
@@ -240,15 +237,12 @@ def shapes(net: nn.Module) -> dict[str, torch.Size]:
 
 
 def check_single_task(prepared: "Prepared", stream: Stream) -> None:
-    """Raise UserError for a stream of tasks, for a reference, which lifelong methods have, and for dropped classes too
-    small to be cut."""
+    """Raise UserError for a stream of tasks, and for dropped classes too small to be cut."""
     if stream.scenario is not None:
         chosen = f"{prepared.family}={prepared.names[prepared.family]}"
         raise UserError(
             f"{chosen} takes a network for one task, and this data is a stream of tasks\n"
             "take a plain dataset, as in data=mnist (see `mlbench list data`)"
         )
-    if prepared.settings.reference is not None:
-        raise UserError("reference is what a lifelong method is compared with; leave it out")
     if (dropped := stream.tasks[0].dropped) is not None:
-        held_out(prepared.training.validation, len(dropped))
+        validation_size(prepared.training.validation, len(dropped))

@@ -102,7 +102,7 @@ def test_blocks_end_before_the_next_layer_with_weights():
     assert blocks(MLP((1, 4, 4), 3, [8, 6])) == [3, 5, 6]
     assert blocks(CNN((1, 8, 8), 3, [4, 4])) == [4, 10, 11]
     assert blocks(ResNet18((3, 8, 8), 3, 4))[0] == 3
-    with pytest.raises(SettingError):
+    with pytest.raises(UserError, match="a chain of three layers"):
         configured(EarlyExit).check(MLP((1, 4, 4), 3, [8]))
 
 
@@ -197,7 +197,7 @@ def test_a_full_width_is_the_network_itself():
     [nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, padding_mode="circular"), nn.GroupNorm(2, 4), nn.PReLU(4)],
 )
 def test_layers_that_cannot_be_cut_are_refused(layer):
-    with pytest.raises(SettingError, match=type(layer).__name__):
+    with pytest.raises(UserError, match=type(layer).__name__):
         configured(Slimmable).check(nn.Sequential(nn.Conv2d(1, 4, 3), layer, nn.Flatten(), nn.Linear(4, 3)))
 
 
@@ -270,7 +270,7 @@ def test_a_dense_layer_behind_a_picture_keeps_its_channels_values():
 def test_slimmable_settings_out_of_range(wrong):
     with pytest.raises(SettingError):
         configured(Slimmable, **wrong)
-    with pytest.raises(SettingError):
+    with pytest.raises(UserError, match="a chain of layers"):
         configured(Slimmable).check(ResNet18((3, 8, 8), 3, 4))
 
 

@@ -13,7 +13,7 @@ from mlbench.data.tasks import Pool, Split
 from mlbench.errors import RunError
 from mlbench.explain import gan
 from mlbench.explain.canvas import Frame
-from mlbench.explain.gan import Generator, critic, generator, latent, trained
+from mlbench.explain.gan import Generator, generator, latent, make_discriminator, trained
 from mlbench.explain.maximise import Maximise
 from mlbench.explain.synthesis import shell
 from mlbench.models.convolutional import CNN
@@ -30,16 +30,16 @@ def test_pictures_have_the_shape_of_the_data_and_lie_between_black_and_white(sha
     pictures = Generator(shape, 5, 4)(torch.randn(6, 5))
     assert pictures.shape == (6, *shape)
     assert 0 <= pictures.min() <= pictures.max() <= 1
-    assert critic(shape, 4)(pictures).shape == (6, 1)
+    assert make_discriminator(shape, 4)(pictures).shape == (6, 1)
 
 
-def test_the_critic_is_at_most_as_steep_as_its_norm_says():
+def test_the_discriminator_is_at_most_as_steep_as_its_norm_says():
     # each layer's spectral norm is 1 after enough power iterations; checked by the singular values of the matrix
     torch.manual_seed(0)
-    judge = critic((1, 8, 8), 4)
+    discriminator = make_discriminator((1, 8, 8), 4)
     for _ in range(100):
-        judge(torch.rand(2, 1, 8, 8))
-    norm = torch.linalg.svdvals(judge[1].weight.detach()).max().item()
+        discriminator(torch.rand(2, 1, 8, 8))
+    norm = torch.linalg.svdvals(discriminator[1].weight.detach()).max().item()
     assert norm == pytest.approx(1, abs=1e-3)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 RUNS = {
-    "plain": "train.epochs=150 train.augment=crop_flip model=cnn train.validation=0.1",
+    "plain": "train.epochs=150 train.augment=crop_flip model=cnn train.validation=0.1 train.patience=150",
     "ewc": "lifelong=ewc train.epochs=40",
     "derpp": "lifelong=derpp train.epochs=40",
     "packnet": "lifelong=packnet train.epochs=15",

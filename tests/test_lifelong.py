@@ -106,5 +106,5 @@ def test_all_methods_are_judged_by_the_new_tasks_cross_entropy(method):
     net = learn(method, stream, MLP((1, 8, 8), stream.outputs, [5]), training(batch_size=10))
     batch, state = stream.tasks[1].test.batch(torch.arange(20)), method.generator.get_state()
     expected = F.cross_entropy(method.heads(net(batch.x), batch.task), batch.y)
-    torch.testing.assert_close(method.judged(net, batch), expected)
+    torch.testing.assert_close(method.validation_loss(net, batch), expected)
     assert torch.equal(method.generator.get_state(), state)

@@ -380,7 +380,7 @@ def test_every_method_survives_kills_at_random_moments(tmp_path, monkeypatch, me
     enough = (
         [] if method == "gem" else ["data.train_per_task=1400", "train.epochs=40"]
     )  # seconds of work to be killed in
-    plain = ["train.epochs=300", "train.augment=crop_flip", "model=cnn", "train.validation=0.1"]
+    plain = ["train.epochs=300", "train.augment=crop_flip", "model=cnn", "train.validation=0.1", "train.patience=300"]
     words = [f"lifelong={method}", *LONGER, *enough, "data.scenario=domain"] if method else plain
     check_equal(*kill_and_resume(tmp_path, words, times=4, longest=0.5))
 

@@ -223,11 +223,11 @@ def test_rwalk_is_fisher_and_score_of_the_way(split):
     """Two tasks of steps by hand: moving average, score where positive, mean of the tasks' scores, both divided."""
     weight, interval, damping, net = 0.3, 2, 0.01, network()
     method = alone("rwalk", strength=0.0, fisher_weight=weight, interval=interval, damping=damping)
-    theta, fisher, past, steps = Theta(net), None, None, 0
+    theta, fisher, past = Theta(net), None, None
     for task in range(2):
         method.start(net, theta)
         score, drop, departure = torch.zeros_like(theta.value), torch.zeros_like(theta.value), theta.copy()
-        for step in range(5):  # the first task ends in the middle of an interval
+        for step in range(5):  # tasks end in the middle of an interval, and the next begins with a whole one
             data = split(6, seed=10 * task + step)
             batch = method.batch(data.batch(torch.arange(6)))
             theta.grad.copy_(gradient(net, F.cross_entropy(net(batch.x), batch.y)))
@@ -236,8 +236,7 @@ def test_rwalk_is_fisher_and_score_of_the_way(split):
             theta.value.add_(theta.grad + 0.1 * torch.randn(len(before)), alpha=-0.2)
             drop -= theta.grad * (theta.value - before)
             method.after_step(net, theta, lambda: 0.2)
-            steps += 1
-            if steps % interval == 0:
+            if (step + 1) % interval == 0:
                 parts = [gradient(net, F.cross_entropy(out, y)).square() for out, y in singles(net, "domain", data)]
                 fresh = torch.stack(parts).mean(0)
                 fisher = fresh if fisher is None else weight * fresh + (1 - weight) * fisher

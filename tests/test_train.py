@@ -219,7 +219,7 @@ def test_settings_out_of_range_are_refused(name, value):
 
 def test_early_stopping_goes_by_what_the_learner_is_judged_by():
     class Backwards(Learner):
-        def judged(self, net, batch):
+        def validation_loss(self, net, batch):
             return -self.loss(net, batch)
 
     plain, backwards = MLP((1, 4, 4), 3, [5]), MLP((1, 4, 4), 3, [5])

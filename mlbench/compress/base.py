@@ -14,6 +14,7 @@ from mlbench.build import Blueprint
 from mlbench.data.tasks import Batch, Split
 from mlbench.errors import require
 from mlbench.findings import Row
+from mlbench.technique import Technique
 from mlbench.train import Learner
 from mlbench.workbench import Workbench
 
@@ -28,9 +29,11 @@ class Point:
     blueprint: Blueprint | None = None  # what built the network, where it is not the run's own model
 
 
-class Method:
+class Method(Technique):
     """A way to compress; subclasses are dataclasses whose fields are the hyperparameters."""
 
+    takes = ("export", "latency_batch")
+    chooses = True
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers whose weights it changes
     reads_texts: ClassVar[bool] = True  # whether networks for texts can be compressed by it
     leaves_weights: ClassVar[bool] = True  # whether what it yields has such layers

@@ -11,7 +11,7 @@ from torch import nn
 from mlbench.build import Blueprint
 from mlbench.compress.base import Method, Point, Workbench
 from mlbench.data.tasks import Split
-from mlbench.errors import RunError, SettingError, nearest, require
+from mlbench.errors import RunError, SettingError, UserError, nearest, require
 from mlbench.findings import Row
 
 
@@ -64,7 +64,7 @@ class Chain(Method):
         for name in self.stages:
             try:
                 self.methods[name].check(point.net)
-            except SettingError as error:
+            except (SettingError, UserError) as error:
                 raise RunError(f"stage {name} does not go with what is before it: {error}") from error
             for point in self.methods[name].compress(point, bench):  # noqa: B020
                 step += 1

@@ -13,7 +13,7 @@ from mlbench.compress.base import Finetuned, Point, Workbench
 from mlbench.compress.exits import Exits, blocks, exit_sizes
 from mlbench.compress.leaving import Answers, affordable, cheapest, exit_taken, ways_out
 from mlbench.data.tasks import Batch, Split
-from mlbench.errors import SettingError, require
+from mlbench.errors import UserError, require
 from mlbench.findings import Panel, Row
 from mlbench.spread import spread
 from mlbench.train import Learner
@@ -46,7 +46,9 @@ class EarlyExit(Finetuned):
     def check(self, net: nn.Module) -> None:
         """Only a chain of blocks can be left early."""
         if not isinstance(net, nn.Sequential) or len(blocks(net)) < 3:
-            raise SettingError("grid", self.grid, "for a chain of three layers with weights or more, as model=lenet5")
+            raise UserError(
+                "compress=early_exit needs a chain of three layers with weights or more, as in model=lenet5"
+            )
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """The last exit alone, a point for each budget, and the chosen one."""

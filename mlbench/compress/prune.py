@@ -49,8 +49,10 @@ class Prune(Finetuned):
     """Prune the least important weights, train on, and again, until the `fraction` of the original ones is left.
 
     Han et al. (2015); with `rewind` the lottery tickets of Frankle & Carbin (2019, section 2): the weights that are
-    left go back to what they were before training (`initial`), or after its first `rewind_epochs` epochs (`early`;
-    Frankle et al. 2020), or are drawn anew (`reinitialise`), and are trained by train.* instead of finetune_*.
+    left go back to what they were before training (`initial`), or to those after `rewind_epochs` epochs (`early`), or
+    are drawn anew (`reinitialise`), and are trained by train.* instead of finetune_*. The epochs of `early` are a
+    training of their own, from the same start with other batches and the whole schedule; Frankle et al. (2020) take
+    the weights on the way of the training that found the mask.
     `control` trains each mask from weights drawn anew as well. Biases and batch norm are never pruned.
     """
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlbench.compress.base import Finetuned, Point, Workbench, recalibrate
 from mlbench.data.tasks import Batch
-from mlbench.errors import SettingError, require
+from mlbench.errors import UserError, require
 from mlbench.structure import note_sizes
 from mlbench.train import Learner
 
@@ -51,10 +51,10 @@ class Slimmable(Finetuned):
     def check(self, net: nn.Module) -> None:
         """Only a plain chain of layers can be cut without looking at how they are connected."""
         if not isinstance(net, nn.Sequential) or any(list(layer.children()) for layer in net):
-            raise SettingError("widths", self.widths, "for a chain of layers, as in model=cnn, lenet5 or mlp")
+            raise UserError("compress=slimmable needs a chain of layers, as in model=cnn, lenet5 or mlp")
         if odd := [type(layer).__name__ for layer in net if not can_be_cut(layer)]:
-            allowed = "for plain convolutions without groups, linear layers and batch norms with weights"
-            raise SettingError("widths", self.widths, f"{allowed}; this network has {odd[0]}")
+            told = "needs plain convolutions without groups, linear layers and batch norms with weights"
+            raise UserError(f"compress=slimmable {told}; this network has {odd[0]}")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
         """A point for each width, the narrowest first, each after the same width trained alone."""

@@ -25,7 +25,8 @@ class Feedback(Data):
     The drift grows evenly to `severity` in the last round. What severity 1 means: `rotation` 90 degrees, `noise` a
     standard deviation of 128 grey levels, `contrast` a tenth of it left, `classes` all classes, of which the original
     data holds the first half. `feedback` and `feedback_rate` say which true labels the users give: a share of the
-    inputs answered wrongly (errors) or of all (random). No picture is used twice.
+    inputs answered wrongly (errors) or of all (random). No training picture is sent twice; all rounds are
+    tested on the same test pictures, each drifted as far as its round.
     """
 
     source: Source

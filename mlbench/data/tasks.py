@@ -103,7 +103,7 @@ class Split:
     def digest(self) -> str:
         """A hash of the pool's pictures, and of which of them these examples are with what labels.
 
-        Of a pool that is larger than memory only some pictures are read.
+        Of a pool of more than DIGESTED_BYTES only some pictures are read.
         """
         pictures = self.pool.pictures
         some = pictures[:: max(1, pictures.nbytes // DIGESTED_BYTES)]
@@ -120,7 +120,7 @@ class Split:
     def cut(self, fraction: float, generator: torch.Generator) -> tuple["Split", "Split"]:
         """(the rest, a random `fraction`): training and validation data. Raises UserError if either would be empty."""
         order = torch.randperm(len(self), generator=generator).to(self.rows.device)
-        count = held_out(fraction, len(self))
+        count = validation_size(fraction, len(self))
         return self.take(order[count:]), self.take(order[:count])
 
     def to(self, device: torch.device) -> "Split":
@@ -242,7 +242,7 @@ class Stream:
         return replace(self, tasks=tasks)
 
 
-def held_out(fraction: float, count: int) -> int:
+def validation_size(fraction: float, count: int) -> int:
     """How many of `count` examples `cut` takes away; 0 for 0. Raises UserError if either side would be empty."""
     taken = round(fraction * count)
     if fraction and not 0 < taken < count:

@@ -13,6 +13,7 @@ from mlbench import workbench
 from mlbench.data.tasks import Planted, Split, Task
 from mlbench.errors import UserError, require
 from mlbench.findings import Findings
+from mlbench.technique import Technique
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Network, pictures [B, C, H, W] and the class [B] to explain -> signed maps [B, C, H, W] (or [B, 1, H, W])."""
@@ -30,20 +31,15 @@ class Workbench(workbench.Workbench, Protocol):
         """Maps of `method` for the run's examples, scored beside the controls."""
 
 
-class Method:
+class Method(Technique):
     """A way to explain; subclasses are dataclasses whose fields are the hyperparameters.
 
     `about_answers` is False for what looks inside: then a network for texts is taken as its pretraining left it.
     `reads_texts` is True for what is made for texts as well, `hears_sounds` for what takes spectrograms as they are.
     """
 
-    about_answers = True
     reads_texts = False
     hears_sounds = False
-
-    def files(self) -> list[Path]:
-        """Files and folders that it reads: one that changes makes other results."""
-        return []
 
     def check_data(self, task: Task, classes: list[str]) -> None:  # noqa: ARG002
         """Raise SettingError or UserError for what does not go with the data, before anything is trained."""

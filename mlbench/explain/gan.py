@@ -15,7 +15,7 @@ from mlbench.explain.base import Workbench
 from mlbench.explain.canvas import Canvas, Frame, Units
 
 BATCH = 64
-LR = {"generator": 1e-3, "critic": 1e-3}
+LR = {"generator": 1e-3, "discriminator": 1e-3}
 BETAS = (0.5, 0.99)
 TRIED = 32  # codes, for the beginning of a search
 AVERAGED = 0.99  # of the generator's weights, step by step: much better pictures than its last weights make
@@ -45,7 +45,7 @@ class Generator(nn.Module):
         return pictures[:, :, : self.shape[1], : self.shape[2]].sigmoid()
 
 
-def critic(shape: tuple[int, int, int], width: int) -> nn.Module:
+def make_discriminator(shape: tuple[int, int, int], width: int) -> nn.Module:
     """Pictures [n, C, H, W] of 0..1 to how real they seem [n, 1].
 
     Spectral normalisation bounds its slope, which keeps the training stable (Miyato et al. 2018).
@@ -64,31 +64,34 @@ def critic(shape: tuple[int, int, int], width: int) -> nn.Module:
 def trained(split: Split, shape: tuple[int, int, int], steps: int, latent: int, width: int, seed: int) -> dict:
     """(`weights` of a generator that makes pictures like those of `split`, `losses` [steps, 2] of both networks).
 
-    The hinge loss (Lim & Ye 2017), one step of the critic for one of the generator. Raises RunError where the weights
-    are not finite any more.
+    The hinge loss (Lim & Ye 2017), one step of the discriminator for one of the generator. Raises RunError where the
+    weights are not finite any more.
     """
     device = split.labels.device
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        generator, judge = Generator(shape, latent, width).to(device), critic(shape, width).to(device)
+        generator, discriminator = (
+            Generator(shape, latent, width).to(device),
+            make_discriminator(shape, width).to(device),
+        )
         average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
         makes = torch.optim.Adam(generator.parameters(), LR["generator"], BETAS, fused=True)
-        tells = torch.optim.Adam(judge.parameters(), LR["critic"], BETAS, fused=True)
+        tells = torch.optim.Adam(discriminator.parameters(), LR["discriminator"], BETAS, fused=True)
         losses = torch.empty(steps, 2)
         for step in range(steps):
             index = torch.randint(len(split), (BATCH,)).to(device)
             real, made = split.raw(index).float() / 255, generator(torch.randn(BATCH, latent).to(device))
-            seems, seems_made = judge(torch.cat([real, made.detach()])).chunk(2)
+            seems, seems_made = discriminator(torch.cat([real, made.detach()])).chunk(2)
             loss = F.relu(1 - seems).mean() + F.relu(1 + seems_made).mean()
             tells.zero_grad()
             loss.backward()
             tells.step()
-            judge.requires_grad_(False)
-            deceit = -judge(made).mean()
+            discriminator.requires_grad_(False)
+            deceit = -discriminator(made).mean()
             makes.zero_grad()
             deceit.backward()
             makes.step()
-            judge.requires_grad_(True)
+            discriminator.requires_grad_(True)
             average.update_parameters(generator)
             losses[step] = torch.stack([loss.detach(), deceit.detach()])
     weights = average.module.state_dict()

@@ -1,1 +1,1 @@
-"""Lifelong learning: base.py runs and measures; every other file is one method."""
+"""Lifelong learning: runner.py learns task after task and measures, base.py says what a method may do."""

@@ -1,8 +1,9 @@
 """Selective plasticity: each parameter is held at an anchor by a spring of its own.
 
-The penalty strength * sum_i importance_i (theta_i - anchor_i)^2 is the same for all methods of this kind; they differ
-in how `end_task` finds the importance. Whatever the number of tasks, it is one quadratic: a step costs the same at all
-of them.
+The penalty strength * sum_i importance_i (theta_i - anchor_i)^2 is the same for all methods of this kind (some papers
+write strength / 2). They differ in `end_task`: how the importance is found, whether those of the tasks add up, and
+whether the anchor is where the newest task ended or, for EWC, the mean of all ends. Whatever the number of tasks,
+it is one quadratic: a step costs the same at all of them.
 """
 
 from collections.abc import Callable, Iterator

@@ -11,11 +11,12 @@ from mlbench.data.heads import OwnHeads, SharedHead
 from mlbench.data.tasks import Batch, Split, Stream, Task
 from mlbench.lifelong.memory import Memory
 from mlbench.structure import last_linear
+from mlbench.technique import Technique
 from mlbench.theta import Theta
 from mlbench.train import Compute, Learner, Training
 
 
-class Method(Learner):
+class Method(Learner, Technique):
     """A way to learn task after task; subclasses are dataclasses whose fields are the hyperparameters.
 
     Hooks of the loop come from `Learner`, those of the stream stand here; all defaults do nothing, which is
@@ -24,16 +25,13 @@ class Method(Learner):
     own.
     """
 
+    takes = ("reference",)
     scenarios: ClassVar[tuple[str, ...]] = ("task", "domain", "class")
     keeps: ClassVar[tuple[str, ...]] = ()
     copies: ClassVar[tuple[str, ...]] = ()
     turns_back: ClassVar[bool] = True  # whether early stopping may go back to weights of an earlier epoch
     at_once: ClassVar[bool] = False  # whether `stream` makes one task of all, so that R has only its last row
     memory: Memory | None = None
-
-    def learned_from(self, task: Task) -> int:
-        """How many examples `fit` gets for the task."""
-        return len(task.train)
 
     def __post_init__(self):
         """Subclasses raise SettingError for settings out of their ranges."""
@@ -57,7 +55,7 @@ class Method(Learner):
         """The outputs [B, classes] that compete for each example in the stream's scenario."""
         return self.heads(net(batch.x), batch.task)
 
-    def judged(self, net: nn.Module, batch: Batch) -> Tensor:
+    def validation_loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The cross-entropy on the new task, for all methods alike, whatever they learn from besides."""
         return F.cross_entropy(self.logits(net, batch), batch.y)
 

@@ -215,10 +215,10 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:  # 
     if stream.scenario not in method.scenarios:
         allowed = "|".join(method.scenarios)
         raise UserError(f"lifelong={name} is not defined for data.scenario={stream.scenario}: allowed is {allowed}")
-    if prepared.training.validation and not method.turns_back:
+    if prepared.training.patience and not method.turns_back:
         raise UserError(
             f"lifelong={name} goes by the whole way through a task, which early stopping would go back on: "
-            "take train.validation=0"
+            "take train.patience=0 and train.validation=0"
         )
     compared = prepared.settings.reference is not None and not isinstance(method, Joint)
     return partial(Lifelong, method=method, compared=compared)

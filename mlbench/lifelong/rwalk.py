@@ -67,7 +67,7 @@ class RWalk(PathIntegral):
             self.fisher = squared_gradients(net, theta, self.drawn(task.train, self.interval), self.logits)
         self.past_score = self.score if self.past_score is None else (self.past_score + self.score) / 2
         self.importance = normalised(self.fisher) + normalised(self.past_score)
-        self.anchor, self.score = theta.copy(), theta.zeros()
+        self.anchor, self.score, self.steps = theta.copy(), theta.zeros(), 0
         self.depart(theta)
 
 

@@ -36,7 +36,7 @@ class Series:
 
     `half` and `x_half` are half the intervals around them: a band for lines, bars for points. `notes` are shown when
     the pointer rests on a point, `words` beside it; the first point of a series with `diamond` is one. `colour` is its
-    number in the palette (None: by the order of series), and series of one `key` light up together.
+    number in the palette (None: by the order of series).
     """
 
     name: str
