@@ -15,8 +15,7 @@ from mlbench.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.display import Display
 from mlbench.environment import environment, now
 from mlbench.errors import RunError, UserError
-from mlbench.figures import streams
-from mlbench.files import write_csv, write_json, write_text
+from mlbench.files import write_json, write_text
 from mlbench.lock import locked
 from mlbench.progress import Progress, Watch
 from mlbench.tracking import Tracker
@@ -142,26 +141,6 @@ class Run:
     def save_network(self, network: Trained, name: str) -> None:
         """Keep a network in the checkpoints folder."""
         network.save(self.folder / "checkpoints" / f"{name}.pt")
-
-    def write_matrix(self, matrix: list[list[float] | None], names: list[str]) -> None:
-        """accuracy_matrix.csv (rows that were not measured are left out) and the figures drawn from it."""
-        rows = [[learned, *row] for learned, row in enumerate(matrix) if row is not None]
-        table = self.folder / "accuracy_matrix.csv"
-        write_csv(table, ["tasks_learned", *names], rows)
-        streams.lifelong_figures(table, self.folder / "figures")
-
-    def write_tasks(self, rows: list[list[object]]) -> None:
-        """tasks.csv, what each task cost, and its figure (a single task has nothing to be compared with)."""
-        table = self.folder / "tasks.csv"
-        write_csv(table, ["task", "name", "train_seconds", "consolidate_seconds", "samples"], rows)
-        if len(rows) > 1:
-            streams.draw_task_costs(table, self.folder / "figures" / "task_seconds.png")
-
-    def write_rounds(self, rows: list[list[float]]) -> None:
-        """rounds.csv of a model in service, and its figure."""
-        table = self.folder / "rounds.csv"
-        write_csv(table, ["round", "online_accuracy", "original_accuracy", "round_accuracy", "labels"], rows)
-        streams.draw_rounds(table, self.folder / "figures" / "rounds.png")
 
     def finish(
         self,

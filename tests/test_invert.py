@@ -265,8 +265,8 @@ def test_low_notes_are_drawn_below(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["explain=maximise"], "sounds have invert"),
-        (["explain=mend"], "sounds have invert"),
+        (["explain=maximise"], "sounds have captum, embed, gradcam, guided_backprop, input_x_gradient"),
+        (["explain=mend"], ", occlusion, probe, saliency, smoothgrad"),
         (["explain=saliency", "explain.images=here"], "sounds"),
         (["explain=invert", "train.augment=crop_flip"], "changes pictures"),
     ],

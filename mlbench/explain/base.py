@@ -1,5 +1,6 @@
 """What an explanation is: it looks at a trained network and gives maps or findings. The runner stands in runner.py."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,9 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mlbench import workbench
+from mlbench.catalogue import conf_folder
 from mlbench.data.tasks import Planted, Split, Task
 from mlbench.errors import UserError, require
 from mlbench.findings import Findings
@@ -44,9 +47,9 @@ class Method(Technique):
     def check_data(self, task: Task, classes: list[str]) -> None:  # noqa: ARG002
         """Raise SettingError or UserError for what does not go with the data, before anything is trained."""
         if task.text is not None and not self.reads_texts:
-            raise UserError("this explanation is for pictures; texts have saliency, occlusion, probe and a few more")
+            raise UserError(f"this explanation is for pictures; texts have {those_with('reads_texts')}")
         if task.sound is not None and not self.hears_sounds:
-            raise UserError("this explanation is for pictures; sounds have invert, probe, embed and maps like saliency")
+            raise UserError(f"this explanation is for pictures; sounds have {those_with('hears_sounds')}")
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError or UserError for what does not go with the network, before anything is trained."""
@@ -57,6 +60,16 @@ class Method(Technique):
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """Look at the trained network, which is as it was before when this is over (`untouched`)."""
         raise NotImplementedError
+
+
+def those_with(ability: str) -> str:
+    """The names of our explanations whose class says that they have it: `reads_texts` or `hears_sounds`."""
+    found = []
+    for path in sorted((conf_folder() / "explain").glob("*.yaml")):
+        module, _, name = OmegaConf.load(path)._target_.rpartition(".")
+        if getattr(getattr(importlib.import_module(module), name), ability):
+            found.append(path.stem)
+    return ", ".join(found)
 
 
 @dataclass

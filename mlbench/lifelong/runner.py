@@ -12,7 +12,7 @@ from mlbench.data.tasks import Stream, Task
 from mlbench.errors import RunError, UserError
 from mlbench.evaluate import accuracy
 from mlbench.job import Job, Runner
-from mlbench.lifelong import metrics
+from mlbench.lifelong import metrics, tables
 from mlbench.lifelong.base import Method
 from mlbench.lifelong.costs import Costs, tensor_bytes
 from mlbench.lifelong.joint import Joint
@@ -122,7 +122,8 @@ class Lifelong(Job):
 
     def estimate(self, row_seconds: float) -> None:
         """After the first task, say how long all will take."""
-        tasks, sizes = self.stream.tasks, [len(task.train) * self.training.epochs for task in self.stream.tasks]
+        tasks = self.stream.tasks
+        sizes = [self.method.learned_from(task) * self.training.epochs for task in tasks]
         forward = row_seconds / sum(len(test) for test in self.tests)
         replayed = sum(size * self.method.replays(number) for number, size in enumerate(sizes))
         training = self.costs.task_seconds[0] * sum(sizes) / sizes[0] + BACKWARD * forward * replayed
@@ -172,11 +173,11 @@ class Lifelong(Job):
             "samples_per_second": self.costs.samples_processed / self.costs.train_seconds,
         }
         scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class") | self.method.measured()
-        self.run.write_matrix(self.matrix, self.names)
+        tables.write_matrix(self.run.folder, self.matrix, self.names)
         if self.service is not None:
             scores |= self.service.scores(self.matrix)
-            self.run.write_rounds(self.service.rows(self.matrix))
-        self.run.write_tasks(self.costs.rows([task.name for task in self.stream.tasks]))
+            tables.write_rounds(self.run.folder, self.service.rows(self.matrix))
+        tables.write_tasks(self.run.folder, self.costs.rows([task.name for task in self.stream.tasks]))
         for number in range(len(self.tests)):
             predictor = self.method.predictor(self.net, number)
             if predictor is not self.net:  # task_* is what keep=tasks calls the network after each task

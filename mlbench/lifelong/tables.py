@@ -1,0 +1,30 @@
+"""The tables of one lifelong run, and the figures drawn from them."""
+
+from pathlib import Path
+
+from mlbench.figures import streams
+from mlbench.files import write_csv
+from mlbench.lifelong.metrics import Matrix
+
+
+def write_matrix(folder: Path, matrix: Matrix, names: list[str]) -> None:
+    """accuracy_matrix.csv (rows that were not measured are left out) and the figures drawn from it."""
+    rows = [[learned, *row] for learned, row in enumerate(matrix) if row is not None]
+    table = folder / "accuracy_matrix.csv"
+    write_csv(table, ["tasks_learned", *names], rows)
+    streams.lifelong_figures(table, folder / "figures")
+
+
+def write_tasks(folder: Path, rows: list[list[object]]) -> None:
+    """tasks.csv, what each task cost, and its figure (a single task has nothing to be compared with)."""
+    table = folder / "tasks.csv"
+    write_csv(table, ["task", "name", "train_seconds", "consolidate_seconds", "samples"], rows)
+    if len(rows) > 1:
+        streams.draw_task_costs(table, folder / "figures" / "task_seconds.png")
+
+
+def write_rounds(folder: Path, rows: list[list[float]]) -> None:
+    """rounds.csv of a model in service, and its figure."""
+    table = folder / "rounds.csv"
+    write_csv(table, ["round", "online_accuracy", "original_accuracy", "round_accuracy", "labels"], rows)
+    streams.draw_rounds(table, folder / "figures" / "rounds.png")
