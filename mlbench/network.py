@@ -74,6 +74,6 @@ def with_weights(
         kind = packed["model"]["_target_"].rpartition(".")[2]
         shape = "x".join(str(side) for side in packed["input_shape"])
         raise UserError(
-            f"{told} is of another model: {kind} {made or ''} for {shape} pictures and "
+            f"{told} is of another model: {kind} {made or ''} for inputs of {shape} and "
             f"{packed['outputs']} outputs\nit does not fit model={name} with this data"
         ) from error

@@ -128,8 +128,8 @@ def batches(split: Split, count: int, size: int, generator: torch.Generator) -> 
 
 
 @torch.no_grad()
-def recalibrate(net: nn.Module, split: Split, generator: torch.Generator, count: int = 2000) -> None:
-    """Batch norm's statistics anew, the plain mean over batches of `count` examples: after weights have changed."""
+def recalibrate(net: nn.Module, split: Split, generator: torch.Generator) -> None:
+    """Batch norm's statistics anew, the plain mean over batches of some examples: after weights have changed."""
     norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
         return
@@ -139,7 +139,7 @@ def recalibrate(net: nn.Module, split: Split, generator: torch.Generator, count:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
         norm.train()
-    for batch in batches(split, count - count % 200 or 200, 200, generator):
+    for batch in batches(split, 2000, 200, generator):
         if len(batch.y) > 1:
             net(batch.x)
     for norm, momentum in zip(norms, momenta, strict=True):
