@@ -21,14 +21,12 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"device={name}: allowed is auto|cpu|cuda|cuda:N|mps")
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"device={name}: allowed is auto|cpu|cuda|cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device={name}: this machine has no CUDA that torch can use; take device=cpu or device=auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA device(s), from cuda:0")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"device={name}: this machine has no MPS; take device=cpu or device=auto")
     return device
 
 

@@ -159,8 +159,7 @@ class Prepared:
         if not folder.exists() or chosen.force:
             with locked(folder / ".lock", wait) if folder.exists() else nullcontext():
                 self.create(folder, hydra_files)
-        layout = torch.channels_last if compute.channels_last else torch.preserve_format
-        net.to(device, memory_format=layout)
+        net.to(device, memory_format=torch.channels_last)
         with locked(folder / ".lock", wait):
             if finished(folder):
                 return
