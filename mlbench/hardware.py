@@ -31,10 +31,19 @@ def choose_device(name: str) -> torch.device:
 
 
 def make_deterministic(wanted: bool) -> None:
-    """Let torch use only algorithms that give the same result every time, where it has a choice (CUDA)."""
+    """Let torch use only algorithms that give the same result every time.
+
+    It then raises RuntimeError for an operation that has none (`without_deterministic_way`), some on CUDA.
+    """
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it before its first call
     torch.use_deterministic_algorithms(wanted)
+
+
+def without_deterministic_way(error: BaseException) -> str:
+    """The operation that torch has no deterministic algorithm for, where `error` says so; empty for other errors."""
+    operation, told, _ = str(error).partition(" does not have a deterministic implementation")
+    return operation if told else ""
 
 
 def choose_threads(wanted: int | str, net: nn.Module, example: Tensor, batch_size: int) -> int:

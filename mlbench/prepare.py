@@ -22,7 +22,7 @@ from mlbench.data.tasks import Stream
 from mlbench.display import Display
 from mlbench.errors import Interrupted, RunError, SettingError, UserError, require
 from mlbench.files import create_folder
-from mlbench.hardware import choose_device, choose_threads, make_deterministic
+from mlbench.hardware import choose_device, choose_threads, make_deterministic, without_deterministic_way
 from mlbench.job import Describe
 from mlbench.lock import locked
 from mlbench.loggers.base import Logger
@@ -136,13 +136,16 @@ class Prepared:
         try:
             self.checked_run(folder, hydra_files, wait)
         except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            advice = "try a smaller train.batch_size, model or memory_total"
-            raise RunError(f"out of memory on device={self.settings.device}; {advice}") from error
+            if out_of_memory(error):
+                advice = "try a smaller train.batch_size, model or memory_total"
+                raise RunError(f"out of memory on device={self.settings.device}; {advice}") from error
+            if operation := without_deterministic_way(error):
+                advice = "take deterministic=false, or device=cpu, where most operations have one"
+                raise RunError(f"{operation} has no deterministic implementation; {advice}") from error
+            raise
 
     def checked_run(self, folder: Path, hydra_files: dict[str, str], wait: bool) -> None:
-        """The same, with running out of memory left as it is."""
+        """The same, with what torch raises left as it is."""
         chosen = self.settings
         device = choose_device(chosen.device)
         compute = Compute(device, chosen.precision)

@@ -157,6 +157,26 @@ def test_strength_changes_the_result_and_zero_is_finetuning(mlbench, tmp_path):
     assert len(set(rows.values())) == 3
 
 
+def test_an_operation_that_is_not_deterministic_is_named(mlbench, tmp_path):
+    """torch has no deterministic way to undo a pooling on any device; on CUDA it lacks more."""
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "undoing.yaml").write_text("_target_: undoing.Undoing\n")
+    (tmp_path / "mine" / "undoing.py").write_text(
+        "from torch.nn import functional as F\nfrom mlbench.models.dense import MLP\n\n\nclass Undoing(MLP):\n"
+        "    def __init__(self, input_shape, outputs):\n        super().__init__(input_shape, outputs, [4])\n\n"
+        "    def forward(self, x):\n"
+        "        if self.training:\n            x = F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)\n"
+        "        return super().forward(x)\n"
+    )
+    words = ("--config-dir", str(tmp_path / "mine"), "model=undoing", "data=digits", "train.epochs=1")
+    code, _, error = mlbench(*words, "deterministic=true")
+    assert code == 1
+    assert "Traceback" not in error
+    told = "has no deterministic implementation; take deterministic=false, or device=cpu"
+    assert f"mlbench: max_unpooling2d_forward_out {told}" in error
+    assert mlbench(*words, "deterministic=false")[0] == 0
+
+
 def test_memory_protects(mlbench, tmp_path):
     """GEM and EWC against fine-tuning on the digits: the reason for all this, in miniature."""
     transfer = {}
