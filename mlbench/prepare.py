@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from mlbench.build import Blueprint, build, settings
+from mlbench.build import Blueprint, build, own_modules, settings
 from mlbench.catalogue import CHOICES, FAMILIES, RUNNING, data_dir
 from mlbench.checkpoint import Trained, normaliser, read_network
 from mlbench.data.source import Data
@@ -113,12 +113,19 @@ class Prepared:
         """The files and folders that the run reads: a change of one may change its results."""
         found = [
             *self.data.files(self.data_dir),
-            *(path for folder in self.dirs for path in sorted(folder.glob("*.py"))),
+            *(path for folder in self.dirs for path in own_modules(folder)),
+            *self.made_elsewhere(),
         ]
         if self.settings.checkpoint:
             found.append(Path(self.settings.checkpoint))
         found += getattr(self.technique, "files", list)()  # lifelong methods read none
         return [path.expanduser() for path in found]
+
+    def made_elsewhere(self) -> list[Path]:
+        """The folders or files of a network and a tokeniser that others have trained; names on a hub are none."""
+        named = (self.config.model.get("pretrained"), self.config.data.get("tokenizer"))
+        paths = [Path(name) for name in dict.fromkeys(named) if isinstance(name, str)]
+        return [path for path in paths if path.exists()]
 
     def tracker(self) -> Tracker:
         """What passes the run's results on to the `logger`, if there is one."""
