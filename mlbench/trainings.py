@@ -23,6 +23,7 @@ from mlbench.job import Job
 from mlbench.network import fitting
 from mlbench.pretraining import MaskedLanguage
 from mlbench.progress import Progress
+from mlbench.randomness import apart
 from mlbench.train import Learner, examples_in_epoch, fit
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ class Trainings(Job):
         """
         start = copy.deepcopy(self.net)
         if self.prepared.settings.checkpoint:
-            with torch.random.fork_rng():
-                torch.manual_seed(self.draws.derived("network"))
+            with apart(self.compute.device, self.draws.derived("network")):
                 fresh = self.build(None)
                 if shapes(fresh) == shapes(start):
                     start.load_state_dict(fresh.state_dict())
