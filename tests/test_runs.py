@@ -16,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 import mlbench as package
-from mlbench import results
+from mlbench import environment, results
 from mlbench.catalogue import conf_folder, entries
 from mlbench.errors import Interrupted, UserError
 from mlbench.lifelong.icarl import NearestMean
@@ -452,6 +452,26 @@ def test_resume_keeps_threads_and_never_begins_anew(mlbench, tmp_path):
     environment = json.loads((folder / "env.json").read_text())
     assert (environment["threads"], environment["started"], len(environment["resumed"])) == (2, started, 1)
     assert json.loads((folder / "summary.json").read_text())["status"] == "done"
+
+
+def test_what_a_run_was_begun_with_is_kept_when_other_code_goes_on_with_it(monkeypatch, tmp_path):
+    made = []
+    for commit, version in (("a", "1"), ("b", "2"), ("c", "3")):
+        monkeypatch.setattr(environment, "git_commit", lambda commit=commit: commit)
+        monkeypatch.setattr(environment.metadata, "version", lambda package, version=version: version)
+        made.append(environment.environment(torch.device("cpu"), tmp_path, []))
+        (tmp_path / "env.json").write_text(json.dumps(made[-1]))
+    assert [(one["git_commit"], one["versions"]["torch"]) for one in made] == [("a", "1")] * 3
+    by = made[2]["resumed_by"]
+    assert [(one["git_commit"], one["versions"]["torch"]) for one in by] == [("b", "2"), ("c", "3")]
+    assert len(made[2]["resumed"]) == 2
+    for commit in "abc":
+        monkeypatch.setattr(environment, "git_commit", lambda commit=commit: commit)
+        assert "another commit" in environment.outdated(tmp_path, [])
+    (tmp_path / "env.json").write_text(json.dumps({**made[0], "resumed": [made[0]["started"]]}))  # as it was once
+    assert environment.outdated(tmp_path, []) == "by another commit of mlbench"
+    monkeypatch.setattr(environment, "git_commit", lambda: "a")
+    assert environment.outdated(tmp_path, []) == ""
 
 
 def test_metrics_stay_whole_over_two_interruptions(tmp_path):
