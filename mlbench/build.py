@@ -105,6 +105,12 @@ def locate(target: str, expected: type, path: str, config_dirs: tuple[Path, ...]
     return found
 
 
+def own_modules(folder: Path) -> list[Path]:
+    """The files of all modules in a folder of the user's own: beside their config, and in packages there."""
+    packaged = lambda path: all(part.isidentifier() for part in path.relative_to(folder).parent.parts)  # noqa: E731
+    return [path for path in sorted(folder.rglob("*.py")) if packaged(path)]
+
+
 def missing_module(error: ModuleNotFoundError, path: str, target: str) -> str:
     """One line for a module that is not there: a spelling mistake, or an extra that is not installed."""
     if error.name and target.startswith(error.name.partition(".")[0]):

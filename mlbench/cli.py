@@ -37,7 +37,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well (also: list)
   mlbench --hydra-help      more about composing configs
 
-Settings are written name=value. The most used: seed, device=auto|cpu|cuda|cuda:N|mps, threads, precision=fp32|bf16,
+Settings are written name=value. The most used: seed, device=auto|cpu|cuda|cuda:N, threads, precision=fp32|bf16,
 out=outputs, data_dir, checkpoint, keep=last|tasks|all, force, and train.epochs, train.batch_size, train.lr,
 train.optimizer=sgd|adam|adamw, train.momentum, train.weight_decay, train.schedule=constant|linear|cosine|warmup.
 

@@ -27,8 +27,8 @@ def outdated(folder: Path, inputs: list[Path]) -> str:
         known = json.loads((folder / "env.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    made_by, now_by = known.get("git_commit"), git_commit()
-    if None not in (made_by, now_by) and made_by != now_by:
+    made_by, now_by = [part.get("git_commit") for part in (known, *known.get("resumed_by", []))], git_commit()
+    if now_by is not None and any(commit not in (None, now_by) for commit in made_by):
         return "by another commit of mlbench"
     changed = known.get("inputs", "") not in ("", fingerprint(inputs))
     return "a file that it was made from has changed since" if changed else ""
@@ -42,31 +42,33 @@ def fingerprint(inputs: Iterable[Path]) -> str:
 
 
 def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> dict[str, Any]:
-    """What a reader needs to judge a number: versions, device, commit, command, and when a run was resumed.
+    """What a reader needs to judge a number: versions, device, commit, command, and when and by what it was resumed.
 
-    `inputs` are the files and folders that the run reads.
+    Device and threads are those of now, the rest as when the run began. `inputs` are the files and folders it reads.
     """
     before = {}
     if (folder / "env.json").exists():
         before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    resumed = [*before.get("resumed", []), now()] if before else []
-    versions = {}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    code = {"versions": versions, "git_commit": git_commit()}
+    resumed = {}
+    if before:
+        resumed = {"resumed": [*before.get("resumed", []), now()], "resumed_by": [*before.get("resumed_by", []), code]}
     return {
-        "versions": {"python": platform.python_version(), **versions},
+        **{name: before.get(name, value) for name, value in code.items()},
         "device": str(device),
         "device_name": name,
         "threads": torch.get_num_threads(),
-        "git_commit": git_commit(),
         "inputs": before.get("inputs", fingerprint(inputs)),
         "command": before.get("command", sys.argv),
         "started": before.get("started", now()),
-        **({"resumed": resumed} if resumed else {}),
+        **resumed,
     }
 
 

@@ -21,22 +21,29 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"device={name}: allowed is auto|cpu|cuda|cuda:N|mps")
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"device={name}: allowed is auto|cpu|cuda|cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device={name}: this machine has no CUDA that torch can use; take device=cpu or device=auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA device(s), from cuda:0")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"device={name}: this machine has no MPS; take device=cpu or device=auto")
     return device
 
 
 def make_deterministic(wanted: bool) -> None:
-    """Let torch use only algorithms that give the same result every time, where it has a choice (CUDA)."""
+    """Let torch use only algorithms that give the same result every time.
+
+    It then raises RuntimeError for an operation that has none (`without_deterministic_way`), some on CUDA.
+    """
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it before its first call
     torch.use_deterministic_algorithms(wanted)
+
+
+def without_deterministic_way(error: BaseException) -> str:
+    """The operation that torch has no deterministic algorithm for, where `error` says so; empty for other errors."""
+    operation, told, _ = str(error).partition(" does not have a deterministic implementation")
+    return operation if told else ""
 
 
 def choose_threads(wanted: int | str, net: nn.Module, example: Tensor, batch_size: int) -> int:

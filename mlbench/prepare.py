@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from mlbench.build import Blueprint, build, settings
+from mlbench.build import Blueprint, build, own_modules, settings
 from mlbench.catalogue import CHOICES, FAMILIES, RUNNING, data_dir
 from mlbench.checkpoint import Trained, normaliser, read_network
 from mlbench.data.source import Data
@@ -22,7 +22,7 @@ from mlbench.data.tasks import Stream
 from mlbench.display import Display
 from mlbench.errors import Interrupted, RunError, SettingError, UserError, require
 from mlbench.files import create_folder
-from mlbench.hardware import choose_device, choose_threads, make_deterministic
+from mlbench.hardware import choose_device, choose_threads, make_deterministic, without_deterministic_way
 from mlbench.job import Describe
 from mlbench.lock import locked
 from mlbench.loggers.base import Logger
@@ -128,12 +128,19 @@ class Prepared:
         """The files and folders that the run reads: a change of one may change its results."""
         found = [
             *self.data.files(self.data_dir),
-            *(path for folder in self.dirs for path in sorted(folder.glob("*.py"))),
+            *(path for folder in self.dirs for path in own_modules(folder)),
+            *self.made_elsewhere(),
         ]
         if self.settings.checkpoint:
             found.append(Path(self.settings.checkpoint))
         found += self.technique.files()
         return [path.expanduser() for path in found]
+
+    def made_elsewhere(self) -> list[Path]:
+        """The folders or files of a network and a tokeniser that others have trained; names on a hub are none."""
+        named = (self.config.model.get("pretrained"), self.config.data.get("tokenizer"))
+        paths = [Path(name) for name in dict.fromkeys(named) if isinstance(name, str)]
+        return [path for path in paths if path.exists()]
 
     def tracker(self) -> Tracker:
         """What passes the run's results on to the `logger`, if there is one."""
@@ -151,13 +158,16 @@ class Prepared:
         try:
             self.checked_run(folder, hydra_files, wait)
         except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            advice = "try a smaller train.batch_size, model or memory_total"
-            raise RunError(f"out of memory on device={self.settings.device}; {advice}") from error
+            if out_of_memory(error):
+                advice = "try a smaller train.batch_size, model or memory_total"
+                raise RunError(f"out of memory on device={self.settings.device}; {advice}") from error
+            if operation := without_deterministic_way(error):
+                advice = "take deterministic=false, or device=cpu, where most operations have one"
+                raise RunError(f"{operation} has no deterministic implementation; {advice}") from error
+            raise
 
     def checked_run(self, folder: Path, hydra_files: dict[str, str], wait: bool) -> None:
-        """The same, with running out of memory left as it is."""
+        """The same, with what torch raises left as it is."""
         chosen = self.settings
         device = choose_device(chosen.device)
         compute = Compute(device, chosen.precision)
@@ -173,8 +183,7 @@ class Prepared:
         if not folder.exists() or chosen.force:
             with locked(folder / ".lock", wait) if folder.exists() else nullcontext():
                 self.create(folder, hydra_files)
-        layout = torch.channels_last if compute.channels_last else torch.preserve_format
-        net.to(device, memory_format=layout)
+        net.to(device, memory_format=torch.channels_last)
         with locked(folder / ".lock", wait):
             if finished(folder):
                 return

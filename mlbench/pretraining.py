@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mlbench.data.kinds import PAD, Text
 from mlbench.data.tasks import Batch, Split
 from mlbench.gradients import eval_mode
+from mlbench.randomness import apart
 from mlbench.train import Learner
 
 SHARE = 0.15  # of the pieces is to be told
@@ -50,8 +51,7 @@ def texts(ids: Tensor, text: Text) -> Tensor:
 def masked_accuracy(net: nn.Module, split: Split, text: Text) -> float:
     """The share of covered pieces of `split` that the network tells; the same places each time."""
     right = count = 0
-    with torch.random.fork_rng(), eval_mode(net):
-        torch.manual_seed(0)
+    with apart(split.labels.device, 0), eval_mode(net):
         for index in split.chunks(AT_ONCE):
             ids = split.batch(index).x
             shown, places = covered(ids, text)

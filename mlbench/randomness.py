@@ -1,9 +1,23 @@
 """All random numbers of a run come from its seed, through generators that do not disturb one another."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+
+@contextmanager
+def apart(device: torch.device, seed: int | None = None) -> Iterator[None]:
+    """Draws from torch's global generators inside, seeded by `seed` if given, leave no trace outside.
+
+    They are the CPU's, and that of `device` if it is another.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
 
 
 class Draws:

@@ -28,16 +28,6 @@ class Compute:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
 
-    @property
-    def channels_last(self) -> bool:
-        """Whether convolutions are laid out channels-last, which cuDNN and oneDNN do in two thirds of the time."""
-        return self.device.type in ("cuda", "cpu")
-
-    def layout(self, net: nn.Module) -> torch.memory_format:
-        """How pictures lie for `net`: networks without convolutions would have to turn them back."""
-        convolves = any(isinstance(module, nn.Conv2d) for module in net.modules())
-        return torch.channels_last if self.channels_last and convolves else torch.contiguous_format
-
     def autocast(self) -> AbstractContextManager:
         """The context of the forward pass of every training step; what methods compute besides stays in fp32."""
         if self.precision == "bf16":
@@ -145,7 +135,7 @@ def begun(
 ) -> "Steps":
     """The network in training mode, its vector and optimiser, all where `progress` stands, and the learner started."""
     net.train()
-    theta = Theta(net, compute.channels_last)
+    theta = Theta(net, channels_last=True)
     optimizer = make_optimizer(theta, training, learner.undecayed(net, theta, split))
     progress.running = [loss.to(theta.value.device) for loss in progress.running]
     if progress.optimizer is not None:
@@ -187,7 +177,7 @@ class Steps:
         autocast = self.compute.autocast()
         step_size = lambda: one_step(optimizer)  # noqa: E731
         constant = self.training.schedule == "constant"
-        for batch in cut_batches(chunk, self.training.batch_size, self.compute.layout(net)):
+        for batch in cut_batches(chunk, self.training.batch_size, layout(net)):
             if not constant:
                 set_lr(optimizer, self.training, progress.step / self.total)
             batch = learner.batch(batch)
@@ -200,6 +190,15 @@ class Steps:
             learner.after_step(net, theta, step_size)
             progress.running.append(loss.detach())
             progress.step += 1
+
+
+def layout(net: nn.Module) -> torch.memory_format:
+    """How pictures lie for `net`: networks without convolutions would have to turn them back.
+
+    Convolutions take two thirds of the time channels-last, with cuDNN and oneDNN.
+    """
+    convolves = any(isinstance(module, nn.Conv2d) for module in net.modules())
+    return torch.channels_last if convolves else torch.contiguous_format
 
 
 def cut_batches(chunk: Batch, size: int, layout: torch.memory_format) -> Iterator[Batch]:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mlbench import store
-from mlbench.build import Blueprint
+from mlbench.build import Blueprint, own_modules
 from mlbench.checkpoint import read_network, read_tensors, restored, write_tensors
 from mlbench.data.tasks import Split, Stream, validation_size
 from mlbench.errors import UserError
@@ -23,6 +23,7 @@ from mlbench.job import Job
 from mlbench.network import fitting
 from mlbench.pretraining import MaskedLanguage
 from mlbench.progress import Progress
+from mlbench.randomness import apart
 from mlbench.train import Learner, examples_in_epoch, fit
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ class Trainings(Job):
         """
         start = copy.deepcopy(self.net)
         if self.prepared.settings.checkpoint:
-            with torch.random.fork_rng():
-                torch.manual_seed(self.draws.derived("network"))
+            with apart(self.compute.device, self.draws.derived("network")):
                 fresh = self.build(None)
                 if shapes(fresh) == shapes(start):
                     start.load_state_dict(fresh.state_dict())
@@ -118,6 +118,8 @@ class Trainings(Job):
         made_by["examples"] = self.examples
         if "model" in names:
             made_by["source"] = source_of(resolved["model"]["_target_"], self.prepared.dirs)
+        if self.made_elsewhere:
+            made_by["made_elsewhere"] = self.made_elsewhere
         return store.place(Path(self.prepared.settings.out).expanduser() / "store", made_by)
 
     @cached_property
@@ -125,6 +127,11 @@ class Trainings(Job):
         """Hashes of what there is to learn from."""
         task = self.stream.tasks[0]
         return [split.digest() for split in (task.train, task.dropped) if split is not None]
+
+    @cached_property
+    def made_elsewhere(self) -> list[list[list[str]]]:
+        """Names and hashes of the files of what others have trained."""
+        return [store.contents(path, sorted(path.rglob("*")) or [path]) for path in self.prepared.made_elsewhere()]
 
     def stored(self, title: str, made_by: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """See `Workbench`."""
@@ -225,10 +232,12 @@ class Trainings(Job):
 MADE_BY = ("data", "model", "seed", "precision", "deterministic")  # parts of the config that make a network
 
 
-def source_of(target: str, dirs: tuple[Path, ...]) -> str:
-    """The source of a class of the user's own, which lies in one of their folders; empty for others."""
+def source_of(target: str, dirs: tuple[Path, ...]) -> list[list[list[str]]] | str:
+    """Names and hashes of the user's own modules, any of which a class of their own may import; empty for others."""
     path = Path(sys.modules[target.rpartition(".")[0]].__file__).resolve()
-    return path.read_text(encoding="utf-8") if any(path.is_relative_to(folder.resolve()) for folder in dirs) else ""
+    if not any(path.is_relative_to(folder.resolve()) for folder in dirs):
+        return ""
+    return [store.contents(folder, own_modules(folder)) for folder in dirs]
 
 
 def shapes(net: nn.Module) -> dict[str, torch.Size]:

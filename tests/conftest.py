@@ -93,7 +93,7 @@ class SameProcess(FreshProcess):
         self.folder.cleanup()
 
     def ask(self, do, **given):
-        with torch.random.fork_rng():  # networks that are read draw weights before they get their own
+        with torch.random.fork_rng([]):  # networks that are read draw weights before they get their own
             return getattr(self.reader, do)(**given)
 
 

@@ -1,11 +1,16 @@
 """Techniques as their YAML describes them: tests give only the settings that they are about."""
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from mlbench.explain.base import Maps
+from mlbench.train import Compute
 
 CONF = Path(__file__).parents[1] / "conf"
 T = TypeVar("T")
@@ -32,6 +37,31 @@ def composed(family: str, name: str) -> dict[str, Any]:
     """All settings of the technique `family`=`name`, those that it inherits included."""
     with initialize_config_dir(str(CONF), version_base=None):
         return OmegaConf.to_container(compose("config", [f"{family}={name}"])[family])
+
+
+@dataclass
+class Late(Compute):
+    """A device that works only when it is waited for, and `time` to whoever reads the clock there: in seconds."""
+
+    clock: float = 0.0
+    owed: float = 0.0
+
+    def wait(self) -> None:
+        """Do what is owed."""
+        self.clock, self.owed = self.clock + self.owed, 0.0
+
+    def perf_counter(self) -> float:
+        """The time now."""
+        return self.clock
+
+    def slowly(self, maps: Maps) -> Maps:
+        """The same maps, a second each."""
+
+        def owing(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+            self.owed += len(x)
+            return maps(net, x, target)
+
+        return owing
 
 
 def is_object(value: Any) -> bool:

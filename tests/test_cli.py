@@ -113,6 +113,7 @@ def folder_is_empty(path):
         (["model=torchvision", "model.name=resnet18", "model.weights=FOO"], ["weights=FOO of resnet18 cannot be had"]),
         (["device=cuda:77"], ["device=cuda:77"]),
         (["device=gpu"], ["device=gpu: allowed is auto|cpu|cuda"]),
+        (["device=mps"], ["device=mps: allowed is auto|cpu|cuda|cuda:N\n"]),
         (["data=npz"], ["data.path has no value yet"]),
         (["lifelong=null"], ["lifelong=: a name is needed"]),
         (["model=1e3"], ["model=: a name is needed"]),

@@ -446,6 +446,29 @@ def test_a_network_in_the_store_is_of_this_source_and_force_makes_it_anew(mlbenc
 
 
 @pytest.mark.usefixtures("same_process")
+def test_a_network_in_the_store_is_of_all_modules_behind_its_own(mlbench, tmp_path):
+    mine = tmp_path / "mine"
+    for folder in ("model", "parts"):
+        (mine / folder).mkdir(parents=True)
+    (mine / "model" / "wide.yaml").write_text("_target_: wide.Wide\n")
+    (mine / "wide.py").write_text("from parts.blocks import Wide\n\n\nclass Wide(Wide):\n    pass\n")
+    source = (
+        "from mlbench.models.dense import MLP\n\n\nclass Wide(MLP):\n    def __init__(self, input_shape, outputs):\n"
+    )
+    words = ("--config-dir", str(mine), "compress=measure", *SMALL)
+    for width in (4, 6, 6):
+        (mine / "parts" / "blocks.py").write_text(
+            f"{source}        super().__init__(input_shape, outputs, [{width}])\n"
+        )
+        for name in ("wide", "parts", "parts.blocks"):
+            sys.modules.pop(name, None)
+        for model in ("wide", "mlp"):
+            code, _, error = mlbench(*words, f"model={model}", "force=true")
+            assert code == 0, error
+    assert len(list((tmp_path / "out" / "store").glob("*.pt"))) == 3  # two wide ones, and mlbench's own
+
+
+@pytest.mark.usefixtures("same_process")
 def test_a_chain_has_the_numbers_and_figures_of_its_stages(mlbench, tmp_path):
     words = ("compress.stages=[early_exit,huffman]", "data=digits", "model=cnn", "model.channels=[4,8,8]")
     assert mlbench("compress=chain", *words, *SMALL)[0] == 0

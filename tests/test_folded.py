@@ -41,6 +41,28 @@ def test_outputs_and_gradients_are_the_networks(net, shape):
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
+def test_convolutions_in_tf32_are_not_taken_for_another_function(monkeypatch):
+    """As cuDNN computes them unless it is told not to: with 10 bits of the mantissa."""
+    convolve = nn.Conv2d._conv_forward
+
+    def rounded(value: Tensor) -> Tensor:
+        bits = value.contiguous().view(torch.int32)
+        return ((bits + (1 << 12)) & ~((1 << 13) - 1)).view(torch.float32)
+
+    def in_tf32(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if torch.backends.cudnn.allow_tf32:
+            x, weight = rounded(x), rounded(weight)
+        return convolve(layer, x, weight, bias)
+
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", in_tf32)
+    torch.manual_seed(0)
+    net, x = used(CNN((3, 32, 32), 10, [16, 32, 32])), torch.randn(8, 3, 32, 32)
+    net[-1].weight *= 20  # answers as large as those of a trained network
+    before = torch.backends.cudnn.allow_tf32
+    assert folded(net, x) is not net
+    assert torch.backends.cudnn.allow_tf32 == before is True
+
+
 class Looking(nn.Module):
     """Cannot be traced: what it does hangs on the picture."""
 

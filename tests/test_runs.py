@@ -16,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 import mlbench as package
-from mlbench import results
+from mlbench import environment, results
 from mlbench.catalogue import conf_folder, entries
 from mlbench.errors import Interrupted, UserError
 from mlbench.lifelong.icarl import NearestMean
@@ -155,6 +155,26 @@ def test_strength_changes_the_result_and_zero_is_finetuning(mlbench, tmp_path):
         rows[words[-1]] = (newest / "accuracy_matrix.csv").read_text()
     assert rows["lifelong=finetune"] == rows["lifelong.strength=0"]
     assert len(set(rows.values())) == 3
+
+
+def test_an_operation_that_is_not_deterministic_is_named(mlbench, tmp_path):
+    """torch has no deterministic way to undo a pooling on any device; on CUDA it lacks more."""
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "undoing.yaml").write_text("_target_: undoing.Undoing\n")
+    (tmp_path / "mine" / "undoing.py").write_text(
+        "from torch.nn import functional as F\nfrom mlbench.models.dense import MLP\n\n\nclass Undoing(MLP):\n"
+        "    def __init__(self, input_shape, outputs):\n        super().__init__(input_shape, outputs, [4])\n\n"
+        "    def forward(self, x):\n"
+        "        if self.training:\n            x = F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)\n"
+        "        return super().forward(x)\n"
+    )
+    words = ("--config-dir", str(tmp_path / "mine"), "model=undoing", "data=digits", "train.epochs=1")
+    code, _, error = mlbench(*words, "deterministic=true")
+    assert code == 1
+    assert "Traceback" not in error
+    told = "has no deterministic implementation; take deterministic=false, or device=cpu"
+    assert f"mlbench: max_unpooling2d_forward_out {told}" in error
+    assert mlbench(*words, "deterministic=false")[0] == 0
 
 
 def test_memory_protects(mlbench, tmp_path):
@@ -432,6 +452,26 @@ def test_resume_keeps_threads_and_never_begins_anew(mlbench, tmp_path):
     environment = json.loads((folder / "env.json").read_text())
     assert (environment["threads"], environment["started"], len(environment["resumed"])) == (2, started, 1)
     assert json.loads((folder / "summary.json").read_text())["status"] == "done"
+
+
+def test_what_a_run_was_begun_with_is_kept_when_other_code_goes_on_with_it(monkeypatch, tmp_path):
+    made = []
+    for commit, version in (("a", "1"), ("b", "2"), ("c", "3")):
+        monkeypatch.setattr(environment, "git_commit", lambda commit=commit: commit)
+        monkeypatch.setattr(environment.metadata, "version", lambda package, version=version: version)
+        made.append(environment.environment(torch.device("cpu"), tmp_path, []))
+        (tmp_path / "env.json").write_text(json.dumps(made[-1]))
+    assert [(one["git_commit"], one["versions"]["torch"]) for one in made] == [("a", "1")] * 3
+    by = made[2]["resumed_by"]
+    assert [(one["git_commit"], one["versions"]["torch"]) for one in by] == [("b", "2"), ("c", "3")]
+    assert len(made[2]["resumed"]) == 2
+    for commit in "abc":
+        monkeypatch.setattr(environment, "git_commit", lambda commit=commit: commit)
+        assert "another commit" in environment.outdated(tmp_path, [])
+    (tmp_path / "env.json").write_text(json.dumps({**made[0], "resumed": [made[0]["started"]]}))  # as it was once
+    assert environment.outdated(tmp_path, []) == "by another commit of mlbench"
+    monkeypatch.setattr(environment, "git_commit", lambda: "a")
+    assert environment.outdated(tmp_path, []) == ""
 
 
 def test_metrics_stay_whole_over_two_interruptions(tmp_path):

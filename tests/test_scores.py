@@ -9,12 +9,14 @@ from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from mlbench.explain import scores
+from mlbench.explain import judge, scores
 from mlbench.explain.base import input_gradient
 from mlbench.explain.controls import controls
 from mlbench.explain.randomisation import alike, cascade, layers
+from mlbench.explain.saliency import Saliency
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import Linear
+from tests.techniques import Late, configured
 
 
 def given(shape=(1, 8, 8), count=3):
@@ -222,6 +224,18 @@ def test_layers_are_drawn_anew_from_the_top_down_in_a_copy():
 def test_a_map_that_ignores_the_network_stays_the_same():
     net, x, target, _ = given()
     assert all(row["rho"] == pytest.approx(1) for row in cascade(net, x, target, lambda net, x, target: x, 0))
+
+
+def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
+    late, method = Late(), configured(Saliency)
+    monkeypatch.setattr(judge, "time", late)
+    monkeypatch.setattr(method, "maps", late.slowly(method.maps))
+    net, x, target, _ = given()
+    examples = judge.Examples(x, np.zeros(x.shape, np.uint8), target, target, None, None, [str(k) for k in range(10)])
+    late.owed = 7.0  # of what came before
+    metrics = judge.judge(method, net, examples, "saliency", torch.Generator().manual_seed(0), late).metrics
+    seconds = [metrics[f"{control}seconds_per_image"] for control in ("", "control_random_", "control_wrong_class_")]
+    assert seconds == [1, 0, 1]
 
 
 def test_the_wrong_class_is_never_the_right_one():

@@ -472,3 +472,18 @@ def test_a_module_of_the_users_own_that_has_changed_is_told(mlbench, tmp_path):
     method.write_text(method.read_text() + "\n")
     assert CHANGED in mlbench(*words)[2]
     sys.modules.pop("plainly", None)
+
+
+def test_a_module_in_a_package_of_the_users_own_that_has_changed_is_told(mlbench, tmp_path):
+    module = tmp_path / "mine" / "pkg" / "inner" / "m.py"
+    hidden = tmp_path / "mine" / ".venv" / "pkg" / "m.py"
+    for path in (module, hidden):
+        path.parent.mkdir(parents=True)
+        path.write_text("A = 1\n")
+    words = ("--config-dir", str(tmp_path / "mine"), "seeds=1", "data=digits", "model=linear", "train.epochs=1")
+    code, _, error = mlbench(*words)
+    assert code == 0, error
+    hidden.write_text("A = 12\n")  # nobody can import it from there
+    assert CHANGED not in mlbench(*words)[2]
+    module.write_text("A = 12\n")
+    assert CHANGED in mlbench(*words)[2]

@@ -475,6 +475,22 @@ def test_the_pieces_go_along_with_a_pretrained_network(mlbench, tmp_path, pretra
     assert "does not take texts" in error
 
 
+@pytest.mark.usefixtures("same_process")
+def test_weights_and_pieces_of_others_that_have_changed_make_another_network(mlbench, tmp_path, pretrained):
+    few = ("data.train_sentences=60", "data.test_sentences=20", "data.validation_sentences=20", "threads=1")
+    words = ("compress=measure", "data=grammar", "model=bert", f"model.pretrained={pretrained}", "train.epochs=1", *few)
+    told = []
+    for content in (None, None, "one", "two"):
+        if content is not None:
+            (pretrained / "README.md").write_text(content)
+        code, _, error = mlbench(*words, "seeds=1")
+        assert code == 0, error
+        told.append("has changed since" in error)
+        assert mlbench(*words, "force=true")[0] == 0
+    assert told == [False, False, True, True]
+    assert len(list((tmp_path / "out" / "store").glob("*.pt"))) == 3
+
+
 def test_code_beside_a_tokeniser_is_not_run(tmp_path, pretrained, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: "y")  # whoever asks is told yes
     code = f"import pathlib; pathlib.Path({str(tmp_path / 'run')!r}).touch()\n"

@@ -14,7 +14,8 @@ from mlbench.explain.saliency import Saliency
 from mlbench.explain.smoothgrad import SmoothGrad
 from mlbench.figures import tokens
 from mlbench.findings import Passage
-from tests.techniques import configured
+from mlbench.train import Compute
+from tests.techniques import Late, configured
 from tests.test_layers import text_task
 
 CLS, SEP, MASK = 1, 2, 3
@@ -87,7 +88,7 @@ def test_scores_of_a_text_whose_answer_is_known():
     method = configured(Occlusion)
     net, found = made(decides=torch.tensor([0, 1, 0, 1]), method=method)
     own = net.rest(net.table.weight).detach()
-    scores = texts.judge(method, found, "occlusion", 3, torch.Generator().manual_seed(0))
+    scores = texts.judge(method, found, "occlusion", 3, torch.Generator().manual_seed(0), Compute())
     target = int(net(IDS[:1]).argmax())
     strongest = (own[5:8, target] - own[MASK, target]).abs().argmax()
     assert scores.metrics["pointing"] == (float(strongest == 1) + 1) / 2  # the other text has one piece
@@ -98,6 +99,17 @@ def test_scores_of_a_text_whose_answer_is_known():
     assert {row["map"] for row in scores.tables["scores"]} == {"occlusion", "random", "wrong_class"}
     assert scores.arrays["maps"]["maps"].shape == (2, 3)
     assert [passage.pieces for passage in scores.passages["texts"]] == [each.pieces for each in found]
+
+
+def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
+    late, method = Late(), configured(Saliency)
+    monkeypatch.setattr(texts, "time", late)
+    monkeypatch.setattr(method, "maps", late.slowly(method.maps))
+    _, found = made()
+    late.owed = 7.0  # of what came before
+    metrics = texts.judge(method, found, "saliency", 3, torch.Generator().manual_seed(0), late).metrics
+    seconds = [metrics[f"{control}seconds_per_text"] for control in ("", "control_random_", "control_wrong_class_")]
+    assert seconds == [1, 0, 1]
 
 
 def test_titles_tell_what_differs():

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -21,6 +20,7 @@ from mlbench.figures import grids, plots
 from mlbench.files import write_csv
 from mlbench.job import Runner
 from mlbench.network import fitting, made
+from mlbench.randomness import apart
 from mlbench.spread import spread
 from mlbench.trainings import Trainings, check_single_task
 
@@ -74,7 +74,7 @@ class Compress(Trainings):
         path = self.artefact(step)
         artefact.write(path, self.describe(point.net, model).packed(), point.entropy)
         row = {"stage": point.stage, **self.fresh.ask("point", path=str(path))}
-        with torch.random.fork_rng():  # building the network once more leaves no trace in what comes next
+        with apart(self.compute.device):  # building the network once more leaves no trace in what comes next
             for form in self.prepared.settings.export:
                 export(form, path, self.input_shape, self.prepared.dirs)
         self.rows.append(row)

@@ -33,7 +33,7 @@ class Frame:
         order = torch.randperm(len(bench.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
         pixels = bench.train.batch(order.to(bench.train.labels.device)).x.transpose(0, 1).flatten(1)  # [C, n * H * W]
         black, white = (bench.train.normalise(torch.full_like(bench.black, value)) for value in (0.0, 255.0))
-        background = pixels.median(1).values.view_as(black)
+        background = torch.stack([channel.median() for channel in pixels]).view_as(black)  # deterministic on CUDA too
         unit = (pixels - black.view(-1, 1)) / (white - black).view(-1, 1)
         covariance = torch.cov(unit).view(len(unit), -1) + 1e-6 * torch.eye(len(unit), device=unit.device)
         root = torch.linalg.cholesky(covariance)

@@ -13,6 +13,7 @@ from mlbench.data.tasks import Split
 from mlbench.errors import RunError
 from mlbench.explain.base import Workbench
 from mlbench.explain.canvas import Canvas, Frame, Units
+from mlbench.randomness import apart
 
 BATCH = 64
 LR = {"generator": 1e-3, "discriminator": 1e-3}
@@ -68,12 +69,9 @@ def trained(split: Split, shape: tuple[int, int, int], steps: int, latent: int, 
     weights are not finite any more.
     """
     device = split.labels.device
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        generator, discriminator = (
-            Generator(shape, latent, width).to(device),
-            make_discriminator(shape, width).to(device),
-        )
+    with apart(device, seed):
+        generator = Generator(shape, latent, width).to(device)
+        discriminator = make_discriminator(shape, width).to(device)
         average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
         makes = torch.optim.Adam(generator.parameters(), LR["generator"], BETAS, fused=True)
         tells = torch.optim.Adam(discriminator.parameters(), LR["discriminator"], BETAS, fused=True)

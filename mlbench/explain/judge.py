@@ -15,6 +15,7 @@ from mlbench.explain.controls import controls
 from mlbench.explain.memory import peak_bytes
 from mlbench.explain.randomisation import FAILS_FROM, cascade
 from mlbench.findings import Chart, Findings, Panel, Row
+from mlbench.train import Compute
 
 MAPS_AT_ONCE = 32  # pictures
 COSTLY = 16  # examples for the scores that need many maps of each
@@ -45,14 +46,18 @@ class Examples:
         return ", ".join(told)
 
 
-def judge(method: Attribution, net: nn.Module, examples: Examples, name: str, generator: torch.Generator) -> Findings:
+def judge(
+    method: Attribution, net: nn.Module, examples: Examples, name: str, generator: torch.Generator, compute: Compute
+) -> Findings:
     """Every score of `method` and of each control, the figures, and the maps themselves."""
     of = {name: method.maps, **controls(method.maps, len(examples.classes), generator)}
     findings, maps = Findings("maps", scores.HEADLINES), {}
     curves, depths, table = [], [], []
     for title, each in of.items():
+        compute.wait()
         began = time.perf_counter()
         maps[title] = in_parts(each, net, examples.x, examples.target)
+        compute.wait()
         seconds = (time.perf_counter() - began) / len(examples.x)
         few = (net, examples.x[:MAPS_AT_ONCE], examples.target[:MAPS_AT_ONCE])
         peak = peak_bytes(partial(each, *few), examples.x.device)

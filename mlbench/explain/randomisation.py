@@ -3,11 +3,11 @@
 import copy
 
 import numpy as np
-import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from mlbench.explain.base import Maps
+from mlbench.randomness import apart
 
 FAILS_FROM = 0.8  # rank correlation with the trained network's map after the top layer alone
 
@@ -21,8 +21,7 @@ def cascade(net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int) -> l
     """
     before, changed, rows = of(net, x, target), copy.deepcopy(net), []
     for number, path in enumerate(reversed(layers(net)), start=1):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed + number)
+        with apart(x.device, seed + number):
             changed.get_submodule(path).reset_parameters()
         after = of(changed, x, target)
         rows.append({"layers": number, "layer": path, **alike(before, after)})

@@ -82,14 +82,14 @@ class Explain(Trainings):
         if self.task.text is not None:
             index = self.chosen(method)
             found = list(texts.sentences(net, method, self.task, index, self.classes))
-            return texts.judge(method, found, name, self.outputs, self.generator)
+            return texts.judge(method, found, name, self.outputs, self.generator, self.compute)
         examples = self.given(method) if method.images else self.drawn(method)
         with torch.no_grad():
             examples.predicted = net(examples.x).argmax(1)
         examples.target = examples.predicted
         if method.target is not None:
             examples.target = torch.full_like(examples.predicted, method.target)
-        return judge(method, net, examples, name, self.generator)
+        return judge(method, net, examples, name, self.generator, self.compute)
 
     def chosen(self, method: Attribution) -> Tensor:
         """The test examples to explain, drawn by the seed."""

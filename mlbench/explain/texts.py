@@ -17,6 +17,7 @@ from mlbench.data.tasks import Task
 from mlbench.explain import scores
 from mlbench.explain.base import Attribution, strength
 from mlbench.findings import Chart, Findings, Passage
+from mlbench.train import Compute
 
 SHOWN = 12  # texts in the figure
 DECIDES = "decides"  # the property of words that is 1 where the label is decided, where that is known
@@ -87,7 +88,9 @@ def sentence(
     return Sentence(view, x, explained, title, pieces, truth)
 
 
-def judge(method: Attribution, sentences: list[Sentence], name: str, outputs: int, draws: torch.Generator) -> Findings:
+def judge(
+    method: Attribution, sentences: list[Sentence], name: str, outputs: int, draws: torch.Generator, compute: Compute
+) -> Findings:
     """Scores of `method` and of two controls, noise and a wrong class; figures; the values themselves."""
     shift = torch.randint(1, outputs, (), generator=draws).item()
 
@@ -99,8 +102,10 @@ def judge(method: Attribution, sentences: list[Sentence], name: str, outputs: in
 
     findings, table, curves = Findings("maps", scores.HEADLINES), [], []
     for title, of in {name: method.maps, "random": noise, "wrong_class": wrong}.items():
+        compute.wait()
         began = time.perf_counter()
         values = [pieces_of(method, of(each.view, each.x, each.target)).detach() for each in sentences]
+        compute.wait()
         found = {"seconds_per_text": (time.perf_counter() - began) / len(sentences)}
         found |= scored(sentences, values, title, curves)
         prefix = "" if title == name else f"control_{title}_"

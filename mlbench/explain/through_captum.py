@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlbench.errors import UserError, nearest
+from mlbench.randomness import apart
 
 EXPECTED = (  # what captum tells of its own ways, at every call
     "Setting backward hooks on ReLU activations",
@@ -36,8 +37,7 @@ def drawing(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Captum draws from the global generators of torch and numpy: seeded by `generator` inside, as before outside."""
     seed, kept = int(torch.randint(2**31, (), generator=generator)), np.random.get_state()
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with apart(device, seed):
             np.random.seed(seed)
             yield
     finally:

@@ -15,6 +15,7 @@ from mlbench.errors import require
 from mlbench.lifelong.base import frozen_copy
 from mlbench.lifelong.rehearsing import Rehearsing
 from mlbench.lifelong.replay import joined
+from mlbench.randomness import apart
 from mlbench.theta import Theta
 from mlbench.train import Compute, Learner, Training, fit
 
@@ -54,8 +55,8 @@ class GenerativeReplay(Rehearsing):
 
     def new_dreamer(self) -> "VAE":
         """A generator that has learned nothing."""
-        with torch.random.fork_rng(devices=[]):  # as many draws whether it is made anew or for a resumed run
-            torch.manual_seed(self.generator.initial_seed() + self.learned)  # the run's own seed, shifted
+        seed = self.generator.initial_seed() + self.learned  # the run's own, shifted
+        with apart(self.compute.device, seed):  # as many draws whether it is made anew or for a resumed run
             return VAE(self.shape, self.hidden, self.latent).to(self.compute.device)
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:

@@ -110,6 +110,6 @@ class PackNet(PerTask):
         if part >= len(self.numbers):
             return net
         packed = copy.deepcopy(net)
-        theta = Theta(packed, self.compute.channels_last)
+        theta = Theta(packed, channels_last=True)
         theta.value.masked_fill_(self.owner > part, 0.0)
         return packed
