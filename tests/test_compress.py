@@ -437,7 +437,7 @@ def test_a_network_in_the_store_is_of_this_source_and_force_makes_it_anew(mlbenc
     assert mlbench(*words)[0] == 0
     assert stored() == before
     for sweep in (("-m", "latency_batch=1,2"), (), ("-m", "latency_batch=1,2")):
-        code, _, error = mlbench(*sweep, *words, "force=true")
+        code, _, error = mlbench(*words, "force=true", *sweep)
         assert code == 0, error
         assert error.count("is trained once and kept") == 1  # jobs of one sweep share it
         changed = [name for name, when in stored().items() if when != before[name]]
