@@ -1,5 +1,6 @@
 """Short messages for mistakes in a command line; Hydra is imported only when there is one."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -52,27 +53,45 @@ def composition_error(error: Exception, words: list[str]) -> str | None:
 
 
 def unknown_setting(error: Exception, words: list[str]) -> str:
-    """The message for a setting that the composed config does not have (or not of that type)."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import DictConfig, OmegaConf
-
+    """The message for a setting that the composed config does not have (or not of that type), in a sweep over choices
+    with the names of those that lack it."""
     wrong = re.search(r"[Cc]ould not override '([^']*)'", str(error))
     key = wrong.group(1) if wrong else (error.__cause__.full_key or "")
     parent, _, name = key.rpartition(".")
-    groups = [word for word in words if word.partition("=")[0] in GROUPS and "," not in word]
-    places = [json.dumps(f"file://{folder}", ensure_ascii=False) for folder in own_folders(words)[0]]  # in quotes
-    groups += [f"hydra.searchpath=[{place}]" for place in places]
     try:
-        with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
-            node = (
-                OmegaConf.select(compose("config", overrides=groups), parent) if parent else compose("config", groups)
-            )
-        options = sorted(str(option) for option in node) if isinstance(node, DictConfig) else []
+        found = settings_there(parent, words)
     except Exception:  # the message is worth having without the list, whatever else is wrong with the command
-        options = []
-    if parent in FAMILIES and not options:
+        return f"{key}: no such setting"
+    if parent in FAMILIES and not any(found.values()):
         return f"{key}: no technique is chosen; {parent}=NAME does that (see mlbench list {parent})"
-    if name in options:
+    lacking = {choice: options for choice, options in found.items() if name not in options}
+    if not lacking:
         return f"{key}: a value of another kind is needed"
+    who = "" if len(lacking) == len(found) else f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} "
+    options = sorted(set.intersection(*lacking.values()))
     allowed = f"\nallowed here: {', '.join(options)}" if options else ""
-    return f"{key}: no such setting{nearest(name, options)}{allowed}"
+    return f"{key}: {who}no such setting{nearest(name, options)}{allowed}"
+
+
+def settings_there(parent: str, words: list[str]) -> dict[str, set[str]]:
+    """The names of the settings in the node `parent` of the config, for each choice of its group or of the experiment
+    that a sweep goes through; the one key is empty where it goes through none. Raises what Hydra does."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import DictConfig, OmegaConf
+
+    fixed, swept = [], []
+    for override in OverridesParser.create().parse_overrides([w for w in words if w.partition("=")[0] in GROUPS]):
+        if not override.is_sweep_override():
+            fixed.append(override.input_line)
+        elif override.key_or_group in (parent.partition(".")[0], "experiment"):
+            swept.append([f"{override.key_or_group}={name}" for name in override.sweep_string_iterator()])
+    places = [json.dumps(f"file://{folder}", ensure_ascii=False) for folder in own_folders(words)[0]]  # in quotes
+    fixed += [f"hydra.searchpath=[{place}]" for place in places]
+    found = {}
+    with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
+        for choices in itertools.product(*swept):
+            config = compose("config", overrides=[*fixed, *choices])
+            node = OmegaConf.select(config, parent) if parent else config
+            found[" ".join(choices)] = set(map(str, node)) if isinstance(node, DictConfig) else set()
+    return found

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from mlbench import store
 from mlbench.build import Blueprint, build, own_modules, settings
 from mlbench.catalogue import CHOICES, FAMILIES, RUNNING, data_dir
 from mlbench.checkpoint import Trained, normaliser, read_network
@@ -69,7 +70,7 @@ class Settings:
 class Prepared:
     """A config whose every part has been checked and built; nothing has been written yet."""
 
-    def __init__(self, config: DictConfig, names: dict[str, str | None], dirs: tuple[Path, ...]):
+    def __init__(self, config: DictConfig, names: dict[str, str | None], dirs: tuple[Path, ...], began: float):
         self.config, self.names = config, names
         for group in ("data", "model", "train"):
             if config.get(group) is None:
@@ -79,6 +80,7 @@ class Prepared:
                 raise UserError(f"{group}=: a single name is needed, as mlbench list {group} shows them")
         top = OmegaConf.masked_copy(config, [key for key in config if key not in CHOICES])
         self.settings = settings(top, Settings, "")
+        self.since = began if self.settings.force else 0.0  # older runs and stored networks are made anew
         chosen = [family for family in FAMILIES if config.get(family) is not None]
         if len(chosen) > 1:
             raise UserError(f"{' and '.join(chosen)} are both set; a run takes one technique of one family")
@@ -118,6 +120,10 @@ class Prepared:
         else:
             name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"[:-3] + f"-{secrets.token_hex(2)}"
         return Path(self.settings.out).expanduser() / (self.family or "plain") / kind / name
+
+    def begun(self, folder: Path) -> bool:
+        """Whether this run is there to be gone on with."""
+        return store.usable(folder / "config.yaml", self.since)
 
     @property
     def data_dir(self) -> Path:
@@ -180,9 +186,11 @@ class Prepared:
         for task in stream.tasks:
             check_trainable(net, task, self.technique.learned_from(task), self.training)
         torch.set_num_threads(choose_threads(chosen.threads, net, example(stream, 1), self.training.batch_size))
-        if not folder.exists() or chosen.force:
-            with locked(folder / ".lock", wait) if folder.exists() else nullcontext():
-                self.create(folder, hydra_files)
+        if not self.begun(folder):
+            old = folder.exists()
+            with locked(folder / ".lock", wait) if old else nullcontext():
+                if not self.begun(folder):  # nor by whoever held it
+                    self.create(folder, hydra_files, replace=old and chosen.force)
         net.to(device, memory_format=torch.channels_last)
         with locked(folder / ".lock", wait):
             if finished(folder):
@@ -244,14 +252,14 @@ class Prepared:
         about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling)
         return lambda net, other=None: Trained(net, other or model, *about)
 
-    def create(self, folder: Path, hydra_files: dict[str, str]) -> None:
-        """Make the run's folder with its config inside; with `force` in the place of an older one."""
+    def create(self, folder: Path, hydra_files: dict[str, str], replace: bool) -> None:
+        """Make the run's folder with its config inside; with `replace` in the place of an older one."""
         files = {
             "config.yaml": OmegaConf.to_yaml(self.config, resolve=True),
             ".hydra/names.yaml": OmegaConf.to_yaml(OmegaConf.create(self.names)),
             **hydra_files,
         }
-        create_folder(folder, files, self.settings.force)
+        create_folder(folder, files, replace)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -116,7 +116,7 @@ def sweep_table(runs: list[Finished]) -> Table:
     """One row a label, one column a headline metric."""
     groups, metrics = grouped(runs), headlines(runs)
     table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for name in (*metrics, "train_seconds", "runs"):
         table.add_column(name.replace("_", " "), justify="right")
     for label, found in groups.items():

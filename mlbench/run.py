@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -113,10 +114,10 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     if config.resume is not None:
         folder = Path(config.resume).expanduser()
         config, names = reopened(folder, config, list(context.overrides.task))
-    prepared = Prepared(config, names, config_dirs(context))
+    prepared = Prepared(config, names, config_dirs(context), began(context))
     in_sweep = context.mode == RunMode.MULTIRUN
     folder = folder or prepared.folder(by_hash=in_sweep)
-    old = folder.exists() and not prepared.settings.force
+    old = prepared.begun(folder)
     why = outdated(folder, prepared.inputs()) if old else ""
     told = f" ({why}; force=true runs it anew)" if why else ""
     if old and finished(folder):
@@ -129,6 +130,13 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     if not in_sweep:
         show_run(folder)
     return folder
+
+
+def began(context: DictConfig) -> float:
+    """When the command began (s since 1970): for all jobs of a sweep, in whatever process and however often a cluster
+    starts them, when Hydra wrote down the sweep."""
+    told = Path(context.sweep.dir) / "multirun.yaml"
+    return told.stat().st_mtime if context.mode == RunMode.MULTIRUN and told.exists() else time.time()
 
 
 def hydra_files(config: DictConfig, context: DictConfig) -> dict[str, str]:

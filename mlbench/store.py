@@ -2,13 +2,12 @@
 
 What made them is settings, the examples themselves, the modules behind a model of the user's own, and the files of
 weights and tokenisers that others have trained, but not mlbench's own code. `force=true` makes those anew that were
-there before the command began. Runs that need the same network at the same time wait for the one that trains it; a run
-that dies lets go.
+there before the command began, once in a sweep. Runs that need the same network at the same time wait for the one that
+trains it; a run that dies lets go.
 """
 
 import hashlib
 import json
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +16,10 @@ from typing import Any
 from mlbench.errors import UserError
 from mlbench.lock import locked
 
-BEGAN = time.time()  # of this process, or of the sweep that it was forked from
 
-
-def usable(path: Path, force: bool) -> bool:
-    """Whether a network is there that may be taken."""
-    return path.exists() and not (force and path.stat().st_mtime < BEGAN)
+def usable(path: Path, since: float) -> bool:
+    """Whether a file is there that may be taken: one no older than that time (s since 1970)."""
+    return path.exists() and path.stat().st_mtime >= since
 
 
 def place(root: Path, made_by: dict[str, Any]) -> Path:

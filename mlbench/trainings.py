@@ -99,11 +99,10 @@ class Trainings(Job):
 
     def kept(self, path: Path, title: str, make: Callable[[], object]) -> None:
         """The weights of `path`, or those that `make` trains and leaves there; the same random numbers follow."""
-        force = self.prepared.settings.force
-        if not store.usable(path, force):
+        if not store.usable(path, self.prepared.since):
             self.run.display.note(f"the network is trained once and kept as {path} ({title})")
         with store.held(path):
-            if store.usable(path, force):
+            if store.usable(path, self.prepared.since):
                 self.fits += 1
                 restored(self.net, read_network(path))
             else:
@@ -137,7 +136,7 @@ class Trainings(Job):
         """See `Workbench`."""
         path = self.place("data", "seed", "deterministic", kind=title, validation=self.training.validation, **made_by)
         with store.held(path):
-            if not store.usable(path, self.prepared.settings.force):
+            if not store.usable(path, self.prepared.since):
                 self.run.display.note(f"the {title} is trained once and kept as {path}")
                 write_tensors(path, make())
             return read_tensors(path)

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from mlbench.figures import comparisons
+from mlbench.figures.streams import OVER_TIME
+from mlbench.report import Finished
+from mlbench.spread import Spread
 from mlbench.sweeps.jobs import finished
-from mlbench.sweeps.tables import number_of_each, one_number
+from mlbench.sweeps.tables import number_of_each, one_number, write_sweep
 
 SMALL = ("data.tasks=3", "data.train_per_task=60", "data.test_per_task=80", "train.epochs=2", "model.hidden=[16]")
 
@@ -236,11 +239,67 @@ def test_several_techniques_over_a_number_share_one_figure(mlbench, tmp_path):
     assert len(list((tmp_path / "out" / "sweeps").glob("*/over_strength.png"))) == 1
 
 
+MAPS = {"pointing": "high", "top25_share": "high", "deletion_auc": "low", "insertion_auc": "high", "sparsity": ""}
+SIZES = {"accuracy": "high", "error_increase": "low", "ratio": "high", "speedup": "high", "dropped_accuracy": "high"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "constant", "panels"),
+    [
+        (MAPS, {"accuracy"}, [["pointing", "top25 share", "insertion auc"], ["deletion auc"], ["sparsity"]]),
+        (MAPS, {*MAPS} - {"sparsity"}, [["sparsity"]]),
+        (MAPS, {*MAPS}, [["pointing", "top25 share", "insertion auc"]]),
+        (
+            SIZES,
+            {"accuracy", "ratio"},
+            [["accuracy", "dropped accuracy"], ["error increase"], ["ratio", "speedup"]],
+        ),
+        ({f"accuracy_{i}": "high" for i in range(6)}, {"accuracy_0"}, [[f"accuracy {i}" for i in range(1, 5)]]),
+    ],
+)
+def test_the_figure_over_a_number_draws_the_headlines(tmp_path, monkeypatch, ends, constant, panels):
+    """Accuracies in one panel, others by their good end, in places where the values are."""
+    drawn = {}
+    monkeypatch.setattr(comparisons, "save", lambda figure, path: drawn.setdefault(path.name, figure))
+    found = []
+    for value in (2, 4):
+        numbers = {name: 0.5 if name in constant else 0.1 * value for name in (*ends, *constant, "no_headline")}
+        about = {"headlines": ends, "metrics": numbers, "costs": {"train_seconds": 1.0}}
+        found.append(Finished(f"smoothgrad explain.copies={value}", tmp_path, about))
+    write_sweep(found, tmp_path)
+    axes = drawn["over_copies.png"].axes
+    assert [[text.get_text() for text in one.get_legend().get_texts()] for one in axes] == panels
+    for one in axes:
+        low, high = one.get_xlim()
+        assert 1.5 < low < 2 < 4 < high < 4.5
+
+
+def test_a_logarithmic_axis_ends_beside_its_values(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(comparisons, "save", lambda figure, path: drawn.append(figure))
+    points = [(value, {"accuracy": Spread(0.9 - value / 1000, 0.1, 2)}) for value in (1.0, 10.0, 100.0)]
+    comparisons.draw_over_setting("lifelong.strength", points, [["accuracy"]], tmp_path / "over.png")
+    (axes,) = drawn[0].axes
+    low, high = axes.get_xlim()
+    assert 0.5 < low < 1 < 100 < high < 200
+
+
+def test_a_sweep_of_explanations_over_a_number_shows_how_they_score(mlbench, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(comparisons, "save", lambda figure, path: drawn.setdefault(path.name, figure))
+    words = ("train.epochs=1", "model.channels=[4]", "data=planted", "explain.samples=8", "threads=1")
+    code, _, error = mlbench("-m", "explain=smoothgrad", "explain.copies=1,4", *words)
+    assert code == 0, error
+    told = [text.get_text() for one in drawn["over_copies.png"].axes for text in one.get_legend().get_texts()]
+    assert {"deletion auc", "insertion auc"} < set(told)
+    assert "accuracy" not in told
+
+
 def test_curves_are_drawn_from_the_table_and_stay_apart(tmp_path):
     rows = ["setting,tasks_learned,metric,mean,half_interval,runs"]
     for number in range(18):
         for learned in range(1, 5) if number else (4,):
-            for metric in comparisons.CURVES:
+            for metric in OVER_TIME:
                 rows.append(f"method {number},{learned},{metric},{0.9 - 0.02 * number * learned / 4},0.01,3")
     path, pictures = tmp_path / "comparison.csv", []
     for count in (len(rows), len(rows) - 8):
@@ -294,3 +353,9 @@ def test_a_sweep_shows_the_same_pictures_in_the_way_of_each_method(mlbench, tmp_
     assert all(name in text for name in ("pointing", "top25 share", "deletion auc", "insertion auc"))
     assert mlbench("-m", "explain=saliency", "seed=1,2", *words)[0] == 0  # one method: nothing to compare
     assert len(list((tmp_path / "out").glob("sweeps/*/maps.png"))) == 1
+    code, _, error = mlbench("-m", "explain=saliency,occlusion", "explain.target=0", *words)
+    assert code == 0, error
+    assert len(list((tmp_path / "out").glob("sweeps/*/maps.png"))) == 2
+    code, _, error = mlbench("-m", "explain=saliency", "explain.target=0,1", *words)  # maps of other classes
+    assert code == 0, error
+    assert len(list((tmp_path / "out").glob("sweeps/*/maps.png"))) == 2

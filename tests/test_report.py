@@ -116,6 +116,17 @@ def test_where_a_run_was_made_does_not_make_a_setting(tmp_path):
     assert not repeated
 
 
+def test_a_tracker_makes_no_setting(tmp_path):
+    for seed in range(2):
+        run(tmp_path, seed=seed, ended="2026-01-01T00:00:00", name=f"bare{seed}")
+        config = run(tmp_path, seed=seed, ended="2026-01-02T00:00:00", name=f"tracked{seed}") / "config.yaml"
+        config.write_text(config.read_text() + "logger: {_target_: mlbench.loggers.mlflow.MLflow, uri: ./here}\n")
+    ((comparison,), repeated) = compared(collect(tmp_path, tmp_path / "report").runs)
+    (setting,) = comparison.settings
+    assert [record.folder.name for record in setting.runs.values()] == ["tracked0", "tracked1"]
+    assert {record.folder.name for record in repeated} == {"bare0", "bare1"}
+
+
 def test_of_two_runs_of_one_seed_the_newer_counts(tmp_path):
     run(tmp_path, ended="2026-01-02T00:00:00", name="a", average_accuracy=0.9)
     run(tmp_path, ended="2026-01-01T00:00:00", name="b", average_accuracy=0.1)

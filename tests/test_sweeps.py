@@ -282,9 +282,10 @@ def test_jobs_end_with_the_sweep(start, tmp_path, end):
     assert not litter(tmp_path)
 
 
-def test_a_preempted_job_of_a_cluster_goes_back_into_the_queue(start, tmp_path):
+@pytest.mark.parametrize("force", ["false", "true"])
+def test_a_preempted_job_of_a_cluster_goes_back_into_the_queue(start, tmp_path, force):
     """With submitit's stand-in for a cluster; scripts/try_slurm.py does it on a real one."""
-    words = (*LONG, "train.epochs=150", "seeds=1")
+    words = (*LONG, "train.epochs=150", "seeds=1", f"force={force}")
     ended(start(words, tmp_path / "row"))
     out, cluster = tmp_path / "cluster", ("hydra/launcher=submitit_slurm", "hydra.launcher.cluster=local")
     process = start((*words, *cluster), out, MLBENCH_SAVE_SECONDS="0.1")
@@ -378,6 +379,18 @@ def test_two_sweeps_that_begin_anew_do_not_tear_each_other_apart(start, tmp_path
         ended(process)
     assert len(list(tmp_path.glob("*/*/*/summary.json"))) == 2
     assert not litter(tmp_path)
+
+
+def test_force_makes_a_run_anew_once_in_each_sweep(mlbench, tmp_path):
+    words = ("train.epochs=1", "data.train_examples=100", "force=true", "threads=1")
+    made = []
+    for sweep in range(2):
+        code, _, error = mlbench("-m", "seed=0,0", *words)
+        assert code == 0, error
+        assert error.count("finished before") == 1, sweep
+        (config,) = (tmp_path / "out").glob("plain/*/*/config.yaml")
+        made.append(config.stat().st_mtime_ns)
+    assert made[0] < made[1]
 
 
 def news(out, since):

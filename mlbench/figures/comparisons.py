@@ -9,16 +9,13 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mlbench.figures.canvas import canvas, save
 from mlbench.figures.plots import LABELS_UP_TO, POINT_COSTS, scale_to_costs
+from mlbench.figures.streams import OVER_TIME
 from mlbench.files import read_rows
 from mlbench.spread import Spread
 
 SOLID = 10  # curves that are told apart by colour alone; later ones change their dashes, too
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.")
 NAME_WIDTH = 40
-CURVES = {  # metrics of comparison.csv and what they are
-    "average_accuracy": "accuracy averaged over the tasks so far",
-    "first_task_accuracy": "accuracy on the first task",
-}
 DECADES = 100  # settings whose largest value is so many times the smallest are drawn on a logarithmic axis
 
 
@@ -49,8 +46,8 @@ def draw_curves(table: Path, path: Path, ordered: bool) -> None:
     rows = read_rows(table)
     names = list(dict.fromkeys(row["setting"] for row in rows))
     figure = canvas(12.5 if max(map(len, names)) > 16 else 11, max(4.2, 1 + 0.24 * len(names)))
-    panels = figure.subplots(1, len(CURVES), sharey=True)
-    for axes, (metric, title) in zip(panels, CURVES.items(), strict=True):
+    panels = figure.subplots(1, len(OVER_TIME), sharey=True)
+    for axes, (metric, (title, _)) in zip(panels, OVER_TIME.items(), strict=True):
         for place, name in enumerate(names):
             own = [row for row in rows if (row["setting"], row["metric"]) == (name, metric)]
             style = ordered_style(place, len(names)) if ordered else distinct_style(place)
@@ -147,7 +144,9 @@ def draw_over_setting(
                 continue
             places, colour = [value for value, _ in own], f"C{place}"
             axes.errorbar(places, heights, yerr=halves, marker="o", capsize=3, label=label, color=colour)
+        axes.update_datalim([(value, 0) for value in values], updatey=False)  # levels alone have no place on it
         scale_to(axes, values)
+        axes.autoscale_view(scaley=False)
         axes.set_xlim(axes.get_xlim())  # which a level, reaching from side to side, would stretch
         for level in levels:
             draw_level(axes, *level)

@@ -11,6 +11,7 @@ from mlbench.files import read_rows
 
 LABELS_UP_TO = 12  # points that still have room for their names
 POINT_COSTS = {"bytes": "bytes of the file", "macs": "multiply-adds an example", "latency_ms": "latency, ms"}
+POINT_NUMBERS = ("accuracy", "error", "nonzero", "ratio", *POINT_COSTS)  # of a compressed network, in tables
 
 
 def draw_losses(losses: list[float], path: Path) -> None:

@@ -1,7 +1,9 @@
 """Figures of one run over a stream of tasks, from its tables."""
 
 import csv
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,6 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from mlbench.figures.canvas import canvas, save
 from mlbench.files import read_rows
 
+OVER_TIME: dict[str, tuple[str, Callable[[int, Sequence[float]], float]]] = {
+    # metrics of the tasks learned so far: what they are, and their value from the row of R after so many tasks
+    "average_accuracy": ("average accuracy on the tasks so far", lambda learned, row: fmean(row[:learned])),
+    "first_task_accuracy": ("accuracy on the first task", lambda learned, row: row[0]),  # noqa: ARG005
+}
 NUMBERS_UP_TO = 20  # columns of a heat map that still have room for numbers
 
 
@@ -70,11 +77,10 @@ def draw_average_accuracy(rows: dict[int, list[float]], path: Path) -> None:
     """The mean accuracy over the tasks learned so far."""
     figure = canvas(5.5, 3.6)
     axes = figure.subplots()
+    title, value = OVER_TIME["average_accuracy"]
     learned = [i for i in rows if i > 0]
-    axes.plot(learned, [sum(rows[i][:i]) / i for i in learned], marker="o")
-    axes.set(
-        xlabel="tasks learned", ylabel="average accuracy", title="average accuracy on the tasks so far", ylim=(0, 1.02)
-    )
+    axes.plot(learned, [value(i, rows[i]) for i in learned], marker="o")
+    axes.set(xlabel="tasks learned", ylabel="average accuracy", title=title, ylim=(0, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     save(figure, path)

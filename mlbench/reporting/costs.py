@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlbench import pages
-from mlbench.figures.plots import LABELS_UP_TO, POINT_COSTS, pareto_front
+from mlbench.figures.plots import LABELS_UP_TO, POINT_COSTS, POINT_NUMBERS, pareto_front
 from mlbench.pages import Cell, Column, Section
 from mlbench.reporting import charts
 from mlbench.reporting.charts import Series
@@ -13,7 +13,6 @@ from mlbench.reporting.sheets import Sheet, shown
 from mlbench.spread import Spread, spread
 
 SETTINGS = 16  # in one chart
-NUMBERS = ("accuracy", "error", "nonzero", "ratio", *POINT_COSTS)
 FRONT = 7  # its colour
 LEAD = (
     "Every network that a method made was written to a file, read back by another process, tested and timed. Means "
@@ -41,7 +40,7 @@ def gathered(comparison: Comparison, records: Records) -> Points:
         for run in setting.runs.values():
             for row in records.rows(run, "points.csv"):
                 key = setting.label, row.get("step", ""), row.get("stage", "")
-                for name in NUMBERS:
+                for name in POINT_NUMBERS:
                     if (value := number(row, name)) is not None:
                         values.setdefault(key, {}).setdefault(name, []).append(value)
     points = {key: {name: spread(own) for name, own in numbers.items()} for key, numbers in values.items()}
@@ -86,10 +85,10 @@ def front(points: Points, cost: str) -> Series:
 def table(points: Points) -> pages.Markup:
     """All points."""
     columns = [Column("setting", choice=True), Column("step", number=True), Column("stage")]
-    columns += [Column(name.replace("_", " "), number=True) for name in NUMBERS]
+    columns += [Column(name.replace("_", " "), number=True) for name in POINT_NUMBERS]
     rows = []
     for (setting, step, stage), found in points.items():
-        cells = [Cell(shown(found[name]), found[name].mean) if name in found else None for name in NUMBERS]
+        cells = [Cell(shown(found[name]), found[name].mean) if name in found else None for name in POINT_NUMBERS]
         rows.append([setting, int(step) if step.isdigit() else step, stage, *cells])
     return pages.folded(f"all {len(rows)} points", pages.table(columns, rows))
 
@@ -100,6 +99,6 @@ def sheets(found: list[tuple[Comparison, Points]]) -> tuple[list[str], list[list
     for comparison, points in found:
         for key, numbers in points.items():
             rows += [[comparison.title, *key, name, one.mean, one.half, one.count] for name, one in numbers.items()]
-        lines = [[setting, stage, *map(found.get, NUMBERS)] for (setting, _, stage), found in points.items()]
-        tables.append(Sheet(comparison.title, ["setting", "stage", *NUMBERS], lines))
+        lines = [[setting, stage, *map(found.get, POINT_NUMBERS)] for (setting, _, stage), found in points.items()]
+        tables.append(Sheet(comparison.title, ["setting", "stage", *POINT_NUMBERS], lines))
     return ["comparison", "setting", "step", "stage", "metric", "mean", "half_interval", "runs"], rows, tables

@@ -6,6 +6,7 @@ from statistics import fmean
 from markupsafe import Markup
 
 from mlbench import pages
+from mlbench.figures.streams import OVER_TIME
 from mlbench.pages import Section
 from mlbench.reporting import charts
 from mlbench.reporting.charts import Series
@@ -52,7 +53,7 @@ def over_time(comparison: Comparison, found: list[tuple[Setting, list[Rows]]], r
             lines = [line(label, served(tables, name), n) for n, (label, tables) in enumerate(rounds.items())]
             drawn.append((lines, "round", title))
     else:
-        for title, value in MEASURES.items():
+        for title, value in OVER_TIME.values():
             lines = [line(one.label, gathered(matrices, value), n) for n, (one, matrices) in enumerate(few)]
             drawn.append((lines, "tasks learned", title))
     more = f"the first {LINES} of {len(found)} settings" if len(found) > LINES else ""
@@ -66,12 +67,6 @@ def over_time(comparison: Comparison, found: list[tuple[Setting, list[Rows]]], r
 def caption(title: str, more: str) -> str:
     """A title with what has to be said to it."""
     return f"{title} ({more})" if more else title
-
-
-MEASURES: dict[str, Callable[[int, Sequence[float]], float]] = {
-    "average accuracy on the tasks so far": lambda learned, row: fmean(row[:learned]),
-    "accuracy on the first task": lambda learned, row: row[0],  # noqa: ARG005
-}
 
 
 def gathered(matrices: list[Rows], value: Callable[[int, Sequence[float]], float]) -> Points:

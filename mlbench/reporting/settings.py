@@ -96,10 +96,12 @@ def flattened(run: Record) -> dict[str, str]:
     flat = {"technique": run.technique, "model": run.model}
 
     def lay(prefix: str, value: Any) -> None:
+        if value is None or prefix in NOT_SETTINGS:
+            return
         if isinstance(value, dict):
             for name, inner in value.items():
                 lay(f"{prefix}.{name}" if prefix else str(name), inner)
-        elif value is not None and prefix not in NOT_SETTINGS:
+        else:
             flat[prefix] = value if isinstance(value, str) else json.dumps(value, default=str)
 
     lay("", run.config)

@@ -9,8 +9,8 @@ import numpy as np
 
 from mlbench.figures import comparisons
 from mlbench.figures.grids import draw_grid
-from mlbench.figures.plots import POINT_COSTS
-from mlbench.figures.streams import read_matrix
+from mlbench.figures.plots import POINT_COSTS, POINT_NUMBERS
+from mlbench.figures.streams import OVER_TIME, read_matrix
 from mlbench.files import read_rows, write_csv
 from mlbench.findings import Panel
 from mlbench.report import Finished, grouped, headlines
@@ -18,25 +18,13 @@ from mlbench.spread import Spread, components, spread
 
 NAMING = ("data.order_seed",)  # numbers that name a thing and measure nothing
 MAPS_SHOWN = 8  # pictures
-POINT_METRICS = ("accuracy", "error", "nonzero", "ratio", *POINT_COSTS)
-PANELS = (  # of the figure over a setting: metrics that are good when high, and when low
-    (
-        "online_accuracy",
-        "original_accuracy",
-        "accuracy",
-        "dropped_accuracy",
-        "dropped_accuracy_distilled",
-        "average_accuracy",
-        "learning_accuracy",
-        "joint_accuracy",
-    ),
-    ("forgetting", "intransigence"),
-)
+LINES = 4  # in a panel of the figure over a setting
 
 
 def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
     """Write sweep.csv, comparison.csv and the figures that these runs can fill; the paths of all of them."""
-    groups, metrics = grouped(runs), list(headlines(runs))
+    groups, ends = grouped(runs), headlines(runs)
+    metrics = list(ends)
     rows = [[label, name, *cells(value)] for label, found in groups.items() for name, value in found.items()]
     table = folder / "sweep.csv"
     write_csv(table, ["setting", "metric", "mean", "half_interval", "runs"], rows)
@@ -44,7 +32,7 @@ def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
     if setting in NAMING:
         return [table, *write_bars(groups, metrics, folder), *write_orders(runs, folder)]
     if values:
-        over = write_over_setting(groups, setting, values, folder)
+        over = write_over_setting(groups, ends, setting, values, folder)
     else:
         over = write_side_by_side(groups, metrics, folder)
     return [
@@ -94,8 +82,8 @@ def write_curves(runs: list[Finished], values: dict[str, float], folder: Path) -
         matrix = run.folder / "accuracy_matrix.csv"
         for learned, row in read_matrix(matrix)[1].items() if matrix.exists() else ():
             if learned:
-                found[run.label, learned, "average_accuracy"].append(fmean(row[:learned]))
-                found[run.label, learned, "first_task_accuracy"].append(row[0])
+                for metric, (_, value) in OVER_TIME.items():
+                    found[run.label, learned, metric].append(value(learned, row))
     if len({learned for _, learned, _ in found}) < 2:
         return []
     rows = [[*about, *cells(spread(accuracies))] for about, accuracies in found.items()]
@@ -110,7 +98,7 @@ def write_points(runs: list[Finished], folder: Path) -> list[Path]:
     found: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     for run in runs:
         for row in read_rows(run.folder / "points.csv"):
-            for metric in POINT_METRICS:
+            for metric in POINT_NUMBERS:
                 found[run.label, row["step"], row["stage"], metric].append(float(row[metric]))
     if not found:
         return []
@@ -129,8 +117,8 @@ def write_maps(runs: list[Finished], folder: Path) -> list[Path]:
             with np.load(path, allow_pickle=False) as file:
                 if "pictures" in file.files:  # texts have none
                     found[run.label] = {name: file[name][:MAPS_SHOWN] for name in ("pictures", "target", "maps")}
-    same = {each[name].tobytes() for each in found.values() for name in ("pictures", "target")}
-    if len(found) < 2 or len(same) > 2:  # other pictures, or other answers, cannot stand beside one another
+    explained = {(each["pictures"].tobytes(), each["target"].tobytes()) for each in found.values()}
+    if len(found) < 2 or len(explained) > 1:  # other pictures, or other answers, cannot stand beside one another
         return []
     first, rows = next(iter(found.values())), []
     for number, picture in enumerate(first["pictures"]):
@@ -144,21 +132,33 @@ def write_maps(runs: list[Finished], folder: Path) -> list[Path]:
 
 
 def write_over_setting(
-    groups: dict[str, dict[str, Spread]], setting: str, values: dict[str, float], folder: Path
+    groups: dict[str, dict[str, Spread]], ends: dict[str, str], setting: str, values: dict[str, float], folder: Path
 ) -> list[Path]:
-    """Metrics over the one number in which the labels differ, and what is paid in one metric for another."""
-    points = [(value, groups[label]) for label, value in values.items()]
-    panels = [[name for name in panel if any(name in found for _, found in points)] for panel in PANELS]
-    panels = [panel for panel in panels if panel]
-    if not panels:
+    """The headline metrics, with their good `ends`, over the one number in which the labels differ, and what is paid in
+    one metric for another."""
+    if not ends:
         return []
+    points = [(value, groups[label]) for label, value in values.items()]
     over, trade_off = over_picture(setting, folder), folder / "trade_off.png"
-    comparisons.draw_over_setting(setting, points, panels, over)
+    comparisons.draw_over_setting(setting, points, panels_of(ends, [found for _, found in points]), over)
     for cost in ("intransigence", "learning_accuracy"):
         if all("forgetting" in found and cost in found for _, found in points):
             comparisons.draw_trade_off(setting, points, ("forgetting", cost), trade_off)
             return [over, trade_off]
     return [over]
+
+
+def panels_of(ends: dict[str, str], points: list[dict[str, Spread]]) -> list[list[str]]:
+    """Metrics that share a panel: accuracies, and others with the same good end; first those that vary over the points.
+
+    A panel in which nothing varies is left out unless it is the only one.
+    """
+    varying = {name for name in ends if len({found[name].mean for found in points if name in found}) > 1}
+    panels: dict[str, list[str]] = defaultdict(list)
+    for name in ends:
+        panels["accuracy" if "accuracy" in name else ends[name]].append(name)
+    drawn = [sorted(panel, key=lambda name: name not in varying)[:LINES] for panel in panels.values()]
+    return [panel for panel in drawn if panel[0] in varying] or drawn[:1]
 
 
 def write_side_by_side(groups: dict[str, dict[str, Spread]], metrics: list[str], folder: Path) -> list[Path]:
