@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.data.tasks import Split
-from mlbench.gradients import Logits, eval_mode
+from mlbench.gradients import Logits
+from mlbench.modes import eval_mode
 
 EVALUATION_BYTES = {"cpu": 3 * 2**20, "cuda": 64 * 2**20}  # 1,000 MNIST pictures as floats beat 10,000 on a CPU
 TEXTS_AT_ONCE = 256

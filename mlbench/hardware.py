@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mlbench.errors import UserError
-from mlbench.gradients import eval_mode
+from mlbench.modes import eval_mode
 
 THREADING_PAYS = 3e8  # multiply-adds of a batch's forward pass; below, threads cost more than they bring
 

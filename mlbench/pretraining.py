@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mlbench.data.kinds import PAD, Text
 from mlbench.data.tasks import Batch, Split
-from mlbench.gradients import eval_mode
+from mlbench.modes import eval_mode
 from mlbench.randomness import apart
 from mlbench.train import Learner
 

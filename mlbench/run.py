@@ -18,7 +18,7 @@ from yaml import YAMLError
 
 from mlbench.catalogue import CHOICES, conf_folder
 from mlbench.errors import RunError, UserError
-from mlbench.report import show_run
+from mlbench.summaries import show_run
 from mlbench.sweeps.jobs import conclude, missing, record
 from mlbench.sweeps.launchers import forget_others
 

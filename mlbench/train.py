@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mlbench.data.augment import AUGMENTATIONS
 from mlbench.data.tasks import Batch, Split, Task, validation_size
 from mlbench.errors import RunError, UserError
-from mlbench.gradients import eval_mode, has_batch_norm
+from mlbench.modes import eval_mode, has_batch_norm
 from mlbench.optimizer import Training, make_optimizer, one_step, set_lr
 from mlbench.progress import Progress, Watch, end_epoch
 from mlbench.theta import Theta

@@ -9,8 +9,8 @@ import pytest
 
 from mlbench.figures import comparisons
 from mlbench.figures.streams import OVER_TIME
-from mlbench.report import Finished
 from mlbench.spread import Spread
+from mlbench.summaries import Finished
 from mlbench.sweeps.jobs import finished
 from mlbench.sweeps.tables import number_of_each, one_number, write_sweep
 

@@ -4,10 +4,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlbench.data.tasks import Batch
-from mlbench.gradients import eval_mode, group_gradients, group_statistics, linear_factors, squared_gradients
+from mlbench.gradients import group_gradients, linear_factors, squared_gradients
 from mlbench.models.convolutional import CNN
 from mlbench.models.dense import MLP
 from mlbench.models.resnet import ResNet18
+from mlbench.modes import eval_mode, group_statistics
 from mlbench.theta import Theta
 
 

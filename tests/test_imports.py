@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "mlbench"
 FAMILIES = {"lifelong", "compress", "explain"}
-LIGHT = {"report", "reporting", "figures", "findings", "pages", "claims", "sweeps", "spread", "cli", "mistakes"}
+LIGHT = {"summaries", "reporting", "figures", "findings", "pages", "claims", "sweeps", "spread", "cli", "mistakes"}
 LIGHT |= {"words", "catalogue", "errors", "files", "build", "run", "lock", "display"}  # all these do without torch
 # what a batch is; no dataset
 DATA_TYPES = {f"mlbench.data.{name}" for name in ("tasks", "heads", "kinds", "augment", "preprocessing")}
@@ -47,11 +47,11 @@ def test_rooms_are_entered_only_by_those_who_may(path):
         assert not used
     if mine == "data":
         assert not rooms & (FAMILIES | {"models", "run", "results", "train"})
-    if mine in {"theta", "optimizer", "train", "evaluate", "gradients"}:
+    if mine in {"theta", "optimizer", "train", "evaluate", "gradients", "modes"}:
         assert not rooms & (FAMILIES | {"models", "results", "run"})
         assert {name for name in used if name.startswith("mlbench.data")} <= DATA_TYPES
     if mine in FAMILIES and path.name not in {"base.py", "runner.py", "tables.py"}:  # methods draw and write nothing
-        assert not rooms & ((FAMILIES - {mine}) | {"results", "run", "models", "report", "reporting", "figures"})
+        assert not rooms & ((FAMILIES - {mine}) | {"results", "run", "models", "summaries", "reporting", "figures"})
         assert {name for name in used if name.startswith("mlbench.data")} <= DATA_TYPES
         assert not any(name.split(".")[0] in {"hydra", "omegaconf"} for name in imports(path))
     if mine in FAMILIES:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.files import read_rows
-from mlbench.report import read_config, read_summary
 from mlbench.spread import Spread, spread
+from mlbench.summaries import read_config, read_summary
 from mlbench.sweeps.jobs import recorded
 
 Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values

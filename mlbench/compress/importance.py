@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.compress.base import Workbench, batches, weights
-from mlbench.gradients import eval_mode, squared_gradients
+from mlbench.gradients import squared_gradients
+from mlbench.modes import eval_mode
 from mlbench.theta import Theta
 from mlbench.train import Learner
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from mlbench.compress.base import Finetuned, Point, Workbench, batches
 from mlbench.errors import UserError, need, require
-from mlbench.gradients import eval_mode
 from mlbench.hooks import hooked
+from mlbench.modes import eval_mode
 from mlbench.structure import can_be_left, note_sizes
 from mlbench.train import Learner
 

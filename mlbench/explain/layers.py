@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from mlbench.data.kinds import PAD, Items
 from mlbench.data.tasks import Split, Task
 from mlbench.errors import UserError
-from mlbench.gradients import eval_mode
 from mlbench.hooks import hooked
+from mlbench.modes import eval_mode
 from mlbench.structure import can_be_left
 
 AT_ONCE = 128  # examples

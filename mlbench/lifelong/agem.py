@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mlbench.gradients import eval_mode, group_statistics
 from mlbench.lifelong.episodic import Episodic
 from mlbench.lifelong.rehearsing import Rehearsing
+from mlbench.modes import eval_mode, group_statistics
 from mlbench.theta import Theta
 
 TINY = 1e-30

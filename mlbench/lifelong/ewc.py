@@ -9,8 +9,9 @@ from torch import nn
 
 from mlbench.data.tasks import Batch, Split, Task
 from mlbench.errors import require
-from mlbench.gradients import eval_mode, squared_gradients
+from mlbench.gradients import squared_gradients
 from mlbench.lifelong.anchored import Anchored
+from mlbench.modes import eval_mode
 from mlbench.theta import Theta
 
 TINY = 1e-30

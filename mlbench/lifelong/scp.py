@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from mlbench.data.tasks import Task
 from mlbench.errors import require
-from mlbench.gradients import eval_mode
 from mlbench.lifelong.anchored import Anchored
+from mlbench.modes import eval_mode
 from mlbench.theta import Theta
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from mlbench.figures.streams import read_matrix
 from mlbench.files import read_rows
-from mlbench.report import read_config
+from mlbench.summaries import read_config
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, csv.Error, yaml.YAMLError)
 UNFINISHED = "not finished: it was cut off or still runs (mlbench resume=... goes on)"

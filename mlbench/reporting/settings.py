@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlbench.catalogue import FAMILIES, RUNNING
-from mlbench.report import headlines
 from mlbench.reporting.records import Record
 from mlbench.spread import Spread, spread
+from mlbench.summaries import headlines
 
 NOT_SETTINGS = {*RUNNING, "seed", "data_dir", "keep", "export"}  # they tell no setting from another
 NODES = ("data", "model", "train")

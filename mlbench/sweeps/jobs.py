@@ -11,11 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from mlbench import report
+from mlbench import summaries
 from mlbench.catalogue import FAMILIES, RUNNING
 from mlbench.errors import RunError, UserError
 from mlbench.files import write_text
-from mlbench.report import Finished
+from mlbench.summaries import Finished
 
 UNLABELLED = ("seed", "out", "force", "logger")  # tell no setting from another
 # settings in which a run may differ from the joint run that it is compared with
@@ -69,7 +69,7 @@ def conclude(sweep: Path, made: list[Path]) -> None:
     if runs := finished(jobs):
         from mlbench.sweeps.tables import write_sweep  # imports matplotlib
 
-        Console(width=None if sys.stdout.isatty() else 160).print(report.sweep_table(runs))
+        Console(width=None if sys.stdout.isatty() else 160).print(summaries.sweep_table(runs))
         for path in write_sweep(runs, sweep):
             print(path)
     failures = [job for job in jobs if job["failure"]]
@@ -89,7 +89,7 @@ def finished(jobs: list[dict[str, Any]]) -> list[Finished]:
     runs = []
     for job, label in zip(begun, shortened([job["label"] for job in begun]), strict=True):
         folder = Path(job["folder"])
-        if (summary := report.read_summary(folder)) is not None:
+        if (summary := summaries.read_summary(folder)) is not None:
             runs.append(Finished(label, folder, summary))
     compare_with_joint(runs)
     return runs
@@ -111,7 +111,7 @@ def compare_with_joint(runs: list[Finished]) -> None:
 
 def settings(folder: Path) -> str:
     """What a run and the joint run it is compared with must have in common."""
-    config = report.read_config(folder / "config.yaml")
+    config = summaries.read_config(folder / "config.yaml")
     return json.dumps({name: value for name, value in config.items() if name not in NOT_COMPARED}, sort_keys=True)
 
 

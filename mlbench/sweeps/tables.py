@@ -13,8 +13,8 @@ from mlbench.figures.plots import POINT_COSTS, POINT_NUMBERS
 from mlbench.figures.streams import OVER_TIME, read_matrix
 from mlbench.files import read_rows, write_csv
 from mlbench.findings import Panel
-from mlbench.report import Finished, grouped, headlines
 from mlbench.spread import Spread, components, spread
+from mlbench.summaries import Finished, grouped, headlines
 
 NAMING = ("data.order_seed",)  # numbers that name a thing and measure nothing
 MAPS_SHOWN = 8  # pictures
