@@ -277,11 +277,11 @@ def test_the_figure_over_a_number_draws_the_headlines(tmp_path, monkeypatch, end
 def test_a_logarithmic_axis_ends_beside_its_values(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(comparisons, "save", lambda figure, path: drawn.append(figure))
-    points = [(value, {"accuracy": Spread(0.9 - value / 1000, 0.1, 2)}) for value in (1.0, 10.0, 100.0)]
+    points = [(value, {"accuracy": Spread(0.9 - value / 1000, 0.1, 2)}) for value in (0.0, 1.0, 100.0)]
     comparisons.draw_over_setting("lifelong.strength", points, [["accuracy"]], tmp_path / "over.png")
     (axes,) = drawn[0].axes
     low, high = axes.get_xlim()
-    assert 0.5 < low < 1 < 100 < high < 200
+    assert -1 < low < 0 < 100 < high < 200
 
 
 def test_a_sweep_of_explanations_over_a_number_shows_how_they_score(mlbench, tmp_path, monkeypatch):
