@@ -27,7 +27,7 @@ OPTIMIZERS = {
     "sgd": {},
     "momentum and decay": {"momentum": 0.9, "weight_decay": 0.05},
     "adam": {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.05},
-    "validation": {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.05, "validation": 0.2, "epochs": 2},
+    "early stopping": {"optimizer": "adamw", "lr": 0.01, "validation": 0.2, "patience": 2, "epochs": 2},
 }
 
 

@@ -27,9 +27,9 @@ MAXIMISED = {
     "real_probability": 1.0,
     "raw_total_variation": 0.6,
     "real_total_variation": 0.2,
-    "raw_nearest": 8.0,
-    "real_nearest": 2.0,
-    "regularised_nearest": 3.0,
+    "raw_nearest_distance": 8.0,
+    "real_nearest_distance": 2.0,
+    "regularised_nearest_distance": 3.0,
     "regularised_total_variation": 0.2,
 }
 READABLE = {
@@ -68,8 +68,8 @@ def runs(metrics, technique="saliency"):
         (explain.layer_hears, HEARD, {"top_speaker": 0.9}),
         (explain.layer_hears, HEARD, {"top_digit": 0.8}),
         (explain.raw_maximisation, MAXIMISED, {"raw_total_variation": 0.2}),
-        (explain.raw_maximisation, MAXIMISED, {"raw_nearest": 2.0}),
-        (explain.regularised_maximisation, MAXIMISED, {"regularised_nearest": 7.0}),
+        (explain.raw_maximisation, MAXIMISED, {"raw_nearest_distance": 2.0}),
+        (explain.regularised_maximisation, MAXIMISED, {"regularised_nearest_distance": 7.0}),
         (explain.regularised_maximisation, MAXIMISED, {"regularised_total_variation": 0.05}),
         (explain.regularised_maximisation, MAXIMISED, {"regularised_total_variation": 0.5}),
         (explain.find_and_mend, MENDED, {"clean_accuracy_after": 0.7}),

@@ -284,7 +284,7 @@ def test_widths_in_between_are_left_out_where_batch_norm_is_switchable():
     alike = ["alone 0.5", "width 0.5", "width 0.75", "alone 1", "width 1"]
     assert stages == {"recalibrated": alike, "shared": alike, "switchable": [s for s in alike if "0.75" not in s]}
     rows = [{"stage": stage, "accuracy": value} for stage, value in zip(alike, (0.8, 0.7, 0.1, 0.9, 0.95), strict=True)]
-    assert method.metrics(rows, None) == {"width_loss": pytest.approx(0.1)}
+    assert method.metrics(rows, None) == {"width_error_increase": pytest.approx(0.1)}
 
 
 def test_what_an_early_exit_saves_and_loses_by_hand():

@@ -243,13 +243,13 @@ def test_what_a_run_leaves_and_that_raw_pixels_are_noise(mlbench, tmp_path):
     assert list(rows) == ["real", "raw", "regularised"]
     for name, row in rows.items():
         assert int(row["count"]) == 20
-        for column in ("total_variation", "nearest", "activation", "probability"):
+        for column in ("total_variation", "nearest_distance", "activation", "probability"):
             assert float(row[column]) == metrics[f"{name}_{column}"]
         share = metrics[f"{name}_total_variation"] / metrics["real_total_variation"]
         assert float(row["of_real_variation"]) == pytest.approx(share)
     assert metrics["raw_total_variation"] > 1.25 * metrics["real_total_variation"]
     assert metrics["raw_total_variation"] > 1.25 * metrics["regularised_total_variation"]
-    assert metrics["raw_nearest"] > 2 * metrics["real_nearest"]
+    assert metrics["raw_nearest_distance"] > 2 * metrics["real_nearest_distance"]
     assert metrics["raw_activation"] > max(metrics["real_activation"], metrics["regularised_activation"])
     with np.load(folder / "artefacts" / "maximised.npz", allow_pickle=False) as file:
         assert file["raw"].shape == file["regularised_nearest"].shape == (20, 1, 8, 8)

@@ -173,7 +173,7 @@ def raw_maximisation(runs: Runs) -> list[Check]:
         ),
         Check(
             "their distance to the nearest real picture is 1.5 times that of real ones or more",
-            runs.values(lambda run: run.value("raw_nearest") / run.value("real_nearest")),
+            runs.values(lambda run: run.value("raw_nearest_distance") / run.value("real_nearest_distance")),
             1.5,
         ),
     ]
@@ -184,7 +184,7 @@ def regularised_maximisation(runs: Runs) -> list[Check]:
     return [
         Check(
             "distance of generated pictures to the nearest real one, as a share of that of raw ones, is .6 or less",
-            runs.values(lambda run: run.value("regularised_nearest") / run.value("raw_nearest")),
+            runs.values(lambda run: run.value("regularised_nearest_distance") / run.value("raw_nearest_distance")),
             0.6,
             least=False,
         ),

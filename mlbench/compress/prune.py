@@ -108,7 +108,7 @@ class Prune(Finetuned):
 
     def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
         """With `control`, how much better the last network is than its control."""
-        return {"control_loss": rows[-1]["accuracy"] - rows[-2]["accuracy"]} if self.control else {}
+        return {"control_error_increase": rows[-1]["accuracy"] - rows[-2]["accuracy"]} if self.control else {}
 
     def shares(self) -> list[float]:
         """The share of the original weights that is left after each round."""

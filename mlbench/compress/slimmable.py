@@ -74,10 +74,10 @@ class Slimmable(Finetuned):
             yield Point(f"width {width:g}", net, dense.entropy, dense.blueprint)
 
     def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
-        """`width_loss`: the most that a width falls short, in accuracy, of the same width trained alone."""
+        """`width_error_increase`: the most that a width falls short, in accuracy, of the same width trained alone."""
         found = {row["stage"]: row["accuracy"] for row in rows}
         lost = [found[f"alone {width:g}"] - found[f"width {width:g}"] for width in self.widths] if self.alone else []
-        return {"width_loss": max(lost)} if lost else {}
+        return {"width_error_increase": max(lost)} if lost else {}
 
 
 def can_be_cut(layer: nn.Module) -> bool:

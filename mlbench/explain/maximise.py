@@ -112,4 +112,4 @@ def excited(units: Units, x: Tensor, wanted: Tensor, classes: bool) -> dict[str,
 
 def headlines(made: Iterable[str]) -> dict[str, str]:
     """How natural pictures of each kind are; none has a good end of its own, only one beside the real ones."""
-    return {f"{name}_{measure}": "" for measure in ("total_variation", "nearest") for name in made}
+    return {f"{name}_{measure}": "" for measure in ("total_variation", "nearest_distance") for name in made}

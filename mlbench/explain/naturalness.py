@@ -16,7 +16,7 @@ def naturalness(pictures: Tensor, real: Split) -> tuple[dict[str, Tensor], Tenso
     """The two measures [n] of pictures uint8 [n, C, H, W], as they are shown, and which of `real` are nearest [n]."""
     unit = pictures.float() / 255
     distance, which = nearest(unit, real)
-    return {"total_variation": total_variation(unit), "nearest": distance}, which
+    return {"total_variation": total_variation(unit), "nearest_distance": distance}, which
 
 
 def total_variation(pictures: Tensor) -> Tensor:
