@@ -251,8 +251,8 @@ SIZES = {"accuracy": "high", "error_increase": "low", "ratio": "high", "speedup"
         (MAPS, {*MAPS}, [["pointing", "top25 share", "insertion auc"]]),
         (
             SIZES,
-            {"accuracy", "ratio"},
-            [["accuracy", "dropped accuracy"], ["error increase"], ["ratio", "speedup"]],
+            {"ratio", "joint_accuracy"},
+            [["joint accuracy", "accuracy", "dropped accuracy"], ["error increase"], ["ratio", "speedup"]],
         ),
         ({f"accuracy_{i}": "high" for i in range(6)}, {"accuracy_0"}, [[f"accuracy {i}" for i in range(1, 5)]]),
     ],

@@ -36,8 +36,6 @@ HEADLINES = {  # what tables show, and the good end
     "ratio": "high",
     "macs_saved": "high",
     "speedup": "high",
-    "dropped_accuracy": "high",  # of classes left out of the training
-    "dropped_accuracy_distilled": "high",
 }
 LAYER_COLUMNS = ["step", "layer", "kind", "parameters", "nonzero", "bytes", "macs", "latency_ms"]
 

@@ -149,13 +149,15 @@ def write_over_setting(
 
 
 def panels_of(ends: dict[str, str], points: list[dict[str, Spread]]) -> list[list[str]]:
-    """Metrics that share a panel: accuracies, and others with the same good end; first those that vary over the points.
+    """Metrics that share a panel: all accuracies, and headlines with the same good end; first those that vary.
 
-    A panel in which nothing varies is left out unless it is the only one.
+    A panel in which nothing varies over the points is left out unless it is the only one.
     """
-    varying = {name for name in ends if len({found[name].mean for found in points if name in found}) > 1}
+    measured = {name: None for found in points for name in found if "accuracy" in name}  # in order
+    names = dict.fromkeys([*ends, *measured])
+    varying = {name for name in names if len({found[name].mean for found in points if name in found}) > 1}
     panels: dict[str, list[str]] = defaultdict(list)
-    for name in ends:
+    for name in names:
         panels["accuracy" if "accuracy" in name else ends[name]].append(name)
     drawn = [sorted(panel, key=lambda name: name not in varying)[:LINES] for panel in panels.values()]
     return [panel for panel in drawn if panel[0] in varying] or drawn[:1]
