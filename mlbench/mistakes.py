@@ -68,9 +68,9 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
     if not lacking:
         return f"{key}: a value of another kind is needed"
     who = "" if len(lacking) == len(found) else f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} "
-    options = sorted(set.intersection(*lacking.values()))
+    options = sorted(set.intersection(*lacking.values()) - {"_target_"})
     allowed = f"\nallowed here: {', '.join(options)}" if options else ""
-    return f"{key}: {who}no such setting{nearest(name, options)}{allowed}"
+    return f"{key}: {who}no such setting{nearest(name, sorted(set.union(*lacking.values())))}{allowed}"
 
 
 def settings_there(parent: str, words: list[str]) -> dict[str, set[str]]:

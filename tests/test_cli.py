@@ -201,11 +201,12 @@ def folder_is_empty(path):
         (["explain=filters", "model=mlp", "explain.layer=x"], ["explain.layer=x: the network has no such layer"]),
         (["explain=mend", "explain.window=99"], ["explain.window=99: with its margins it must be below 8 pixels"]),
         (["lifelong.strength=3"], ["no technique is chosen", "lifelong=NAME"]),
+        (["-m", "lifelong=ewc,gem", "lifelong.margn=0.2"], ["margn: no such setting; did you mean 'margin'?"]),
         (["-m", "lifelong=ewc,gem", "lifelong.margin=0.2"], ["margin: lifelong=ewc has no such setting\n", "strength"]),
         (["-m", "lifelong=ewc,gem", "lifelong.fisher=a,b"], ["fisher: lifelong=gem has no such setting\n", "margin"]),
         (
             ["-m", "lifelong=si,ewc,gem", "lifelong.margin=1"],
-            ["lifelong=si, lifelong=ewc have no such setting\nallowed here: _target_, penalty, strength\n"],
+            ["lifelong=si, lifelong=ewc have no such setting\nallowed here: penalty, strength\n"],
         ),
         (
             ["-m", "lifelong=er,gem", "lifelong.memry_total=3"],
