@@ -153,7 +153,8 @@ class Run:
         """Keep the trained network, drop what only a resumed run needs, and write summary.json, the done marker.
 
         `headlines` are the metrics that tables show, the most telling first, with their good end: `high`, `low`, or
-        neither. Only runs of one `kind` are compared with one another.
+        neither; `costs` hold `train_seconds`, which they show as well. Only runs of one `kind` are compared with one
+        another.
         """
         self.save_network(network, "model")
         self.guarded(self.metrics.flush)
