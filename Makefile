@@ -27,13 +27,13 @@ demo: $(STAMP)  ## Four lifelong methods on permuted digits, three seeds each: a
 	$(BIN)/mlbench -m experiment=demo lifelong=finetune,ewc,gem,joint seed=0,1,2
 
 test: $(STAMP)  ## The test suite (tests of real data run when $$MLBENCH_DATA has it)
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 coverage: $(STAMP)  ## The test suite, and the lines that it does not reach
-	$(BIN)/python -m pytest -n auto -m "not slow" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 test-all: $(STAMP)  ## The test suite with the slow tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)  ## ruff: check and format
 	$(BIN)/ruff check .

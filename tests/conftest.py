@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from mlbench import cli
 from mlbench.compress import reader, runner
@@ -98,8 +99,14 @@ class SameProcess(FreshProcess):
 
 
 @pytest.fixture
-def same_process(monkeypatch):
-    """Runs measure in this process, and latencies with the fewest batches."""
+def undrawn(monkeypatch):
+    """The files of figures stay empty, for runs whose figures nobody looks at: drawing takes half of a small run."""
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
+
+
+@pytest.fixture
+def same_process(monkeypatch, undrawn):
+    """Runs measure in this process, latencies with the fewest batches, and draw nothing."""
     monkeypatch.setattr(runner, "FreshProcess", SameProcess)
     monkeypatch.setattr(reader, "ROUND_SECONDS", 0.0)
 

@@ -24,7 +24,7 @@ def table(path):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_conforms(mlbench, tmp_path, monkeypatch, method):
+def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, method):
     """The suite that any method found in conf/explain must pass on the 8x8 digits: the network is left as it was."""
     from mlbench.explain.runner import Explain
 
@@ -58,6 +58,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, method):
     assert all(p.grad is before for p, before in zip(net.parameters(), kept["gradients"], strict=True))
     assert not any(module._forward_hooks or module._backward_hooks for module in net.modules())
     first = {path.name: path.read_text() for path in folder.glob("*.csv")}
+    request.getfixturevalue("undrawn")
     assert mlbench(*words)[0] == 0
     (again,) = set(folders(tmp_path / "out")) - {folder}
     for name, content in first.items():

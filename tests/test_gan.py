@@ -167,4 +167,4 @@ def test_a_run_keeps_the_generator_in_the_store(mlbench, tmp_path):
     for folder in folders(tmp_path / "out"):
         rows = [row["pictures"] for row in table(folder / "naturalness.csv")]
         assert rows == ["real", "raw", "regularised"]
-        assert summary(folder)["metrics"]["regularised_nearest"] > 0
+        assert summary(folder)["metrics"]["regularised_nearest_distance"] > 0

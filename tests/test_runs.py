@@ -40,7 +40,7 @@ def summary(folder):
 
 @pytest.mark.parametrize("scenario", ["task", "domain", "class"])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_conforms(mlbench, tmp_path, monkeypatch, method, scenario):
+def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, method, scenario):
     """The suite that any method found in conf/lifelong must pass, in every scenario it says it is defined for."""
     small = [word for word in SMALL if not word.startswith("data.tasks")]
     words = (f"lifelong={method}", "data=split_digits", "data.tasks=2", f"data.scenario={scenario}", *small)
@@ -73,6 +73,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, method, scenario)
     for net in (folder / "checkpoints").iterdir():
         assert package.load(net)(torch.zeros(2, 1, 8, 8)).shape[0] == 2
 
+    request.getfixturevalue("undrawn")
     left = iter(range(len(saves) // 2, -1, -1))
 
     def cut_off(run, state):
