@@ -24,8 +24,8 @@ CIFAR = "data=split_cifar100 data.tasks=5 data.train_per_task=300 model=resnet18
 CLASSES = "data=split_mnist data.scenario=class data.train_per_task=2000 train.epochs=1 seed=0,1,2"
 THREE = "seed=0,1,2 threads=1"
 RESNET = (
-    "experiment=prune_neurons_resnet18 data.train_examples=5000 data.test_examples=1000 train.epochs=2 "
-    "compress.finetune_epochs=2 latency_batch=1,16"
+    "experiment=prune_neurons_resnet18 data.train_examples=500 data.test_examples=1000 train.epochs=1 "
+    "compress.finetune_epochs=1 latency_batch=1,16"
 )
 INVERT = "explain.train_samples=5000 explain.width=16 explain.epochs=8 explain.batch_size=64"
 MAPS = "saliency,smoothgrad,integrated_gradients,occlusion,gradcam,guided_backprop"
