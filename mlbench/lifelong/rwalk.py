@@ -56,9 +56,9 @@ class RWalk(PathIntegral):
         self.steps += 1
         if self.steps % self.interval == 0:
             fresh = squared_gradients(net, theta, [self.at_hand], self.logits)  # [P]
-            self.fisher = fresh if self.fisher is None else self.fisher.lerp(fresh, self.fisher_weight)
-            distance = self.fisher * (theta.value - self.departure).square() / 2
-            self.score += self.drop.clamp(min=0) / (distance + self.damping)
+            self.fisher = fresh if self.fisher is None else self.fisher.lerp_(fresh, self.fisher_weight)
+            distance = (theta.value - self.departure).square_().mul_(self.fisher).div_(2)  # [P]
+            self.score.addcdiv_(self.drop.clamp_(min=0), distance.add_(self.damping))
             self.depart(theta)
 
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:
