@@ -578,3 +578,9 @@ def test_pictures_of_sounds_stand_upright(mlbench, monkeypatch):
     rows, upwards = drawn["exits"]
     assert upwards
     assert max(panel.picture.max() for _, panels in rows for panel in panels) > 100  # and not black
+
+
+@pytest.mark.usefixtures("same_process")
+def test_a_loss_that_diverges_names_the_rate_of_its_own_training(mlbench):
+    code, _, error = mlbench("compress=prune", "compress.finetune_lr=1e30", *SMALL)
+    assert (code, "try a smaller finetune_lr" in error) == (1, True), error
