@@ -7,6 +7,7 @@ fields, its `__post_init__` (or `__init__`) their ranges. Nothing here imports t
 import dataclasses
 import importlib
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Iterable
@@ -107,8 +108,11 @@ def locate(target: str, expected: type, path: str, config_dirs: tuple[Path, ...]
 
 def own_modules(folder: Path) -> list[Path]:
     """The files of all modules in a folder of the user's own: beside their config, and in packages there."""
-    packaged = lambda path: all(part.isidentifier() for part in path.relative_to(folder).parent.parts)  # noqa: E731
-    return [path for path in sorted(folder.rglob("*.py")) if packaged(path)]
+    found = []
+    for place, inside, names in os.walk(folder):
+        inside[:] = filter(str.isidentifier, inside)  # no package lies in .venv, which has many thousands of files
+        found += [Path(place, name) for name in names if name.endswith(".py")]
+    return sorted(found)
 
 
 def missing_module(error: ModuleNotFoundError, path: str, target: str) -> str:

@@ -33,17 +33,23 @@ def choose_device(name: str) -> torch.device:
 def make_deterministic(wanted: bool) -> None:
     """Let torch use only algorithms that give the same result every time.
 
-    It then raises RuntimeError for an operation that has none (`without_deterministic_way`), some on CUDA.
+    It then raises RuntimeError for an operation that has none (`limit_met`), some on CUDA.
     """
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it before its first call
     torch.use_deterministic_algorithms(wanted)
 
 
-def without_deterministic_way(error: BaseException) -> str:
-    """The operation that torch has no deterministic algorithm for, where `error` says so; empty for other errors."""
-    operation, told, _ = str(error).partition(" does not have a deterministic implementation")
-    return operation if told else ""
+def limit_met(error: BaseException, device: str) -> str:
+    """What to tell of an error that is the machine's (memory, deterministic algorithms); empty for other errors."""
+    operation, undeterministic, _ = str(error).partition(" does not have a deterministic implementation")
+    if undeterministic:
+        advice = "take deterministic=false, or device=cpu, where most operations have one"
+        return f"{operation} has no deterministic implementation; {advice}"
+    full = "out of memory" in str(error) or "can't allocate memory" in str(error)
+    if full or isinstance(error, MemoryError):
+        return f"out of memory on device={device}; try a smaller train.batch_size, model or memory_total"
+    return ""
 
 
 def choose_threads(wanted: int | str, net: nn.Module, example: Tensor, batch_size: int) -> int:

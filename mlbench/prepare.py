@@ -23,7 +23,7 @@ from mlbench.data.tasks import Stream
 from mlbench.display import Display
 from mlbench.errors import Interrupted, RunError, SettingError, UserError, require
 from mlbench.files import create_folder
-from mlbench.hardware import choose_device, choose_threads, make_deterministic, without_deterministic_way
+from mlbench.hardware import choose_device, choose_threads, limit_met, make_deterministic
 from mlbench.job import Describe
 from mlbench.lock import locked
 from mlbench.loggers.base import Logger
@@ -164,12 +164,8 @@ class Prepared:
         try:
             self.checked_run(folder, hydra_files, wait)
         except (MemoryError, RuntimeError) as error:
-            if out_of_memory(error):
-                advice = "try a smaller train.batch_size, model or memory_total"
-                raise RunError(f"out of memory on device={self.settings.device}; {advice}") from error
-            if operation := without_deterministic_way(error):
-                advice = "take deterministic=false, or device=cpu, where most operations have one"
-                raise RunError(f"{operation} has no deterministic implementation; {advice}") from error
+            if told := limit_met(error, self.settings.device):
+                raise RunError(told) from error
             raise
 
     def checked_run(self, folder: Path, hydra_files: dict[str, str], wait: bool) -> None:
@@ -260,8 +256,3 @@ class Prepared:
             **hydra_files,
         }
         create_folder(folder, files, replace)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out, on the CPU or an accelerator."""
-    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)

@@ -117,8 +117,8 @@ class Trainings(Job):
         made_by["examples"] = self.examples
         if "model" in names:
             made_by["source"] = source_of(resolved["model"]["_target_"], self.prepared.dirs)
-        if self.made_elsewhere:
-            made_by["made_elsewhere"] = self.made_elsewhere
+        if self.hashes_elsewhere:
+            made_by["made_elsewhere"] = self.hashes_elsewhere
         return store.place(Path(self.prepared.settings.out).expanduser() / "store", made_by)
 
     @cached_property
@@ -128,7 +128,7 @@ class Trainings(Job):
         return [split.digest() for split in (task.train, task.dropped) if split is not None]
 
     @cached_property
-    def made_elsewhere(self) -> list[list[list[str]]]:
+    def hashes_elsewhere(self) -> list[list[list[str]]]:
         """Names and hashes of the files of what others have trained."""
         return [store.contents(path, sorted(path.rglob("*")) or [path]) for path in self.prepared.made_elsewhere()]
 
