@@ -1,9 +1,9 @@
 """The launchers of mlbench, where Hydra looks for them: it takes none from outside this namespace package."""
 
-from mlbench.sweeps import launchers, slurm
+from mlbench.cli.launchers import processes, slurm
 
 
-class Processes(launchers.Processes):
+class Processes(processes.Processes):
     """Several jobs at once on this machine."""
 
 

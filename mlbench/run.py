@@ -1,4 +1,4 @@
-"""The entry point of a run: compose, check, build, run, write. sweeps/launchers.py starts its sweeps."""
+"""The entry point of a run: compose, check, build, run, write. cli/launchers/ starts its sweeps."""
 
 import json
 import os
@@ -16,11 +16,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from mlbench.catalogue import CHOICES, conf_folder
-from mlbench.errors import RunError, UserError
-from mlbench.summaries import show_run
-from mlbench.sweeps.jobs import conclude, missing, record
-from mlbench.sweeps.launchers import forget_others
+from mlbench.cli.launchers.processes import forget_others
+from mlbench.core.config_groups import CHOICES, conf_folder
+from mlbench.core.errors import RunError, UserError
+from mlbench.reporting.sweep.summary import conclude
+from mlbench.reporting.terminal import show_run
+from mlbench.runs.sweep_log import missing, record
 
 SWEEP = "MLBENCH_SWEEP"  # environment variable: where the sweep under way keeps its list of jobs
 MADE = "MLBENCH_SWEEP_MADE"  # another: the folders that were not there before
@@ -105,20 +106,24 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
 
 def run(config: DictConfig, context: DictConfig) -> Path:
     """Compose, check, build, run, write; the folder with the results."""
-    from mlbench.environment import outdated
-    from mlbench.prepare import Prepared  # imports torch, which mistakes of spelling need not wait for
-    from mlbench.results import finished, tidy
+    from mlbench.cli.families import family_of
+    from mlbench.experiment.checked_config import CheckedConfig  # torch comes with it; mistakes of spelling need none
+    from mlbench.experiment.experiment import Experiment
+    from mlbench.runs.provenance import outdated
+    from mlbench.runs.run_dir import finished, tidy
 
     names = {group: context.runtime.choices.get(group) for group in CHOICES}
     folder = None
     if config.resume is not None:
         folder = Path(config.resume).expanduser()
         config, names = reopened(folder, config, list(context.overrides.task))
-    prepared = Prepared(config, names, config_dirs(context), began(context))
+    family = family_of(config)
+    checked = CheckedConfig(config, names, config_dirs(context), began(context), family.method)
+    experiment = Experiment(checked, family)
     in_sweep = context.mode == RunMode.MULTIRUN
-    folder = folder or prepared.folder(by_hash=in_sweep)
-    old = prepared.begun(folder)
-    why = outdated(folder, prepared.inputs()) if old else ""
+    folder = folder or experiment.folder(by_hash=in_sweep)
+    old = experiment.begun(folder)
+    why = outdated(folder, checked.inputs()) if old else ""
     told = f" ({why}; force=true runs it anew)" if why else ""
     if old and finished(folder):
         tidy(folder)
@@ -126,7 +131,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     else:
         if told:
             print(f"begun before: {folder}{told}", file=sys.stderr)
-        prepared.run(folder, hydra_files(config, context), wait=in_sweep)
+        experiment.run(folder, hydra_files(config, context), wait=in_sweep)
     if not in_sweep:
         show_run(folder)
     return folder

@@ -14,27 +14,29 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from mlbench.training.compute import Compute
 
-from mlbench.catalogue import data_dir
-from mlbench.data.scenarios import Permuted
-from mlbench.data.tasks import Stream
-from mlbench.data.vision import Vision
-from mlbench.evaluate import accuracy
-from mlbench.lifelong.agem import AGEM
+from mlbench.core.config_groups import data_dir
+from mlbench.data.datasets.torchvision import Vision
+from mlbench.data.scenarios.streams import Permuted
+from mlbench.data.stream import Stream
 from mlbench.lifelong.base import Method
-from mlbench.lifelong.derpp import DERPP
-from mlbench.lifelong.er import ER
-from mlbench.lifelong.ewc import EWC
-from mlbench.lifelong.finetune import Finetune
-from mlbench.lifelong.gem import GEM
-from mlbench.lifelong.l2 import L2
-from mlbench.lifelong.mas import MAS
-from mlbench.lifelong.rwalk import RWalk
-from mlbench.lifelong.scp import SCP
-from mlbench.lifelong.si import SI
-from mlbench.models.dense import MLP
-from mlbench.progress import Progress
-from mlbench.train import Compute, Training, fit
+from mlbench.lifelong.bounds.finetune import Finetune
+from mlbench.lifelong.regularisation.ewc import EWC
+from mlbench.lifelong.regularisation.l2 import L2
+from mlbench.lifelong.regularisation.mas import MAS
+from mlbench.lifelong.regularisation.rwalk import RWalk
+from mlbench.lifelong.regularisation.scp import SCP
+from mlbench.lifelong.regularisation.si import SI
+from mlbench.lifelong.replay.agem import AGEM
+from mlbench.lifelong.replay.derpp import DERPP
+from mlbench.lifelong.replay.er import ER
+from mlbench.lifelong.replay.gem import GEM
+from mlbench.models.mlp import MLP
+from mlbench.training.evaluation import accuracy
+from mlbench.training.fit_state import Progress
+from mlbench.training.loop import fit
+from mlbench.training.optimizer import Training
 
 CPU = torch.device("cpu")
 SHAPE = (1, 28, 28)

@@ -16,10 +16,10 @@ import captum.attr
 import torch
 from torch import Tensor, nn
 
-from mlbench.explain.occlusion import AT_ONCE as COVERED
-from mlbench.explain.occlusion import Occlusion, squares
-from mlbench.explain.smoothgrad import SmoothGrad
-from mlbench.models.convolutional import CNN
+from mlbench.explain.attribution.occlusion import AT_ONCE as COVERED
+from mlbench.explain.attribution.occlusion import Occlusion, squares
+from mlbench.explain.attribution.smoothgrad import SmoothGrad
+from mlbench.models.cnn import CNN
 from mlbench.models.resnet import ResNet18
 
 SHAPE, PICTURES = (3, 32, 32), 8

@@ -25,7 +25,7 @@ from statistics import median
 import torch
 from peers_protocol import Protocol
 
-from mlbench.spread import spread
+from mlbench.core.statistics import spread
 
 HERE = Path(__file__).resolve().parent
 METHODS = ("naive", "EWC", "EWC, one penalty", "GEM", "A-GEM", "replay")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.data.source import Arrays
+from mlbench.data.dataset import Arrays
 
 SHARE = 1 / 6  # of the training pictures, MNIST's last 10,000
 

@@ -3,16 +3,18 @@
 from collections.abc import Callable
 
 import torch
+from mlbench.training.compute import Compute
 from peers_protocol import BATCH, MARGIN, MEMORIES, REFERENCE, STRENGTH, Lesson, serve
 
-from mlbench.lifelong.agem import AGEM
 from mlbench.lifelong.base import Method
-from mlbench.lifelong.er import ER
-from mlbench.lifelong.ewc import EWC
-from mlbench.lifelong.finetune import Finetune
-from mlbench.lifelong.gem import GEM
-from mlbench.progress import Progress
-from mlbench.train import Compute, Training, fit
+from mlbench.lifelong.bounds.finetune import Finetune
+from mlbench.lifelong.regularisation.ewc import EWC
+from mlbench.lifelong.replay.agem import AGEM
+from mlbench.lifelong.replay.er import ER
+from mlbench.lifelong.replay.gem import GEM
+from mlbench.training.fit_state import Progress
+from mlbench.training.loop import fit
+from mlbench.training.optimizer import Training
 
 
 def ewc(lesson: Lesson) -> Method:

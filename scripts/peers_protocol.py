@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from mlbench.catalogue import data_dir
-from mlbench.data.digits import Digits
-from mlbench.data.scenarios import Permuted
-from mlbench.data.tasks import Stream
-from mlbench.data.vision import Vision
-from mlbench.evaluate import accuracy
-from mlbench.models.dense import MLP
+from mlbench.core.config_groups import data_dir
+from mlbench.data.datasets.digits import Digits
+from mlbench.data.datasets.torchvision import Vision
+from mlbench.data.scenarios.streams import Permuted
+from mlbench.data.stream import Stream
+from mlbench.models.mlp import MLP
+from mlbench.training.evaluation import accuracy
 
 BATCH, HIDDEN = 10, [100, 100]
 MEMORIES = 256  # examples a task, for those who store any

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from development import write_development
 
-from mlbench.catalogue import data_dir
-from mlbench.data.source import read_npz
+from mlbench.core.config_groups import data_dir
+from mlbench.data.dataset import read_npz
 
 PERMUTED = "experiment=gem_permuted_mnist seed=0,1,2,3,4"
 ROTATED = "experiment=gem_rotated_mnist seed=0,1,2"

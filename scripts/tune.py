@@ -22,11 +22,11 @@ from typing import Any
 from development import write_development
 from omegaconf import OmegaConf
 
-from mlbench.build import build
-from mlbench.catalogue import data_dir
-from mlbench.data.source import Source
-from mlbench.errors import UserError
-from mlbench.files import write_csv
+from mlbench.core.atomic_io import write_csv
+from mlbench.core.config_groups import data_dir
+from mlbench.core.errors import UserError
+from mlbench.core.instantiate import build
+from mlbench.data.dataset import Source
 
 FIRST_SEED = 100  # the smaller ones are for what is reported
 SPACE = re.compile(r"([\w.]+)=(log|uniform|int|choice)\((.+)\)")

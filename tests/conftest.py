@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from mlbench.data.split import Pool, Split
 
-from mlbench import cli
-from mlbench.compress import reader, runner
-from mlbench.compress.measuring import FreshProcess
-from mlbench.data.heads import SharedHead
-from mlbench.data.preprocessing import Normalise
-from mlbench.data.tasks import Pool, Split, Stream, Task
+from mlbench.cli import main
+from mlbench.compress import runner
+from mlbench.compress.measurement import worker
+from mlbench.compress.measurement.client import FreshProcess
+from mlbench.data.normalisation import Normalise
+from mlbench.data.output_heads import SharedHead
+from mlbench.data.stream import Stream, Task
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,7 @@ def mlbench(monkeypatch, tmp_path, capfd):
     def call(*words: str, out: bool = True) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["mlbench", *words, *([f"out={tmp_path / 'out'}"] if out else [])])
         capfd.readouterr()
-        code = cli.main()
+        code = main.main()
         stdout, stderr = capfd.readouterr()
         return code, stdout, stderr
 
@@ -87,7 +89,7 @@ class SameProcess(FreshProcess):
         self.folder = tempfile.TemporaryDirectory(prefix="mlbench-")
         path = Path(self.folder.name) / "test.pt"
         torch.save({"pictures": self.test.raw(torch.arange(len(self.test))), "labels": self.test.labels}, path)
-        self.reader = reader.Reader(str(path), "cpu", torch.get_num_threads(), self.latency_batch, self.config_dirs)
+        self.reader = worker.Reader(str(path), "cpu", torch.get_num_threads(), self.latency_batch, self.config_dirs)
         return self
 
     def __exit__(self, *_):
@@ -108,7 +110,7 @@ def undrawn(monkeypatch):
 def same_process(monkeypatch, undrawn):
     """Runs measure in this process, latencies with the fewest batches, and draw nothing."""
     monkeypatch.setattr(runner, "FreshProcess", SameProcess)
-    monkeypatch.setattr(reader, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "ROUND_SECONDS", 0.0)
 
 
 def random_split(

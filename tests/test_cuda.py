@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from tests.test_runs import METHODS, SMALL, folders
+from tests.experiment.test_runs import METHODS, SMALL, folders
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -24,7 +24,7 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_runs_from_any_folder(wheel, tmp_path):
     assert (wheel / "mlbench" / "conf" / "config.yaml").is_file()
-    assert (wheel / "mlbench" / "templates" / "page.css").is_file()
+    assert (wheel / "mlbench" / "reporting" / "html" / "templates" / "page.css").is_file()
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     command = [sys.executable, "-P", "-m", "mlbench"]
     where = subprocess.run(

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mlbench.data.vision import Vision
+from mlbench.data.datasets.torchvision import Vision
 
 pytestmark = pytest.mark.real
 
@@ -72,7 +72,7 @@ def test_split_cifar_default_model(cifar10, mlbench, tmp_path):
 def test_twenty_permutations_of_mnist_cost_one_copy(real):
     import torch
 
-    from mlbench.data.scenarios import Permuted
+    from mlbench.data.scenarios.streams import Permuted
 
     limits = {"train_per_task": None, "test_per_task": None, "task_order": "fixed", "order_seed": None}
     data = Permuted(source=Vision(name="mnist"), tasks=20, scenario="domain", **limits)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from mlbench.build import Blueprint
-from mlbench.data.tasks import Batch, Split
-from mlbench.errors import require
-from mlbench.findings import Row
-from mlbench.technique import Technique
-from mlbench.train import Learner
-from mlbench.workbench import Workbench
+from mlbench.core.errors import require
+from mlbench.core.instantiate import Blueprint
+from mlbench.data.split import Batch, Split
+from mlbench.experiment.context import Workbench
+from mlbench.experiment.technique import Technique
+from mlbench.runs.results import Row
+from mlbench.training.learner import Learner
 
 
 @dataclass

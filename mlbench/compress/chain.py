@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from mlbench.build import Blueprint
 from mlbench.compress.base import Method, Point, Workbench
-from mlbench.data.tasks import Split
-from mlbench.errors import RunError, SettingError, UserError, nearest, require
-from mlbench.findings import Row
+from mlbench.core.errors import RunError, SettingError, UserError, nearest, require
+from mlbench.core.instantiate import Blueprint
+from mlbench.data.split import Split
+from mlbench.runs.results import Row
 
 
 class Chain(Method):

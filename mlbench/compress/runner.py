@@ -4,28 +4,26 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 from torch import nn
 
-from mlbench.codec import artefact
 from mlbench.compress.base import Method, Point, weights
-from mlbench.compress.export import export
-from mlbench.compress.measuring import FreshProcess
-from mlbench.data.tasks import Stream
-from mlbench.errors import SettingError, UserError
-from mlbench.figures import grids, plots
-from mlbench.files import write_csv
-from mlbench.job import Runner
-from mlbench.network import fitting, made
-from mlbench.randomness import apart
-from mlbench.spread import spread
-from mlbench.trainings import Trainings, check_single_task
-
-if TYPE_CHECKING:
-    from mlbench.prepare import Prepared
+from mlbench.compress.measurement.client import FreshProcess
+from mlbench.compress.measurement.export import export
+from mlbench.core.atomic_io import write_csv
+from mlbench.core.errors import SettingError, UserError
+from mlbench.core.rng import apart
+from mlbench.core.statistics import spread
+from mlbench.data.stream import Stream
+from mlbench.experiment.checked_config import CheckedConfig
+from mlbench.experiment.model_setup import fitting, made
+from mlbench.experiment.multi_fit_runner import Trainings, check_single_task
+from mlbench.experiment.runner import RunnerFactory
+from mlbench.reporting.figures import grids, plots
+from mlbench.runs.codec import container
 
 COLUMNS = ["step", "stage", "accuracy", "error", "parameters", "nonzero", "bytes", "ratio", "macs"]
 COLUMNS += ["latency_ms", "latency_iqr_ms"]
@@ -48,15 +46,15 @@ class Compress(Trainings):
 
     def __post_init__(self):
         super().__post_init__()
-        self.method: Method = self.prepared.technique
+        self.method: Method = self.config.technique
         self.seconds |= {"finetune": 0.0, "measure": 0.0}
 
     def __call__(self) -> None:
         """Measure the dense network and whatever the method makes of it."""
         if (saved := self.run.saved()) is not None:
             self.load(saved)
-        settings = self.prepared.settings
-        with FreshProcess(self.stream.tasks[0].test, settings.latency_batch, self.prepared.dirs) as self.fresh:
+        settings = self.config.settings
+        with FreshProcess(self.stream.tasks[0].test, settings.latency_batch, self.config.dirs) as self.fresh:
             result = Point("dense", self.dense())
             self.phase = "finetune"
             self.measure(0, result)
@@ -72,11 +70,11 @@ class Compress(Trainings):
         began = time.perf_counter()
         model = None if point.blueprint is None else OmegaConf.to_container(point.blueprint.node, resolve=True)
         path = self.artefact(step)
-        artefact.write(path, self.describe(point.net, model).packed(), point.entropy)
+        container.write(path, self.describe(point.net, model).packed(), point.entropy)
         row = {"stage": point.stage, **self.fresh.ask("point", path=str(path))}
         with apart(self.compute.device):  # building the network once more leaves no trace in what comes next
-            for form in self.prepared.settings.export:
-                export(form, path, self.input_shape, self.prepared.dirs)
+            for form in self.config.settings.export:
+                export(form, path, self.input_shape, self.config.dirs)
         self.rows.append(row)
         self.seconds["measure"] += time.perf_counter() - began
         self.run.log(step, "eval", 1, "test", "accuracy", row["accuracy"])
@@ -176,34 +174,34 @@ def right_answers(row: dict[str, Any], count: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(row["correct"]), np.uint8), count=count).astype(bool)
 
 
-def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
+def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:
     """What makes the runner. Raises UserError for a stream of tasks, a reference, and without validation data."""
-    check_single_task(prepared, stream)
-    if not prepared.training.validation:
+    check_single_task(config, stream)
+    if not config.training.validation:
         raise UserError(
             "train.validation=0: compression chooses by validation data; give a share of the training data, as .1"
         )
-    for blueprint in prepared.technique.blueprints():
+    for blueprint in config.technique.blueprints():
         made(blueprint, blueprint.path, stream)
-    check_network(prepared, stream, net)
+    check_network(config, stream, net)
     try:
-        prepared.technique.check(net)
+        config.technique.check(net)
     except SettingError as error:
         raise UserError(f"compress.{error}") from error
-    for path in prepared.technique.networks():
+    for path in config.technique.networks():
         fitting(path, stream)
-    return partial(Compress, prepared=prepared)
+    return partial(Compress, config=config)
 
 
-def check_network(prepared: "Prepared", stream: Stream, net: nn.Module) -> None:
+def check_network(config: CheckedConfig, stream: Stream, net: nn.Module) -> None:
     """Raise UserError for a network without weights to change, and for one for texts where that cannot be done."""
-    name = prepared.names["compress"]
-    if prepared.technique.changes_weights and not weights(net):
+    name = config.names["compress"]
+    if config.technique.changes_weights and not weights(net):
         told = "and this network has none of its own (int8 layers have whole numbers)"
         raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {told}")
     if stream.tasks[0].text is None:
         return
-    if not prepared.technique.reads_texts:
+    if not config.technique.reads_texts:
         raise UserError(f"compress={name} is for pictures and sounds, and this data is texts")
-    if prepared.settings.export:
+    if config.settings.export:
         raise UserError("export is for pictures and sounds: a network for texts computes only what is there of each")

@@ -1,1 +1,1 @@
-"""Data: sources of pictures, and the scenarios that cut them into streams of tasks."""
+"""Examples as tensors, and the streams of tasks that they are cut into."""

@@ -1,1 +1,1 @@
-"""Interpretability: one file per method."""
+"""Interpretability: runner.py has a trained network explained; base.py says what an explanation is."""

@@ -11,18 +11,19 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from mlbench import workbench
-from mlbench.catalogue import conf_folder
-from mlbench.data.tasks import Planted, Split, Task
-from mlbench.errors import UserError, require
-from mlbench.findings import Findings
-from mlbench.technique import Technique
+from mlbench.core.config_groups import conf_folder
+from mlbench.core.errors import UserError, require
+from mlbench.data.split import Split
+from mlbench.data.stream import Planted, Task
+from mlbench.experiment import context
+from mlbench.experiment.technique import Technique
+from mlbench.runs.results import Findings
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Network, pictures [B, C, H, W] and the class [B] to explain -> signed maps [B, C, H, W] (or [B, 1, H, W])."""
 
 
-class Workbench(workbench.Workbench, Protocol):
+class Workbench(context.Workbench, Protocol):
     """What a method works with."""
 
     task: Task  # all there is of the data
@@ -78,7 +79,7 @@ class Attribution(Method):
 
     Explained is the logit of `target`, a class number, or of the predicted class (null), for `samples` test pictures
     drawn by the seed, or for the pictures in `images`, a folder or a file. `amounts` says whether the values of
-    channels add up, as gradients do not. Texts are explained as pictures of one row (texts.py).
+    channels add up, as gradients do not. Texts are explained as pictures of one row (attribution/token_attribution.py).
     """
 
     amounts = True

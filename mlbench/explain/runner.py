@@ -4,29 +4,26 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.io import wavfile
 from torch import Tensor, nn
 
-from mlbench.data.image_folder import SUFFIXES, decoded, images
-from mlbench.data.tasks import Stream
-from mlbench.errors import SettingError, UserError, need
-from mlbench.explain import texts
+from mlbench.core.atomic_io import write_csv, write_text, write_whole
+from mlbench.core.errors import SettingError, UserError, need
+from mlbench.data.datasets.image_folder import SUFFIXES, decoded, images
+from mlbench.data.stream import Stream
+from mlbench.experiment.checked_config import CheckedConfig
+from mlbench.experiment.multi_fit_runner import Trainings, check_single_task
+from mlbench.experiment.runner import RunnerFactory
+from mlbench.explain.attribution import token_attribution
+from mlbench.explain.attribution.evaluation import Examples, judge
 from mlbench.explain.base import Attribution, Method, untouched
-from mlbench.explain.judge import Examples, judge
-from mlbench.figures import grids, plots, tokens
-from mlbench.figures.clouds import draw_clouds
-from mlbench.files import write_csv, write_text, write_whole
-from mlbench.findings import Findings
-from mlbench.job import Runner
-from mlbench.pretraining import masked_accuracy
-from mlbench.trainings import Trainings, check_single_task
-
-if TYPE_CHECKING:
-    from mlbench.prepare import Prepared
+from mlbench.reporting.figures import grids, plots, tokens
+from mlbench.reporting.figures.clouds import draw_clouds
+from mlbench.runs.results import Findings
+from mlbench.training.masked_lm import masked_accuracy
 
 
 @dataclass
@@ -35,7 +32,7 @@ class Explain(Trainings):
 
     def __post_init__(self):
         super().__post_init__()
-        self.method: Method = self.prepared.technique
+        self.method: Method = self.config.technique
         self.seconds |= {"explain": 0.0}
         self.task = task = self.stream.tasks[0]
         self.test, self.planted, self.classes = task.test, task.planted, self.stream.classes
@@ -78,11 +75,11 @@ class Explain(Trainings):
 
     def judge(self, method: Attribution, net: nn.Module) -> Findings:
         """See `Workbench`."""
-        name = self.prepared.names["explain"]
+        name = self.config.names["explain"]
         if self.task.text is not None:
             index = self.chosen(method)
-            found = list(texts.sentences(net, method, self.task, index, self.classes))
-            return texts.judge(method, found, name, self.outputs, self.generator, self.compute)
+            found = list(token_attribution.sentences(net, method, self.task, index, self.classes))
+            return token_attribution.judge(method, found, name, self.outputs, self.generator, self.compute)
         examples = self.given(method) if method.images else self.drawn(method)
         with torch.no_grad():
             examples.predicted = net(examples.x).argmax(1)
@@ -157,10 +154,10 @@ def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
     return torch.from_numpy(decoded(path, height, channels == 1))
 
 
-def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
+def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:
     """What makes the runner. Raises UserError for a stream of tasks, settings that do not fit, and missing packages."""
-    check_single_task(prepared, stream)
-    method = prepared.technique
+    check_single_task(config, stream)
+    method = config.technique
     try:
         if isinstance(method, Attribution):
             need("skimage.metrics", "explain", "the scores of maps")
@@ -173,4 +170,4 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:
                 method.rehearse(net, stream.tasks[0].train.batch(stream.tasks[0].train.places[:2]).x)
     except SettingError as error:
         raise UserError(f"explain.{error}") from error
-    return partial(Explain, prepared=prepared)
+    return partial(Explain, config=config)

@@ -7,13 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.data.heads import OwnHeads, SharedHead
-from mlbench.data.tasks import Batch, Split, Stream, Task
-from mlbench.lifelong.memory import Memory
-from mlbench.structure import last_linear
-from mlbench.technique import Technique
-from mlbench.theta import Theta
-from mlbench.train import Compute, Learner, Training
+from mlbench.data.output_heads import OwnHeads, SharedHead
+from mlbench.data.split import Batch, Split
+from mlbench.data.stream import Stream, Task
+from mlbench.experiment.technique import Technique
+from mlbench.lifelong.buffer import Memory
+from mlbench.models.surgery import last_linear
+from mlbench.training.compute import Compute
+from mlbench.training.learner import Learner
+from mlbench.training.optimizer import Training
+from mlbench.training.theta import Theta
 
 
 class Method(Learner, Technique):

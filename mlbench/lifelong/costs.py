@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from mlbench.progress import Progress
+from mlbench.training.fit_state import Progress
 
 
 def tensor_bytes(value: object) -> int:

@@ -3,26 +3,24 @@
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-from mlbench.checkpoint import each_tensor
-from mlbench.data.tasks import Stream, Task
-from mlbench.errors import RunError, UserError
-from mlbench.evaluate import accuracy
-from mlbench.job import Job, Runner
+from mlbench.core.errors import RunError, UserError
+from mlbench.data.stream import Stream, Task
+from mlbench.experiment.checked_config import CheckedConfig
+from mlbench.experiment.runner import Job, RunnerFactory
 from mlbench.lifelong import metrics, tables
 from mlbench.lifelong.base import Method
+from mlbench.lifelong.bounds.joint import Joint
 from mlbench.lifelong.costs import Costs, tensor_bytes
-from mlbench.lifelong.joint import Joint
-from mlbench.lifelong.reference import Reference
-from mlbench.lifelong.service import Service
-from mlbench.progress import Progress
-from mlbench.train import examples_in_epoch, fit
-
-if TYPE_CHECKING:
-    from mlbench.prepare import Prepared
+from mlbench.lifelong.deployment import Service
+from mlbench.lifelong.joint_reference import Reference
+from mlbench.runs.checkpoint import each_tensor
+from mlbench.training.evaluation import accuracy
+from mlbench.training.fit_state import Progress
+from mlbench.training.loop import examples_in_epoch, fit
 
 BACKWARD = 3  # forward and backward pass together cost about three forward passes
 
@@ -198,12 +196,12 @@ def task_label(number: int) -> str:
     return f"task_{number + 1:02d}"
 
 
-def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:  # noqa: ARG001
+def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:  # noqa: ARG001
     """What makes the runner. Raises UserError when the method is not defined for the stream's scenario.
 
     With a `reference`, joint training is measured as well, unless it is what the method does.
     """
-    method, name = prepared.technique, prepared.names["lifelong"]
+    method, name = config.technique, config.names["lifelong"]
     if stream.scenario is None:
         raise UserError(
             f"lifelong={name} needs a stream of tasks, and this data is a single task\n"
@@ -216,10 +214,10 @@ def prepare(prepared: "Prepared", stream: Stream, net: nn.Module) -> Runner:  # 
     if stream.scenario not in method.scenarios:
         allowed = "|".join(method.scenarios)
         raise UserError(f"lifelong={name} is not defined for data.scenario={stream.scenario}: allowed is {allowed}")
-    if prepared.training.patience and not method.turns_back:
+    if config.training.patience and not method.turns_back:
         raise UserError(
             f"lifelong={name} goes by the whole way through a task, which early stopping would go back on: "
             "take train.patience=0 and train.validation=0"
         )
-    compared = prepared.settings.reference is not None and not isinstance(method, Joint)
+    compared = config.settings.reference is not None and not isinstance(method, Joint)
     return partial(Lifelong, method=method, compared=compared)

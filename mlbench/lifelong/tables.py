@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mlbench.figures import streams
-from mlbench.files import write_csv
+from mlbench.core.atomic_io import write_csv
 from mlbench.lifelong.metrics import Matrix
+from mlbench.reporting.figures import streams
 
 
 def write_matrix(folder: Path, matrix: Matrix, names: list[str]) -> None:

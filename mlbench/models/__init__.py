@@ -1,1 +1,1 @@
-"""Plain torch modules; nothing of mlbench inside."""
+"""Plain torch modules, and surgery on their layers; nothing of mlbench inside."""

@@ -1,1 +1,1 @@
-"""The report: from run folders to one page with its tables, by files alone."""
+"""From files to tables, figures and pages; no torch."""

@@ -1,0 +1,1 @@
+"""How the jobs of a sweep are started: in processes of this machine, or on a SLURM cluster."""

@@ -1,1 +1,0 @@
-"""The file of a compressed network, and the exact codings inside it."""

@@ -1,0 +1,1 @@
+"""Networks whose size or depth is chosen when they are used."""

@@ -1,0 +1,1 @@
+"""A smaller network learns from the outputs of a larger one."""

@@ -1,0 +1,1 @@
+"""Layers replaced by products of smaller ones."""

@@ -1,0 +1,57 @@
+"""Depthwise separable convolutions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mlbench.compress.base import Finetuned, Point, Workbench
+from mlbench.models.surgery import replace
+
+
+@dataclass
+class Separable(Finetuned):
+    """Replaces every K x K convolution by a depthwise and a pointwise one (Howard et al. 2017, section 3.1).
+
+    K*K*I*O weights become K*K*I + I*O. The new layers start from the best approximation: for each input channel the
+    [O, K*K] matrix of its filters is replaced by its first singular pair, which also is the best depthwise filter.
+    Convolutions with groups, with a 1 x 1 kernel, or where nothing would be saved (a single output channel) stay.
+    """
+
+    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+        """One point."""
+        net = dense.net
+        for path, layer in list(net.named_modules()):
+            if isinstance(layer, nn.Conv2d) and layer.groups == 1 and count(layer) > separated_count(layer):
+                pair = separated(layer)
+                assert count(pair[0]) + count(pair[1]) == separated_count(layer)
+                replace(net, path, pair)
+        yield Point("separable", self.finetune(net, bench, "separable"), dense.entropy, dense.blueprint)
+
+
+def count(layer: nn.Conv2d) -> int:
+    """Weights, without biases: K*K*I*O for an ordinary convolution."""
+    return layer.weight.numel()
+
+
+def separated_count(layer: nn.Conv2d) -> int:
+    """K*K*I + I*O."""
+    outputs, inputs, height, width = layer.weight.shape
+    return height * width * inputs + inputs * outputs
+
+
+@torch.no_grad()
+def separated(layer: nn.Conv2d) -> nn.Sequential:
+    """A depthwise and a pointwise convolution close to `layer`, on its device; the bias belongs to the second."""
+    outputs, inputs, *kernel = layer.weight.shape
+    placed = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
+    depthwise = nn.Conv2d(inputs, inputs, tuple(kernel), groups=inputs, bias=False, **placed)
+    pointwise = nn.Conv2d(inputs, outputs, 1, bias=layer.bias is not None)
+    left, sizes, right = torch.linalg.svd(layer.weight.transpose(0, 1).flatten(2), full_matrices=False)  # [I, O, K*K]
+    root = sizes[:, 0].sqrt()  # [I]
+    depthwise.weight.copy_((root[:, None] * right[:, 0]).view_as(depthwise.weight))
+    pointwise.weight.copy_((root[:, None] * left[:, :, 0]).T.reshape(outputs, inputs, 1, 1))
+    if layer.bias is not None:
+        pointwise.bias.copy_(layer.bias)
+    return nn.Sequential(depthwise, pointwise).to(layer.weight.device)

@@ -1,0 +1,1 @@
+"""Files of compressed networks, measured in a process that has not seen the training."""

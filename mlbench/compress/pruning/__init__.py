@@ -1,0 +1,1 @@
+"""Weights or whole neurons removed."""

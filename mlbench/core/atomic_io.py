@@ -1,0 +1,114 @@
+"""Files that appear whole or not at all."""
+
+import csv
+import errno
+import io
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from mlbench.core.errors import RunError, UserError
+
+PART_SECONDS = 10.0  # more than it takes to make a folder: an older part was left by a process that was killed
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let `write` fill a file beside `path`, then put it in its place: a reader sees the old file or the new one.
+
+    Raises RunError naming the file when it cannot be written (disk full, no permission).
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    write_whole(path, lambda stream: stream.write(text.encode()))
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
+    """Write a table, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, column -> cell; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` as readable JSON, whole or not at all; NaN is refused (a metric not defined is left out)."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, with its parents; where what is done inside fails, those that were not there before go again."""
+    first = next((place for place in reversed([folder, *folder.parents]) if not place.exists()), None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        if first is not None:
+            shutil.rmtree(first, ignore_errors=True)
+        raise
+
+
+def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) -> None:
+    """Make a folder, its first files already inside, in one step; if another process is faster, it is theirs.
+
+    With `replace` an older one goes. Raises UserError when that is impossible.
+    """
+    part, aside = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part") for _ in range(2))
+    try:
+        part.mkdir(parents=True)
+        for name, text in texts.items():
+            (part / name).parent.mkdir(exist_ok=True)
+            (part / name).write_text(text, encoding="utf-8")
+        remove_old_parts(folder, part.stat().st_mtime - PART_SECONDS)
+        if replace and folder.exists():
+            folder.rename(aside)
+        into_place(part, folder)
+    except OSError as error:
+        raise UserError(f"cannot write results into {folder.parent}: {error.strerror}; choose another out=") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def into_place(made: Path, folder: Path) -> None:
+    """Rename a folder that is complete; if another process was faster, `folder` is theirs. Raises OSError."""
+    try:
+        made.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def remove_old_parts(folder: Path, before: float) -> None:
+    """Remove what processes left that were killed while they made `folder`, before that time (seconds)."""
+    for part in folder.parent.glob(f".{folder.name}.*.part"):
+        with suppress(FileNotFoundError):
+            if part.stat().st_mtime < before:
+                shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,102 @@
+"""Names of modules that have moved: what was written with the old ones keeps loading, and keeps its hash."""
+
+from typing import Any
+
+PACKAGE = "mlbench."
+# the module as it was first published -> where its classes are now
+MOVED = {
+    "compress.binary": "compress.quantisation.binary",
+    "compress.cluster": "compress.quantisation.cluster",
+    "compress.distill": "compress.distillation.distill",
+    "compress.early_exit": "compress.adaptive.early_exit",
+    "compress.exits": "compress.adaptive.exit_network",
+    "compress.huffman": "compress.quantisation.huffman",
+    "compress.int8": "compress.quantisation.int8",
+    "compress.low_rank": "compress.factorisation.low_rank",
+    "compress.prune": "compress.pruning.unstructured",
+    "compress.prune_neurons": "compress.pruning.structured",
+    "compress.separable": "compress.factorisation.separable",
+    "compress.slimmable": "compress.adaptive.slimmable",
+    "compress.ternary": "compress.quantisation.ternary",
+    "data.digits": "data.datasets.digits",
+    "data.feedback": "data.scenarios.feedback",
+    "data.grammar": "data.datasets.grammar",
+    "data.image_folder": "data.datasets.image_folder",
+    "data.npz": "data.datasets.npz",
+    "data.planted": "data.datasets.planted",
+    "data.scenarios": "data.scenarios.streams",
+    "data.spoken_digits": "data.datasets.spoken_digits",
+    "data.tones": "data.datasets.tones",
+    "data.treebank": "data.datasets.treebank",
+    "data.vision": "data.datasets.torchvision",
+    "explain.baselines": "explain.interpretable_models",
+    "explain.captum": "explain.attribution.captum",
+    "explain.embed": "explain.representation.embed",
+    "explain.filters": "explain.feature_visualisation.filters",
+    "explain.gradcam": "explain.attribution.gradcam",
+    "explain.guided_backprop": "explain.attribution.guided_backprop",
+    "explain.input_x_gradient": "explain.attribution.input_x_gradient",
+    "explain.integrated_gradients": "explain.attribution.integrated_gradients",
+    "explain.invert": "explain.representation.invert",
+    "explain.kernel_shap": "explain.attribution.kernel_shap",
+    "explain.lime": "explain.attribution.lime",
+    "explain.maximise": "explain.feature_visualisation.maximise",
+    "explain.mend": "explain.shortcut_removal",
+    "explain.occlusion": "explain.attribution.occlusion",
+    "explain.probe": "explain.representation.probe",
+    "explain.saliency": "explain.attribution.saliency",
+    "explain.smoothgrad": "explain.attribution.smoothgrad",
+    "lifelong.agem": "lifelong.replay.agem",
+    "lifelong.cumulative": "lifelong.bounds.cumulative",
+    "lifelong.der": "lifelong.replay.der",
+    "lifelong.derpp": "lifelong.replay.derpp",
+    "lifelong.er": "lifelong.replay.er",
+    "lifelong.ewc": "lifelong.regularisation.ewc",
+    "lifelong.finetune": "lifelong.bounds.finetune",
+    "lifelong.frozen": "lifelong.bounds.frozen",
+    "lifelong.gdumb": "lifelong.replay.gdumb",
+    "lifelong.gem": "lifelong.replay.gem",
+    "lifelong.generative_replay": "lifelong.replay.generative_replay",
+    "lifelong.icarl": "lifelong.replay.icarl",
+    "lifelong.independent": "lifelong.isolation.independent",
+    "lifelong.joint": "lifelong.bounds.joint",
+    "lifelong.l2": "lifelong.regularisation.l2",
+    "lifelong.lwf": "lifelong.regularisation.lwf",
+    "lifelong.mas": "lifelong.regularisation.mas",
+    "lifelong.packnet": "lifelong.isolation.packnet",
+    "lifelong.progressive": "lifelong.isolation.progressive",
+    "lifelong.rwalk": "lifelong.regularisation.rwalk",
+    "lifelong.scp": "lifelong.regularisation.scp",
+    "lifelong.si": "lifelong.regularisation.si",
+    "loggers.mlflow": "runs.loggers.mlflow",
+    "loggers.tensorboard": "runs.loggers.tensorboard",
+    "loggers.wandb": "runs.loggers.wandb",
+    "models.convolutional": "models.cnn",
+    "models.dense": "models.mlp",
+}
+PUBLISHED = {now: first for first, now in MOVED.items()}
+
+
+def current(target: str) -> str:
+    """A `_target_` as it is spelled today, be it written now or by an earlier version."""
+    return translated(target, MOVED)
+
+
+def published(value: Any) -> Any:
+    """A config (nested dicts and lists of plain values) with every `_target_` as it was first published.
+
+    Hashes are made of these names, so that neither a finished run nor a cached network is lost when a class moves.
+    """
+    if isinstance(value, dict):
+        return {
+            name: translated(part, PUBLISHED) if name == "_target_" and isinstance(part, str) else published(part)
+            for name, part in value.items()
+        }
+    return [published(part) for part in value] if isinstance(value, list) else value
+
+
+def translated(target: str, names: dict[str, str]) -> str:
+    """The dotted name of a class with its module exchanged, where `names` have another for it."""
+    module, _, name = target.rpartition(".")
+    inner = module.removeprefix(PACKAGE)
+    return f"{PACKAGE}{names[inner]}.{name}" if module.startswith(PACKAGE) and inner in names else target

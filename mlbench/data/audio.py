@@ -1,0 +1,70 @@
+"""Utterances become spectrograms, and a stream of one task: the one code for every set of sounds."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mlbench.core.errors import UserError
+from mlbench.data.mel_spectrogram import LogMel
+from mlbench.data.modality import Sound
+from mlbench.data.normalisation import Normalise
+from mlbench.data.output_heads import SharedHead
+from mlbench.data.properties import Items, Properties
+from mlbench.data.split import Pool, Split
+from mlbench.data.stream import Stream, Task
+
+
+@dataclass
+class Utterance:
+    """A wave, and what is said by whom."""
+
+    wave: Tensor  # [n], 1 is full scale
+    digit: int
+    speaker: str
+
+
+def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: int) -> Stream:
+    """One task: which digit? Properties `digit` and `speaker`; silence behind the end, longer ones cut.
+
+    Raises UserError where there are fewer than two digits or speakers, or none to learn from or to test.
+    """
+    if not train or not test:
+        raise UserError(f"there are {len(train)} utterances to learn from and {len(test)} to test; both need some")
+    digits, speakers = (sorted({each(u) for u in (*train, *test)}) for each in (lambda u: u.digit, lambda u: u.speaker))
+    if len(digits) < 2 or len(speakers) < 2:
+        raise UserError(f"there are {len(digits)} digits and {len(speakers)} speakers; two of each are needed")
+    values = {"digit": [str(digit) for digit in digits], "speaker": speakers}
+    tables, lengths, items = [], [], []
+    for part in (train, test):
+        table, length = spectrograms(part, mel, frames)
+        known = {"digit": [digits.index(u.digit) for u in part], "speaker": [speakers.index(u.speaker) for u in part]}
+        labels = {name: torch.tensor(numbers) for name, numbers in known.items()}
+        tables.append(table)
+        lengths.append(length)
+        items.append(Items(torch.arange(len(part)), labels))
+    heard = tables[0][present(lengths[0], frames)[:, None, None].expand_as(tables[0])]
+    normalise = Normalise(heard.mean()[None], heard.std()[None])
+    splits = [
+        Split(Pool(table), known.rows, known.labels["digit"], 0, normalise)
+        for table, known in zip(tables, items, strict=True)
+    ]
+    known, sound = Properties(values, *items), Sound(mel, *lengths)
+    task = Task("utterances", *splits, properties=known, sound=sound)
+    return Stream([task], None, len(digits), values["digit"], SharedHead())
+
+
+def present(lengths: Tensor, frames: int) -> Tensor:
+    """Which frames there are, bool [n, frames]."""
+    return torch.arange(frames, device=lengths.device) < lengths[:, None]
+
+
+def spectrograms(utterances: list[Utterance], mel: LogMel, frames: int) -> tuple[Tensor, Tensor]:
+    """(log-mel spectrograms [n, 1, bands, frames], the frames of each that are no silence behind its end [n])."""
+    table = torch.full((len(utterances), 1, mel.bands, frames), mel.silence)
+    lengths = torch.zeros(len(utterances), dtype=torch.int64)
+    for number, utterance in enumerate(utterances):
+        found = mel(utterance.wave)[:, :frames]
+        table[number, 0, :, : found.shape[1]] = found
+        lengths[number] = found.shape[1]
+    return table, lengths

@@ -1,0 +1,161 @@
+"""What a set of pictures is: the one `.npz` format, its checks, and the base class of all sources."""
+
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlbench.core.errors import UserError, require
+from mlbench.data.normalisation import Normalise
+from mlbench.data.output_heads import SharedHead
+from mlbench.data.split import Pool, Split
+from mlbench.data.stream import Stream, Task
+
+LIMITS = ("train_examples", "test_examples")
+MOST_UNSEEN = 1000  # classes without an example and a name: more of them are ids, not labels
+
+
+@dataclass
+class Arrays:
+    """A set of pictures in memory (or mapped into it)."""
+
+    x_train: Tensor  # [N, C, H, W] uint8
+    y_train: Tensor  # [N] int64
+    x_test: Tensor  # [M, C, H, W] uint8
+    y_test: Tensor  # [M] int64
+    classes: list[str]
+
+
+class Data:
+    """What `data=` names: something that becomes a stream of tasks, be it of one."""
+
+    def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
+        """What it is read from, where that is files: one that changes makes other results."""
+        return []
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
+        """Read the data and cut it; random choices come from `generator`. Raises UserError for bad files."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Source(Data):
+    """A plain set of pictures: a stream with a single task.
+
+    `normalise`: `standardise` (per channel mean 0 and standard deviation 1, from the training data) or `unit`
+    (0..255 becomes 0..1, as in the protocol of the GEM paper). Training examples of `drop_classes` are kept out of the
+    task and stand by for whoever may learn from them: the teacher of a distillation. `train_examples` and
+    `test_examples` are how many are used, drawn by the run's seed; null takes all.
+    """
+
+    normalise: Literal["standardise", "unit"] = field(default="standardise")
+    drop_classes: list[int] = field(default_factory=list)  # numbers, from 0
+    train_examples: int | None = field(default=None)
+    test_examples: int | None = field(default=None)
+
+    def __post_init__(self):
+        for name in LIMITS:
+            size = getattr(self, name)
+            require(size is None or size >= 1, name, size, "1 or more, or null for all")
+
+    def load(self, data_dir: Path) -> Arrays:
+        """Read the pictures. Raises UserError when a file is missing or broken."""
+        raise NotImplementedError
+
+    def normaliser(self, arrays: Arrays) -> Normalise:
+        """The constants that `normalise` asks for."""
+        if self.normalise == "standardise":
+            return Normalise.fitted(arrays.x_train)
+        channels = arrays.x_train.shape[1]
+        return Normalise(torch.zeros(channels), torch.full((channels,), 255.0))
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
+        """One task: all classes."""
+        arrays = self.load(data_dir)
+        normalise = self.normaliser(arrays)
+        train, test = (
+            drawn(Split(Pool(x), torch.arange(len(y)), y, 0, normalise), size, generator)
+            for x, y, size in (
+                (arrays.x_train, arrays.y_train, self.train_examples),
+                (arrays.x_test, arrays.y_test, self.test_examples),
+            )
+        )
+        task, count = Task("all classes", train, test), len(arrays.classes)
+        dropped = sorted(set(self.drop_classes))
+        if dropped:
+            known = all(0 <= label < count for label in dropped) and len(dropped) < count
+            require(known, "drop_classes", self.drop_classes, f"some of the classes 0 to {count - 1}, not all of them")
+            out = torch.isin(train.labels, torch.tensor(dropped))
+            kept, away = (train.take(part.nonzero().squeeze(1)) for part in (~out, out))
+            names = ", ".join(arrays.classes[label] for label in dropped)
+            task = Task(f"all classes but {names}", kept, test, away)
+        return Stream([task], None, count, arrays.classes, SharedHead())
+
+
+def drawn(split: Split, size: int | None, generator: torch.Generator) -> Split:
+    """At most `size` random examples of `split`, in its order; None for all."""
+    if size is None or size >= len(split):
+        return split
+    return split.take(torch.randperm(len(split), generator=generator)[:size].sort().values)
+
+
+def check_complete(source: Source, limits: bool = True) -> None:
+    """Raise SettingError where a source leaves out what is made of it: classes and, with `limits`, examples."""
+    dropped = source.drop_classes
+    require(not dropped, "source.drop_classes", dropped, "[] here; data=mnist can do without classes")
+    for name in LIMITS if limits else ():
+        allowed = f"null in a stream of tasks, which has data.{name.partition('_')[0]}_per_task"
+        require(getattr(source, name) is None, f"source.{name}", getattr(source, name), allowed)
+
+
+def read_npz(path: Path) -> Arrays:
+    """Read and check a file in mlbench's format (see the README); never loads a pickle. Raises UserError."""
+    needed = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise UserError(f"{path} holds a single array; needed is a .npz with {', '.join(needed)}")
+            missing = [name for name in needed if name not in file.files]
+            if missing:
+                raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(needed)}")
+            arrays = {name: file[name] for name in file.files if name in (*needed, "classes")}
+    except FileNotFoundError:
+        raise UserError(f"data file {path} does not exist; see `mlbench data`, or set data_dir") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise UserError(f"{path} is not a readable .npz without pickles ({error})") from error
+    return check_arrays(arrays, path)
+
+
+def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
+    """Hold the arrays of `path` against the format and turn them into tensors. Raises UserError."""
+    names = arrays.get("classes")
+    if names is not None and names.ndim != 1:
+        raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")
+    classes = None if names is None else [str(name) for name in names]
+    tensors = {}
+    for split in ("train", "test"):
+        x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not x.size:
+            needed = "uint8 [N, H, W] or [N, H, W, C], none of them 0"
+            raise UserError(f"{path}: x_{split} is {x.dtype} {list(x.shape)}; needed is {needed}")
+        if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
+            raise UserError(f"{path}: y_{split} is {y.dtype} {list(y.shape)}; needed are {len(x)} whole numbers")
+        limit = len(classes) if classes else int(arrays["y_train"].max()) + 1
+        if int(y.min()) < 0 or int(y.max()) >= limit:
+            raise UserError(f"{path}: y_{split} holds labels {y.min()}..{y.max()}; allowed are 0..{limit - 1}")
+        if split == "train" and not classes and limit > len(x) + MOST_UNSEEN:
+            raise UserError(f"{path}: y_train holds labels up to {limit - 1} of {len(x)} examples; number them from 0")
+        pictures = torch.from_numpy(x)
+        pictures = pictures.unsqueeze(1) if x.ndim == 3 else pictures.permute(0, 3, 1, 2)
+        tensors[f"x_{split}"] = pictures.contiguous()
+        tensors[f"y_{split}"] = torch.from_numpy(y.astype(np.int64))
+    if tensors["x_train"].shape[1:] != tensors["x_test"].shape[1:]:
+        raise UserError(f"{path}: training and test pictures differ in shape")
+    classes = classes or [str(label) for label in range(int(tensors["y_train"].max()) + 1)]
+    return Arrays(**tensors, classes=classes)

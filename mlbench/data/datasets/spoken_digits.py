@@ -1,0 +1,93 @@
+"""Spoken digits in wav files, as in the Free Spoken Digit Dataset."""
+
+import re
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.io import wavfile
+from torch import Tensor
+
+from mlbench.core.errors import UserError, require
+from mlbench.data import audio
+from mlbench.data.audio import Utterance
+from mlbench.data.dataset import Data
+from mlbench.data.mel_spectrogram import LogMel
+from mlbench.data.stream import Stream
+
+NAMED = re.compile(r"(\d+)_(.+)_(\d+)\.wav")  # digit, speaker, index
+TEST_BELOW = 5  # the dataset's own rule: the first five of each digit and speaker are the test set
+DISJOINT = 1 / 3  # of the speakers, for the test
+LOUDNESS = 0.05  # root mean square
+DAMAGED = (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning)  # what scipy raises for bad files
+DAMAGED += (UnboundLocalError, ZeroDivisionError)  # and for damaged headers
+
+
+@dataclass
+class SpokenDigits(Data):
+    """Files `recordings/{digit}_{speaker}_{index}.wav` in the folder `path`; null takes <data_dir>/spoken_digits.
+
+    Mono, 16 or 32 bits or floats, 8,000 Hz. Tested are the indices 0 to 4 of each digit and speaker (`speakers:
+    shared`), or all of a third of the speakers, drawn by the seed, from whom nothing is learned (`disjoint`). All are
+    brought to the same loudness: how near the microphone stood says who spoke. Of each there are `frames` frames of
+    10 ms.
+    """
+
+    path: str | None
+    speakers: Literal["shared", "disjoint"]
+    frames: int
+
+    def __post_init__(self):
+        require(10 <= self.frames <= 1000, "frames", self.frames, "10 to 1000, of 10 ms")
+
+    def files(self, data_dir: Path) -> list[Path]:
+        """The folder."""
+        return [(Path(self.path).expanduser() if self.path else data_dir / "spoken_digits") / "recordings"]
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
+        """One task, ten digits."""
+        (folder,) = self.files(data_dir)
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder} is not there; put {{digit}}_{{speaker}}_{{index}}.wav into it, or take data=tones"
+            )
+        files = [(found, path) for path in sorted(folder.glob("*.wav")) if (found := NAMED.fullmatch(path.name))]
+        if not files:
+            raise UserError(f"{folder} holds no {{digit}}_{{speaker}}_{{index}}.wav")
+        mel = LogMel()
+        spoken = [(Utterance(read(path, mel.rate), int(found[1]), found[2]), int(found[3])) for found, path in files]
+        if self.speakers == "shared":
+            tested = [index < TEST_BELOW for _, index in spoken]
+        else:
+            names = sorted({utterance.speaker for utterance, _ in spoken})
+            order = torch.randperm(len(names), generator=generator)[: max(1, round(DISJOINT * len(names)))]
+            away = {names[number] for number in order.tolist()}
+            tested = [utterance.speaker in away for utterance, _ in spoken]
+        parts = (
+            [each for (each, _), held in zip(spoken, tested, strict=True) if held is part] for part in (False, True)
+        )
+        return audio.stream(*parts, mel, self.frames)
+
+
+def read(path: Path, rate: int) -> Tensor:
+    """A mono wave [n] of LOUDNESS. Raises UserError for a file that is none, or has another rate."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
+            warnings.filterwarnings("error", "Reached EOF prematurely")
+            found, wave = wavfile.read(path)
+    except DAMAGED as error:
+        raise UserError(f"{path} cannot be read as a wav file: {error}") from error
+    if found != rate:
+        raise UserError(f"{path} has {found} samples a second; needed are {rate}")
+    if wave.ndim != 1 or not len(wave):
+        raise UserError(f"{path}: one channel with sound in it is needed, this is {list(wave.shape)}")
+    if wave.dtype not in (np.int16, np.int32) and wave.dtype.kind != "f":
+        raise UserError(f"{path}: samples are {wave.dtype}; needed are int16, int32 or floats")
+    samples = torch.from_numpy(wave.astype(np.float32))
+    loudness = samples.square().mean().sqrt().clamp(min=1e-12)
+    return samples * (LOUDNESS / loudness)

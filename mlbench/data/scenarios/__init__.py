@@ -1,0 +1,1 @@
+"""How a stream of tasks is made out of one dataset."""

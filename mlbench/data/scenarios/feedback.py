@@ -1,0 +1,122 @@
+"""A deployed model: trained on the original data, it serves rounds of inputs that drift away from it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mlbench.core.errors import SettingError, require
+from mlbench.data.dataset import Arrays, Data, Source, check_complete
+from mlbench.data.output_heads import SharedHead
+from mlbench.data.split import Pool, Split
+from mlbench.data.stream import Corrections, Stream, Task
+from mlbench.data.task_transforms import Rotation
+
+Drift = Callable[[Tensor, float, torch.Generator], Tensor]  # uint8 [B, C, H, W] and an amount of 0..1 to uint8
+
+
+@dataclass
+class Feedback(Data):
+    """Task 1 is the original data; each later task is a round of `per_round` inputs that users send and then correct.
+
+    The drift grows evenly to `severity` in the last round. What severity 1 means: `rotation` 90 degrees, `noise` a
+    standard deviation of 128 grey levels, `contrast` a tenth of it left, `classes` all classes, of which the original
+    data holds the first half. `feedback` and `feedback_rate` say which true labels the users give: a share of the
+    inputs answered wrongly (errors) or of all (random). No training picture is sent twice; all rounds are
+    tested on the same test pictures, each drifted as far as its round.
+    """
+
+    source: Source
+    drift: Literal["rotation", "noise", "contrast", "classes"]
+    severity: float
+    rounds: int
+    original: int
+    per_round: int
+    test_per_task: int | None
+    feedback: Literal["errors", "random"]
+    feedback_rate: float
+
+    def __post_init__(self):
+        check_complete(self.source)
+        require(0 <= self.severity <= 1, "severity", self.severity, "0 to 1")
+        for name in ("rounds", "original", "per_round"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        limit = self.test_per_task
+        require(limit is None or limit >= 1, "test_per_task", limit, "1 or more, or null for all")
+        require(0 <= self.feedback_rate <= 1, "feedback_rate", self.feedback_rate, "0 to 1")
+
+    def files(self, data_dir: Path) -> list[Path]:
+        """Those of the source."""
+        return self.source.files(data_dir)
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
+        """The original data and the rounds; drifted pictures are made once, in one pool."""
+        arrays = self.source.load(data_dir)
+        normalise = self.source.normaliser(arrays)
+        chosen, test_rows = self.rows(arrays, generator)
+        drift, amounts = DRIFTS[self.drift], [self.severity * i / self.rounds for i in range(self.rounds + 1)]
+        trains = [drift(arrays.x_train[rows], a, generator) for rows, a in zip(chosen, amounts, strict=True)]
+        tests = [drift(arrays.x_test[rows], a, generator) for rows, a in zip(test_rows, amounts, strict=True)]
+        pool, start, tasks = Pool(torch.cat(trains)), 0, []
+        for number, (rows, test, seen) in enumerate(zip(chosen, tests, test_rows, strict=True)):
+            places = torch.arange(start, start + len(rows))
+            train = Split(pool, places, arrays.y_train[rows], number, normalise)
+            kept = Split(Pool(test), torch.arange(len(seen)), arrays.y_test[seen], number, normalise)
+            tasks.append(Task(f"round {number}" if number else "original data", train, kept))
+            start += len(rows)
+        classes = arrays.classes
+        corrections = Corrections(self.feedback_rate, self.feedback)
+        return Stream(tasks, "domain", len(classes), classes, SharedHead(), corrections)
+
+    def rows(self, arrays: Arrays, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
+        """Row numbers of the training and of the test pictures of the original data and of each round."""
+        test_order = torch.randperm(len(arrays.y_test), generator=generator)
+        free = torch.ones(len(arrays.y_train), dtype=torch.bool)
+        train, test = [], []
+        for number in range(self.rounds + 1):
+            known = self.known_classes(len(arrays.classes), number)
+            size = self.per_round if number else self.original
+            rows = (free & (arrays.y_train < known)).nonzero().squeeze(1)
+            rows = rows[torch.randperm(len(rows), generator=generator)[:size]]
+            if len(rows) < size:
+                name = "per_round" if number else "original"
+                raise SettingError(name, size, f"at most {len(rows)} here: the training pictures run out")
+            free[rows] = False
+            train.append(rows)
+            test.append(test_order[arrays.y_test[test_order] < known][: self.test_per_task])
+        return train, test
+
+    def known_classes(self, total: int, number: int) -> int:
+        """How many classes there are in round `number` (0: the original data)."""
+        if self.drift != "classes":
+            return total
+        first = math.ceil(total / 2)
+        return first + round(self.severity * (total - first) * number / self.rounds)
+
+
+def rotated(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Turned by up to 90 degrees."""
+    return Rotation(torch.tensor([90.0 * amount]))(pictures, 0) if amount else pictures
+
+
+def noisy(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+    """Normal noise of up to 128 grey levels."""
+    noise = torch.randn(pictures.shape, generator=generator) * (128 * amount)
+    return (pictures + noise).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def faded(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Contrast about the middle grey, down to a tenth."""
+    return (127.5 + (pictures - 127.5) * (1 - 0.9 * amount)).round_().to(torch.uint8)
+
+
+def unchanged(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+    """The pictures as they are: other classes come."""
+    return pictures
+
+
+DRIFTS: dict[str, Drift] = {"rotation": rotated, "noise": noisy, "contrast": faded, "classes": unchanged}

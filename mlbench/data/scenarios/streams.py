@@ -1,0 +1,201 @@
+"""Scenarios: how a stream of tasks is made out of one set of pictures.
+
+Every draw (class order, permutations, angles, which examples) comes from a generator of its own, so that all methods
+meet the same tasks at one seed. Scenarios after van de Ven & Tolias (2019): `task`, `domain`, `class`.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.core.errors import SettingError, require
+from mlbench.data.dataset import Arrays, Data, Source, check_complete
+from mlbench.data.normalisation import Normalise
+from mlbench.data.output_heads import GrowingHead, OwnHeads, SharedHead
+from mlbench.data.split import Pool, Split
+from mlbench.data.stream import Scenario, Stream, Task
+from mlbench.data.task_transforms import Permutation, Rotation
+
+
+@dataclass
+class Sequence(Data):
+    """What all scenarios share. Sizes count examples per task; null takes all there are."""
+
+    source: Source
+    tasks: int
+    scenario: Scenario
+    train_per_task: int | None
+    test_per_task: int | None
+    task_order: str | list[int]
+    order_seed: int | None
+
+    def __post_init__(self):
+        check_complete(self.source)
+        require(self.tasks >= 2, "tasks", self.tasks, "2 or more (a single task is the plain dataset)")
+        for name in ("train_per_task", "test_per_task"):
+            size = getattr(self, name)
+            require(size is None or size >= 1, name, size, "1 or more, or null for all")
+        named = self.task_order in ("fixed", "shuffled")
+        ok = named or (isinstance(self.task_order, list) and sorted(map(str, self.task_order)) == self.numbers())
+        require(ok, "task_order", self.task_order, f"fixed, shuffled, or each of 1 to {self.tasks} once, as in [2,1,3]")
+        require(self.order_seed is None or self.order_seed >= 0, "order_seed", self.order_seed, "0 or more, or null")
+        alone = self.order_seed is not None and self.task_order != "shuffled"
+        require(not alone, "order_seed", self.order_seed, "null unless data.task_order=shuffled")
+
+    def numbers(self) -> list[str]:
+        """The numbers of the tasks, from 1, as a sorted order spells them."""
+        return sorted(str(number) for number in range(1, self.tasks + 1))
+
+    def files(self, data_dir: Path) -> list[Path]:
+        """Those of the source."""
+        return self.source.files(data_dir)
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
+        """The tasks, with every random choice taken from `generator`."""
+        arrays = self.source.load(data_dir)
+        normalise = self.source.normaliser(arrays)
+        train, test = Pool(arrays.x_train), Pool(arrays.x_test)
+        stream = self.cut(arrays, train, test, normalise, generator)
+        return stream if self.task_order == "fixed" else reordered(stream, self.order(generator))
+
+    def order(self, generator: torch.Generator) -> list[int]:
+        """The tasks (from 0) in the order of learning: drawn last, so that the same tasks come in any order."""
+        if isinstance(self.task_order, list):
+            return [int(number) - 1 for number in self.task_order]
+        if self.order_seed is not None:
+            generator = torch.Generator().manual_seed(self.order_seed)
+        return torch.randperm(self.tasks, generator=generator).tolist()
+
+    def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
+        """Make the stream; each scenario its own way."""
+        raise NotImplementedError
+
+    def sample(self, count: int, limit: int | None, generator: torch.Generator) -> Tensor:
+        """At most `limit` of `count` row numbers, drawn without replacement."""
+        return torch.randperm(count, generator=generator)[:limit]
+
+    def heads(self, classes_per_task: int) -> tuple[SharedHead, int]:
+        """The head of the scenario and the outputs it needs."""
+        return {
+            "task": (OwnHeads(classes_per_task), self.tasks * classes_per_task),
+            "class": (GrowingHead(classes_per_task), self.tasks * classes_per_task),
+            "domain": (SharedHead(), classes_per_task),
+        }[self.scenario]
+
+
+def reordered(stream: Stream, order: list[int]) -> Stream:
+    """The same tasks, `order` naming them (from 0) in the order of learning: task numbers, class numbers of the class
+    scenario and transforms follow."""
+    transform = stream.tasks[0].train.transform
+    moved = None if transform is None else transform.reordered(order)
+    step = stream.heads.classes if isinstance(stream.heads, GrowingHead) else 0
+
+    def placed(split: Split, place: int) -> Split:
+        return replace(split, task=place, labels=split.labels + (place - split.task) * step, transform=moved)
+
+    tasks = [
+        replace(stream.tasks[old], train=placed(stream.tasks[old].train, new), test=placed(stream.tasks[old].test, new))
+        for new, old in enumerate(order)
+    ]
+    classes = stream.classes
+    if transform is None:  # the classes are shared out among the tasks
+        size = len(classes) // len(order)
+        classes = [name for old in order for name in classes[old * size : (old + 1) * size]]
+    return replace(stream, tasks=tasks, classes=classes)
+
+
+@dataclass
+class SplitClasses(Sequence):
+    """The classes shared out among the tasks, equally many each, in a fixed order or one shuffled by the seed.
+
+    Labels count within the task (task and domain scenario) or through all tasks (class scenario).
+    """
+
+    class_order: Literal["fixed", "shuffled"]
+
+    def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
+        """One task for each group of classes."""
+        total = len(arrays.classes)
+        if total % self.tasks:
+            divisors = ", ".join(str(n) for n in range(2, total + 1) if total % n == 0)
+            raise SettingError("tasks", self.tasks, f"a divisor of the {total} classes: {divisors}")
+        if total == self.tasks and self.scenario != "class":
+            told = f"in data.scenario={self.scenario}: with one class a task there is nothing to tell apart"
+            allowed = f"fewer than the {total} classes {told}"
+            raise SettingError("tasks", self.tasks, allowed)
+        order = torch.arange(total) if self.class_order == "fixed" else torch.randperm(total, generator=generator)
+        per_task = total // self.tasks
+        heads, outputs = self.heads(per_task)
+        tasks = []
+        for number, group in enumerate(order.split(per_task)):
+            label = torch.full((total,), -1)
+            label[group] = torch.arange(per_task) + (number * per_task if self.scenario == "class" else 0)
+            splits = []
+            for pool, labels, limit in (
+                (train, arrays.y_train, self.train_per_task),
+                (test, arrays.y_test, self.test_per_task),
+            ):
+                rows = torch.isin(labels, group).nonzero().squeeze(1)
+                rows = rows[self.sample(len(rows), limit, generator)]
+                splits.append(Split(pool, rows, label[labels[rows]], number, normalise))
+            names = [arrays.classes[c] for c in group.tolist()]
+            tasks.append(Task(" ".join(names) if per_task <= 3 else f"{names[0]} to {names[-1]}", *splits))
+        return Stream(tasks, self.scenario, outputs, [arrays.classes[c] for c in order.tolist()], heads)
+
+
+@dataclass
+class Transformed(Sequence):
+    """All classes in every task, the pictures changed in a way of the task's own."""
+
+    def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
+        """One task for each transform."""
+        transform, names = self.transform(arrays.x_train.shape[1:], generator)
+        classes = len(arrays.classes)
+        heads, outputs = self.heads(classes)
+        tasks = []
+        for number, name in enumerate(names):
+            shift = number * classes if self.scenario == "class" else 0
+            splits = []
+            for pool, labels, limit in (
+                (train, arrays.y_train, self.train_per_task),
+                (test, arrays.y_test, self.test_per_task),
+            ):
+                rows = self.sample(len(labels), limit, generator)
+                splits.append(Split(pool, rows, labels[rows] + shift, number, normalise, transform))
+            tasks.append(Task(name, *splits))
+        return Stream(tasks, self.scenario, outputs, arrays.classes, heads)
+
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:
+        """The transform, and a name for each task."""
+        raise NotImplementedError
+
+
+@dataclass
+class Permuted(Transformed):
+    """Pixels in another order in each task, the first task's included (Goodfellow et al. 2013)."""
+
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:
+        """A permutation of the H * W positions for each task, the same for all channels."""
+        pixels = shape[1] * shape[2]
+        orders = torch.stack([torch.randperm(pixels, generator=generator) for _ in range(self.tasks)])
+        return Permutation(orders), [f"permutation {i + 1}" for i in range(self.tasks)]
+
+
+@dataclass
+class Rotated(Transformed):
+    """Pictures turned by an angle of the task's own, drawn between 0 and `max_angle` degrees (Lopez-Paz 2017)."""
+
+    max_angle: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.max_angle <= 360, "max_angle", self.max_angle, "above 0, up to 360 degrees")
+
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:  # noqa: ARG002
+        """One angle for each task: the k-th drawn evenly from the k-th of `tasks` equal parts of the range."""
+        parts = torch.arange(self.tasks) + torch.rand(self.tasks, generator=generator)
+        angles = parts * self.max_angle / self.tasks
+        return Rotation(angles), [f"{angle:.0f} degrees" for angle in angles.tolist()]

@@ -1,0 +1,106 @@
+"""Tasks, each with the splits to learn from and to be tested on, and streams of tasks."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mlbench.core.to_device import Moves
+from mlbench.data import patches
+from mlbench.data.modality import Sound, Text
+from mlbench.data.normalisation import AsIds, Normalise
+from mlbench.data.output_heads import SharedHead
+from mlbench.data.properties import Properties
+from mlbench.data.split import Split
+
+Scenario = Literal["task", "domain", "class"]
+
+
+@dataclass
+class Planted(Moves):
+    """Where the answer stands in pictures that were given one: for scoring explanations, not for learning."""
+
+    train: Tensor  # [N, 2] row and column of its upper left corner in each picture of the training pool, -1 for none
+    test: Tensor  # [M, 2] the same of the test pool
+    size: int  # pixels a side
+    clean: Split  # the test pictures as they were before
+
+    def masks(self, corners: Tensor, sides: tuple[int, int]) -> Tensor:
+        """True inside the answer: bool [n, H, W] of corners [n, 2]; nowhere where there is none."""
+        return patches.inside(corners, self.size, sides) & (corners[:, 0, None, None] >= 0)
+
+
+@dataclass
+class Task(Moves):
+    """One thing to learn, with the data to learn it from and to be tested on."""
+
+    name: str
+    train: Split
+    test: Split
+    dropped: Split | None = None  # training examples of classes that `data.drop_classes` keeps out of `train`
+    validation: Split | None = None  # where the data has its own; otherwise it is cut from `train`
+    planted: Planted | None = None
+    properties: Properties | None = None
+    text: Text | None = None
+    sound: Sound | None = None
+
+    def splits(self) -> list[Split]:
+        """All there are."""
+        clean = None if self.planted is None else self.planted.clean
+        packed = None if self.text is None else self.text.packed
+        found = (self.train, self.test, self.validation, self.dropped, clean, packed)
+        return [split for split in found if split is not None]
+
+
+@dataclass
+class Corrections:
+    """Which true labels the users of a deployed model give: a share `rate` of its `errors`, or of all (`random`)."""
+
+    rate: float
+    of: Literal["errors", "random"]
+
+    def chosen(self, wrong: Tensor, generator: torch.Generator) -> Tensor:
+        """The places of the corrected examples, given which answers were `wrong` [n] bool.
+
+        Whose turn it is is drawn before the answers are looked at, so that methods with the same errors get the same
+        labels.
+        """
+        order = torch.randperm(len(wrong), generator=generator)
+        candidates = order[wrong[order]] if self.of == "errors" else order
+        return candidates[: round(self.rate * len(candidates))].sort().values
+
+
+@dataclass
+class Stream:
+    """Tasks in the order in which they are learned."""
+
+    tasks: list[Task]
+    scenario: Scenario | None  # None: a single task
+    outputs: int  # width of the network's last layer
+    classes: list[str]
+    heads: SharedHead
+    feedback: Corrections | None = None  # the tasks after the first are rounds that a deployed model serves
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of a picture, (L,) of a text."""
+        return tuple(self.tasks[0].train.pool.pictures.shape[1:])
+
+    def seen_through(self, normalise: Normalise | AsIds) -> None:
+        """Normalise all examples so: as a network was trained that comes from elsewhere."""
+        for split in (split for task in self.tasks for split in task.splits()):
+            split.normalise = normalise
+
+    def to(self, device: torch.device) -> "Stream":
+        """The stream on `device`, each shared pool moved once, test pictures settled where that costs little memory."""
+        for pool in {id(split.pool): split.pool for task in self.tasks for split in task.splits()}.values():
+            pool.to(device)
+        settle = sum(len(t.test) for t in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes <= SETTLED_BYTES
+        tasks = [task.to(device) for task in self.tasks]
+        if settle:
+            tasks = [replace(task, test=task.test.settled()) for task in tasks]
+        return replace(self, tasks=tasks)
+
+
+SETTLED_BYTES = 512 * 2**20  # 20 permuted MNIST test sets are 157 MB; permuting costs as much as classifying

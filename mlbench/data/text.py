@@ -1,0 +1,122 @@
+"""Sentences become word pieces, and a stream of one task: the one code for every corpus."""
+
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from mlbench.data.modality import PAD, Text
+from mlbench.data.normalisation import AsIds
+from mlbench.data.output_heads import SharedHead
+from mlbench.data.properties import Items, Properties
+from mlbench.data.split import Pool, Split
+from mlbench.data.stream import Stream, Task
+from mlbench.data.tokenizer import Pieces
+
+PACKED = 2  # times the length of a sentence's row
+PARTS = ("train", "validation", "test")
+
+
+@dataclass
+class Sentence:
+    """Words, what is known of each, and the class of the whole."""
+
+    words: list[str]
+    tags: dict[str, list[str]]  # property -> a value for each word
+    label: str
+
+
+def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Stream:
+    """One task: the sentences' classes, in rows of at most `length` pieces; longer ones are cut."""
+    labels = sorted({sentence.label for part in parts.values() for sentence in part})
+    coded = {name: pieces.ids([sentence.words for sentence in part]) for name, part in parts.items()}
+    splits = {
+        name: Split(
+            Pool(rows(coded[name], pieces, length)), torch.arange(len(part)), numbered(part, labels), 0, AsIds()
+        )
+        for name, part in parts.items()
+    }
+    side_by_side = packed(splits["train"].pool.pictures, PACKED * length)
+    text = Text(pieces.names, pieces.special, pieces.mask, pieces.opening, side_by_side)
+    known = properties(parts, coded, length)
+    task = Task("texts", splits["train"], splits["test"], None, splits["validation"], properties=known, text=text)
+    return Stream([task], None, len(labels), labels, SharedHead())
+
+
+def numbered(sentences: list[Sentence], labels: list[str]) -> Tensor:
+    """The number [n] of each sentence's class."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    return torch.tensor([numbers[sentence.label] for sentence in sentences])
+
+
+def rows(coded: list[list[list[int]]], pieces: Pieces, length: int) -> Tensor:
+    """[CLS] pieces [SEP] of each sentence, int32 [n, length], PAD behind."""
+    table = torch.full((len(coded), length), PAD, dtype=torch.int32)
+    for row, words in zip(table, coded, strict=True):
+        ids = [pieces.opening, *list(chain(*words))[: length - 2], pieces.closing]
+        row[: len(ids)] = torch.tensor(ids)
+    return table
+
+
+def packed(table: Tensor, length: int) -> Split:
+    """The rows of `table` [n, L], as many whole ones as have room side by side in rows of `length`, PAD behind.
+
+    A batch of sentences as they are is PAD for the most part.
+    """
+    room, open_row = torch.full((len(table), length), PAD, dtype=torch.int32), 0
+    used = 0
+    for row in table:
+        ids = row[: int((row != PAD).sum())]
+        if used + len(ids) > length:
+            open_row, used = open_row + 1, 0
+        room[open_row, used : used + len(ids)] = ids
+        used += len(ids)
+    room = room[: open_row + 1].clone()
+    return Split(Pool(room), torch.arange(len(room)), torch.zeros(len(room), dtype=torch.int64), 0, AsIds())
+
+
+def properties(
+    parts: dict[str, list[Sentence]], coded: dict[str, list[list[list[int]]]], length: int
+) -> Properties | None:
+    """What is known of the words, those left out that a row has no room for.
+
+    What is the same for every word, as tags that a treebank does without, is nothing to know; None if that is all.
+    """
+    names = list(parts["train"][0].tags)
+    every = [sentence for name in PARTS for sentence in parts[name]]
+    values = {name: sorted({tag for sentence in every for tag in sentence.tags[name]}) for name in names}
+    values = {name: tags for name, tags in values.items() if len(tags) > 1}
+    if not values:
+        return None
+    numbers = {name: {tag: number for number, tag in enumerate(tags)} for name, tags in values.items()}
+    words = {word: number for number, word in enumerate(sorted({word for s in every for word in s.words}))}
+    found = {part: items(parts[part], coded[part], length, numbers, words) for part in PARTS}
+    return Properties(values, found["train"], found["test"], found["validation"])
+
+
+def items(
+    sentences: list[Sentence],
+    coded: list[list[list[int]]],
+    length: int,
+    numbers: dict[str, dict[str, int]],
+    words: dict[str, int],
+) -> Items:
+    """The words of one part."""
+    places, forms = [], []
+    tags: dict[str, list[int]] = {name: [] for name in numbers}
+    for row, (sentence, pieces) in enumerate(zip(sentences, coded, strict=True)):
+        start = 1  # behind [CLS]
+        for place, word in enumerate(pieces):
+            end = start + len(word)
+            if end > length - 1:
+                break
+            if word:
+                places.append((row, start, end))
+                forms.append(words[sentence.words[place]])
+                for name, values in numbers.items():
+                    tags[name].append(values[sentence.tags[name][place]])
+            start = end
+    table = torch.tensor(places, dtype=torch.int64).view(-1, 3)
+    labels = {name: torch.tensor(each, dtype=torch.int64) for name, each in tags.items()}
+    return Items(table[:, 0], labels, table[:, 1:], torch.tensor(forms, dtype=torch.int64))

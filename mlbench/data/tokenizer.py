@@ -1,0 +1,96 @@
+"""Word pieces: how words become numbers that a network can read."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlbench.core.errors import UserError, need, require
+from mlbench.data.modality import PAD
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+START = "\u2581"  # stands before a word
+Words = list[str]  # a sentence
+
+
+@dataclass
+class Pieces:
+    """A tokeniser, and the ids of what stands for no text."""
+
+    tokenizer: "Tokenizer"
+    opening: int  # [CLS]
+    closing: int  # [SEP]
+    mask: int
+    special: list[int]
+
+    def ids(self, sentences: list[Words]) -> list[list[list[int]]]:
+        """The pieces of each word of each sentence; a word that is nothing but what no piece covers is unknown."""
+        found = []
+        coded = self.tokenizer.encode_batch(sentences, is_pretokenized=True, add_special_tokens=False)
+        for words, code in zip(sentences, coded, strict=True):
+            pieces: list[list[int]] = [[] for _ in words]
+            for number, word in zip(code.ids, code.word_ids, strict=True):
+                pieces[word].append(number)
+            found.append(pieces)
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """What each id stands for."""
+        return [self.tokenizer.id_to_token(number) or "" for number in range(self.tokenizer.get_vocab_size())]
+
+
+def pieces_of(sentences: Iterable[Words], vocabulary: int | None, tokenizer: str | None) -> Pieces:
+    """Those of `tokenizer`, a folder or a name on the hub, or for null `vocabulary` pieces made of the sentences."""
+    return trained(sentences, vocabulary) if tokenizer is None else downloaded(tokenizer)
+
+
+def trained(sentences: Iterable[Words], vocabulary: int) -> Pieces:
+    """A word-piece tokeniser (Schuster & Nakajima 2012) with at most so many pieces, made of the words it is given.
+
+    Pieces are the merges of byte-pair encoding over words that begin with START (Sennrich et al. 2016), and every
+    letter inside a word and at its beginning. The library's own trainer of word pieces gives other pieces each time.
+    Raises SettingError where the letters alone are more.
+    """
+    tokenizers = need("tokenizers", "text", "data of texts")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forks do not go together
+    words = [[START + word for word in sentence] for sentence in sentences]
+    letters = sorted({letter for each in words for word in each for letter in word[1:]})
+    least = len(SPECIAL) + 2 * len(letters)
+    require(vocabulary >= least, "vocabulary", vocabulary, f"{least} or more for texts of {len(letters)} letters")
+    coder = tokenizers.Tokenizer(tokenizers.models.BPE())
+    coder.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=vocabulary, min_frequency=2, show_progress=False)
+    coder.train_from_iterator((" ".join(each) for each in words), trainer)
+    merged = sorted(coder.get_vocab(), key=coder.get_vocab().get)
+    names = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    names += [piece[1:] if piece.startswith(START) else f"##{piece}" for piece in merged if len(piece) > 1]
+    places = {name: number for number, name in enumerate(list(dict.fromkeys(names))[:vocabulary])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(places, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    special = [places[name] for name in SPECIAL]
+    return Pieces(tokenizer, places["[CLS]"], places["[SEP]"], places["[MASK]"], special)
+
+
+def downloaded(name: str) -> Pieces:
+    """The tokeniser of a folder or of a name on Hugging Face's hub, where what was fetched before comes first.
+
+    One that brings code of its own is refused. Raises UserError where it cannot be had.
+    """
+    read = need("transformers", "text", "data.tokenizer").AutoTokenizer.from_pretrained
+    try:
+        try:
+            wrapped = read(name, trust_remote_code=False, local_files_only=True)
+        except OSError:
+            wrapped = read(name, trust_remote_code=False)
+        pieces, special = wrapped.backend_tokenizer, wrapped.all_special_ids
+        ends = (wrapped.cls_token_id, wrapped.sep_token_id, wrapped.mask_token_id)
+    except Exception as error:  # the hub's client raises whatever its network does
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"data.tokenizer={name} cannot be had, as a folder or from the hub ({reason})") from error
+    if wrapped.pad_token_id != PAD or None in ends:
+        raise UserError(f"data.tokenizer={name} is not BERT's kind: needed are [CLS], [SEP], [MASK], and [PAD] as 0")
+    return Pieces(pieces, *ends, list(special))

@@ -1,0 +1,156 @@
+"""From a checked config to a run: data, network and runner are built before anything is written, then trained."""
+
+import hashlib
+import json
+import secrets
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from mlbench.core.atomic_io import create_folder
+from mlbench.core.config_groups import RUNNING
+from mlbench.core.errors import Interrupted, RunError, SettingError, UserError
+from mlbench.core.file_lock import locked
+from mlbench.core.instantiate import Blueprint
+from mlbench.core.renamed import published
+from mlbench.core.rng import Draws
+from mlbench.data.stream import Stream
+from mlbench.experiment.checked_config import CheckedConfig
+from mlbench.experiment.family import Family
+from mlbench.experiment.model_setup import example, made, with_weights
+from mlbench.experiment.runner import Describe
+from mlbench.runs import cache
+from mlbench.runs.checkpoint import Trained, normaliser, read_network
+from mlbench.runs.console import Display
+from mlbench.runs.run_dir import Run, finished
+from mlbench.runs.tracking import Tracker
+from mlbench.training.compute import Compute
+from mlbench.training.device import choose_device, choose_threads, limit_met, make_deterministic
+from mlbench.training.loop import check_trainable
+
+
+class Experiment:
+    """One run of what a command asks for."""
+
+    def __init__(self, config: CheckedConfig, family: Family):
+        self.config, self.family = config, family
+
+    def folder(self, by_hash: bool) -> Path:
+        """Where the run writes: by a hash of its settings in a sweep, a name nobody else has otherwise.
+
+        The hash is of the names that classes had when they were first published, so that a class that moves takes
+        nothing from what is finished.
+        """
+        if by_hash:
+            hashed = published(self.config.resolved(without=RUNNING))
+            name = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:16]
+        else:
+            name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"[:-3] + f"-{secrets.token_hex(2)}"
+        return self.config.out / self.family.name / "-".join(self.config.parts) / name
+
+    def begun(self, folder: Path) -> bool:
+        """Whether this run is there to be continued."""
+        return cache.usable(folder / "config.yaml", self.config.since)
+
+    def tracker(self) -> Tracker:
+        """What passes the run's results on to the `logger`, if there is one."""
+        name = f"{'-'.join(self.config.parts)} seed {self.config.settings.seed}"
+        return Tracker(self.config.logger, name, self.config.resolved(without=["logger"]))
+
+    def run(self, folder: Path, hydra_files: dict[str, str], wait: bool) -> None:
+        """Build data, network and runner, then the folder, then train. Raises UserError before the folder is made.
+
+        When another process works on the folder, waits for it, or raises UserError. If that one brings the run to its
+        end, there is nothing left to do.
+        """
+        try:
+            self.build_and_run(folder, hydra_files, wait)
+        except (MemoryError, RuntimeError) as error:
+            if message := limit_met(error, self.config.settings.device):
+                raise RunError(message) from error
+            raise
+
+    def build_and_run(self, folder: Path, hydra_files: dict[str, str], wait: bool) -> None:
+        """The same, with what torch raises left as it is."""
+        config, chosen = self.config, self.config.settings
+        device = choose_device(chosen.device)
+        compute = Compute(device, chosen.precision)
+        make_deterministic(chosen.deterministic)
+        draws = Draws(chosen.seed, device)
+        stream = self.stream(draws)
+        net = self.network(stream)
+        runner = self.family.prepare(config, stream, net)
+        for task in stream.tasks:
+            check_trainable(net, task, config.technique.learned_from(task), config.training)
+        torch.set_num_threads(choose_threads(chosen.threads, net, example(stream, 1), config.training.batch_size))
+        if not self.begun(folder):
+            old = folder.exists()
+            with locked(folder / ".lock", wait) if old else nullcontext():
+                if not self.begun(folder):  # nor by whoever held it
+                    self.create(folder, hydra_files, replace=old and chosen.force)
+        net.to(device, memory_format=torch.channels_last)
+        with locked(folder / ".lock", wait):
+            if finished(folder):
+                return
+            try:
+                about = (config.identity(), chosen.keep, device, Display(), self.tracker(), config.inputs())
+                with Run(folder, *about) as run:
+                    runner(stream.to(device), net, config.training, compute, run, draws, self.describe(stream))()
+            except KeyboardInterrupt:
+                raise Interrupted(folder, config.dirs) from None
+            except RunError as error:
+                raise RunError(f"{error}\nwhat was measured is in {folder}") from error
+
+    def stream(self, draws: Draws) -> Stream:
+        """The data as tasks. Raises UserError for bad files, and for data that the rest does not go with."""
+        config = self.config
+        try:
+            stream = config.data.stream(config.data_dir, draws.stream)
+        except SettingError as error:
+            raise UserError(f"data.{error}") from error
+        if stream.feedback is not None and config.training.validation:
+            raise UserError(
+                "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
+            )
+        if stream.outputs < 2 and config.technique.about_answers:
+            reason = (
+                f"data={config.names['data']} has the one class {stream.classes[0]}; there is nothing to tell apart"
+            )
+            raise UserError(f"{reason}\nexplain=probe and explain=embed need no classes")
+        return stream
+
+    def network(self, stream: Stream) -> nn.Module:
+        """The model, its weights from `checkpoint` if one is given, and `stream` then normalised as it was for these.
+
+        Raises UserError when it does not fit.
+        """
+        config, name = self.config, self.config.names["model"]
+        net = made(Blueprint(config.composed.model, "model", config.dirs), f"model={name}", stream)
+        if not config.settings.checkpoint:
+            return net
+        packed, text = read_network(Path(config.settings.checkpoint)), stream.tasks[0].text
+        spelling = None if text is None else text.spelling
+        net = with_weights(net, packed, f"checkpoint={config.settings.checkpoint}", name, config.dirs, spelling)
+        stream.seen_through(normaliser(packed))
+        return net
+
+    def describe(self, stream: Stream) -> Describe:
+        """A function that packs a network with what `mlbench.load` needs."""
+        model = OmegaConf.to_container(self.config.composed.model, resolve=True)
+        normalise, text = stream.tasks[0].train.normalise, stream.tasks[0].text
+        spelling = None if text is None else text.spelling
+        about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling)
+        return lambda net, other=None: Trained(net, other or model, *about)
+
+    def create(self, folder: Path, hydra_files: dict[str, str], replace: bool) -> None:
+        """Make the run's folder with its config inside; with `replace` in the place of an older one."""
+        files = {
+            "config.yaml": OmegaConf.to_yaml(self.config.composed, resolve=True),
+            ".hydra/names.yaml": OmegaConf.to_yaml(OmegaConf.create(self.config.names)),
+            **hydra_files,
+        }
+        create_folder(folder, files, replace)

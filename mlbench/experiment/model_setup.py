@@ -1,0 +1,79 @@
+"""The model of a run: built for its data, tried on examples, given the weights of a checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mlbench.core.errors import UserError
+from mlbench.core.instantiate import Blueprint
+from mlbench.data.stream import Stream
+from mlbench.runs.checkpoint import normaliser, read_network, restored
+
+
+def made(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
+    """The network of a config node, `name` in messages, for the stream's examples and classes.
+
+    Raises UserError when it does not take these examples or gives other outputs.
+    """
+    task, shape = stream.tasks[0], stream.input_shape
+    try:
+        net = blueprint.build(nn.Module, input_shape=shape, outputs=stream.outputs)
+    except UserError as error:
+        if task.text is None:
+            raise
+        raise UserError(f"{error}\nthis data is texts; they need a model for texts, as model=bert") from error
+    try:
+        with torch.no_grad():
+            answered = net.eval()(example(stream, 2)).shape
+    except (RuntimeError, ValueError, IndexError) as error:
+        kind = "spectrograms" if task.sound is not None else "pictures" if task.text is None else "texts"
+        described, reason = "x".join(str(side) for side in shape), str(error).splitlines()[0]
+        raise UserError(f"{name} does not take {kind} of {described} ({reason})") from error
+    if answered != (2, stream.outputs):
+        raise UserError(f"{name} gives {list(answered[1:])} outputs; needed are {stream.outputs}")
+    return net
+
+
+def example(stream: Stream, count: int) -> torch.Tensor:
+    """So many examples as the network takes them: empty [count, C, H, W] floats, or [count, L] times the last id."""
+    text = stream.tasks[0].text
+    if text is None:
+        return torch.zeros(count, *stream.input_shape)
+    return torch.full((count, *stream.input_shape), len(text.pieces) - 1)
+
+
+def fitting(path: Path, stream: Stream) -> dict[str, Any]:
+    """The packed network of a checkpoint. Raises UserError where it is none, or one for other examples than these."""
+    packed = read_network(path)
+    if tuple(packed["input_shape"]) != stream.input_shape or packed["outputs"] != stream.outputs:
+        raise UserError(f"{path} is for examples or classes of another kind")
+    theirs, ours = (part.state_dict() for part in (normaliser(packed), stream.tasks[0].train.normalise))
+    if any(not torch.allclose(value, ours[name].cpu()) for name, value in theirs.items()):
+        raise UserError(f"{path} was trained on pictures normalised otherwise; set data.normalise as it was")
+    return packed
+
+
+def with_weights(
+    net: nn.Module, packed: dict[str, Any], told: str, name: str, dirs: tuple[Path, ...], spelling: str | None
+) -> nn.Module:
+    """`net` with the structure and the weights of a checkpoint, `told` in messages.
+
+    Raises UserError when they are of another model, or when its word pieces are others than `spelling`.
+    """
+    if None not in (spelling, packed.get("spelling")) and packed["spelling"] != spelling:
+        raise UserError(
+            f"{told} reads other word pieces than those of this data\n"
+            "they come from the training texts, data.vocabulary and data.tokenizer; set these as they were"
+        )
+    try:
+        return restored(net, packed, dirs)
+    except RuntimeError as error:
+        made = {key: value for key, value in packed["model"].items() if key != "_target_"}
+        kind = packed["model"]["_target_"].rpartition(".")[2]
+        shape = "x".join(str(side) for side in packed["input_shape"])
+        raise UserError(
+            f"{told} is of another model: {kind} {made or ''} for inputs of {shape} and "
+            f"{packed['outputs']} outputs\nit does not fit model={name} with this data"
+        ) from error

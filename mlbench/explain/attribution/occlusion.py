@@ -1,0 +1,72 @@
+"""Covering parts of the picture."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.core.errors import require
+from mlbench.data.patches import side
+from mlbench.explain.attribution.inference_copy import folded
+from mlbench.explain.attribution.segments import slic
+from mlbench.explain.base import Attribution, logit
+
+AT_ONCE = {"cpu": 32, "cuda": 512}  # covered pictures: what fits a CPU's cache, what fills a GPU
+NARROWEST = 3  # pixels a side that `patch: null` can mean
+
+
+@dataclass
+class Occlusion(Attribution):
+    """How far the logit falls when a part of the picture is grey (Zeiler & Fergus 2014, section 4.2).
+
+    The part is a square of `patch` pixels (null: 5, or 3 in small pictures; of a text 1, a piece), moved by `stride`,
+    or each SLIC superpixel with `segments` of them. A pixel's value is the mean over the parts that it belongs to. Grey
+    is 0 in the normalised picture: the mean of the training pictures, unless data.normalise=unit.
+    """
+
+    reads_texts = True
+
+    patch: int | None
+    stride: int
+    segments: int | None
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.patch is None or self.patch >= 1, "patch", self.patch, "1 or more pixels, or null")
+        largest = self.patch or NARROWEST
+        require(1 <= self.stride <= largest, "stride", self.stride, f"1 to {largest}, so that no pixel is left out")
+        require(self.segments is None or self.segments >= 2, "segments", self.segments, "2 or more, or null")
+
+    def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        """[B, 1, H, W]."""
+        if self.segments is None:
+            patch = self.patch or side(x.shape[2:])
+            parts = squares(*x.shape[2:], patch, min(self.stride, patch)).to(x.device)
+            parts = parts.expand(len(x), *parts.shape)
+        else:
+            labels = slic(x, self.segments)  # [B, H, W]
+            numbers = torch.arange(int(labels.max()) + 1, device=x.device)
+            parts = labels[:, None] == numbers[:, None, None]
+        return self.drops(net, x, target, parts)
+
+    @torch.no_grad()
+    def drops(self, net: nn.Module, x: Tensor, target: Tensor, parts: Tensor) -> Tensor:
+        """Maps of pictures with parts, bool [B, P, H, W]."""
+        quick = folded(net, x)
+        before, found = logit(quick, x, target), []
+        pairs = torch.cartesian_prod(*(torch.arange(count, device=x.device) for count in parts.shape[:2]))
+        for a, b in (chunk.unbind(1) for chunk in pairs.split(AT_ONCE.get(x.device.type, AT_ONCE["cpu"]))):
+            covered = x[a].masked_fill(parts[a, b][:, None], 0.0)
+            found.append(before[a] - logit(quick, covered, target[a]))
+        drop = torch.cat(found).view(parts.shape[:2])
+        weighed = torch.einsum("bp,bphw->bhw", drop, parts.to(drop.dtype))
+        return (weighed / parts.sum(1).clamp(min=1))[:, None]
+
+
+def squares(height: int, width: int, patch: int, stride: int) -> Tensor:
+    """Every place of the square, bool [P, H, W]; the last ones in a row or column may reach over the edge."""
+    rows, columns = (torch.arange(0, max(1, size - patch + stride), stride) for size in (height, width))
+    y, x = torch.arange(height), torch.arange(width)
+    down = (y >= rows[:, None]) & (y < rows[:, None] + patch)  # [R, H]
+    across = (x >= columns[:, None]) & (x < columns[:, None] + patch)
+    return (down[:, None, :, None] & across[None, :, None, :]).flatten(0, 1)

@@ -1,0 +1,1 @@
+"""Inputs that excite a unit or a class most."""

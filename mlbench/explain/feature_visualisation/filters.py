@@ -1,0 +1,101 @@
+"""What does each filter look for?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlbench.core.errors import require
+from mlbench.data.split import Split
+from mlbench.explain.base import Workbench
+from mlbench.explain.feature_visualisation.image_parametrisation import Units
+from mlbench.explain.feature_visualisation.naturalness import naturalness
+from mlbench.explain.feature_visualisation.synthesis import Synthesis, units_of
+from mlbench.runs.results import Findings, Panel
+
+AT_ONCE = 256  # pictures
+HEADLINES = {"synthesised_above_top": "high", "top_activation": "", "random_activation": ""}  # what tables show
+
+
+@dataclass
+class Filters(Synthesis):
+    """The real pictures that excite each filter most, beside the one that gradient ascent makes (Olah et al. 2017).
+
+    Sought among `samples` random test pictures are the `top` for each filter of `layer` (null: the last convolution,
+    or the last layer of hidden units). As many random ones say what the filter gives to anything.
+    """
+
+    samples: int
+    top: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.top >= 1, "top", self.top, "1 or more")
+        require(self.samples >= self.top, "samples", self.samples, "as many as top or more")
+
+    def path(self, net: nn.Module) -> str:
+        """The layer that null stands for."""
+        return self.layer or hidden(net)
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """Real pictures first, then the synthesis."""
+        net.requires_grad_(False)
+        layer = self.path(net)
+        with units_of(net, layer, self.place) as units:
+            index = torch.randperm(len(bench.test), generator=bench.generator)[: self.samples]
+            seen = bench.test.take(index.to(bench.test.labels.device))
+            real = excitations(units, seen)  # [N, units]
+            wanted = torch.tensor(self.wanted(real.shape[1]), device=real.device)
+            made = self.synthesise(bench, units, wanted, f"filters of {layer}")
+            with torch.no_grad():
+                reached = units(made).float().gather(1, wanted[:, None]).squeeze(1)
+        return self.found(bench, layer, seen, real[:, wanted], wanted.tolist(), made, reached)
+
+    def found(
+        self, bench: Workbench, layer: str, seen: Split, real: Tensor, wanted: list[int], made: Tensor, reached: Tensor
+    ) -> Findings:
+        """Tables and figures; `real` [N, n] and `reached` [n] are excitations of the filters `wanted`."""
+        count = min(self.top, len(seen))
+        strongest, places = real.topk(count, dim=0)  # [top, n]
+        shown = torch.from_numpy(bench.picture(made)).to(real.device)
+        natural, _ = naturalness(shown, bench.whole)
+        columns = {
+            "synthesised_activation": reached,
+            "top_activation": strongest.mean(0),
+            "random_activation": real[:count].mean(0),  # the examples are in random order
+            **{f"synthesised_{name}": values for name, values in natural.items()},
+        }
+        findings = Findings(
+            "filters", HEADLINES, {name: values.double().mean().item() for name, values in columns.items()}
+        )
+        findings.metrics["synthesised_above_top"] = (reached > strongest[0]).double().mean().item()
+        rows = zip(wanted, *(values.tolist() for values in columns.values()), strict=True)
+        findings.tables["filters"] = [dict(zip(["filter", *columns], row, strict=True)) for row in rows]
+        pictures = seen.raw(places.flatten()).view(*places.shape, *shown.shape[1:])  # [top, n, C, H, W]
+        arrays = {"synthesised": shown.cpu().numpy(), "top": pictures.cpu().numpy(), "filters": np.array(wanted)}
+        findings.arrays["filters"] = arrays
+        findings.grids["filters"] = [
+            (
+                f"filter {number} of layer {layer}; random pictures excite it by {columns['random_activation'][n]:.2f}",
+                [
+                    Panel(f"made: {reached[n]:.2f}", arrays["synthesised"][n]),
+                    *(Panel(f"{strongest[k, n]:.2f}", arrays["top"][k, n]) for k in range(count)),
+                ],
+            )
+            for n, number in enumerate(wanted)
+        ]
+        return findings
+
+
+@torch.no_grad()
+def excitations(units: Units, split: Split) -> Tensor:
+    """How far each example excites each unit, [N, units]."""
+    return torch.cat([units(split.batch(index).x).float() for index in split.chunks(AT_ONCE)])
+
+
+def hidden(net: nn.Module) -> str:
+    """The path of the last convolution, or of the last linear layer before the output's."""
+    paths = {path: module for path, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    convolutions = [path for path, module in paths.items() if isinstance(module, nn.Conv2d)]
+    return convolutions[-1] if convolutions else (list(paths)[:-1] or list(paths))[-1]

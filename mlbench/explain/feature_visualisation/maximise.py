@@ -1,0 +1,115 @@
+"""What does a class look like to the network?"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.core.errors import require
+from mlbench.explain.base import Workbench
+from mlbench.explain.feature_visualisation.image_parametrisation import Units
+from mlbench.explain.feature_visualisation.naturalness import naturalness
+from mlbench.explain.feature_visualisation.synthesis import Synthesis, units_of
+from mlbench.runs.results import Findings, Panel, Row
+
+SHOWN = 12  # columns of the figure
+
+
+@dataclass
+class Maximise(Synthesis):
+    """Pictures that excite a class, a filter or a neuron most, by gradient ascent (Simonyan et al. 2014, section 2).
+
+    The search is done twice, without regularisers (noise) and with them. `copies` pictures are made for each unit, from
+    different beginnings. How natural they are is measured beside as many real test pictures, of the same classes where
+    the units are classes: total variation, and the distance to the nearest training picture, both for values 0..1.
+    """
+
+    copies: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.copies >= 1, "copies", self.copies, "1 or more")
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """Both searches, measured."""
+        net.requires_grad_(False)
+        with units_of(net, self.layer, self.place) as units:
+            with torch.no_grad():
+                count = units(bench.train.batch(torch.zeros_like(bench.train.labels[:1])).x).shape[1]
+            wanted = torch.tensor(self.wanted(count) * self.copies, device=bench.train.labels.device)
+            made = {
+                "real": self.real(bench, wanted),
+                "raw": self.raw().synthesise(bench, units, wanted, "raw pixels"),
+                "regularised": self.synthesise(bench, units, wanted, "regularised"),
+            }
+            return self.measured(bench, units, wanted, made)
+
+    def real(self, bench: Workbench, wanted: Tensor) -> Tensor:
+        """A test picture [n, C, H, W] for each unit wanted, of its class where units are classes."""
+        order = torch.randperm(len(bench.test), generator=bench.generator).to(wanted.device)
+        if self.layer is not None:
+            return bench.test.batch(order[torch.arange(len(wanted), device=wanted.device) % len(order)]).x
+        labels, used, chosen = bench.test.labels[order], {}, []
+        for unit in wanted.tolist():
+            of_class = order[labels == unit]
+            of_class = of_class if len(of_class) else order  # a class that has no test pictures
+            chosen.append(of_class[used.get(unit, 0) % len(of_class)])
+            used[unit] = used.get(unit, 0) + 1
+        return bench.test.batch(torch.stack(chosen)).x
+
+    def measured(self, bench: Workbench, units: Units, wanted: Tensor, made: dict[str, Tensor]) -> Findings:
+        """Tables, metrics, pictures."""
+        findings, each, table = Findings("pictures made", headlines(made)), [], []
+        arrays, activations = {"units": wanted.cpu().numpy()}, {}
+        for name, x in made.items():
+            shown = torch.from_numpy(bench.picture(x)).to(x.device)
+            columns, which = naturalness(shown, bench.whole)
+            columns |= excited(units, x, wanted, classes=self.layer is None)
+            means = {column: values.double().mean().item() for column, values in columns.items()}
+            findings.metrics |= {f"{name}_{column}": value for column, value in means.items()}
+            table.append({"pictures": name, "count": len(x), **means})
+            rows = zip(wanted.tolist(), *(values.tolist() for values in columns.values()), strict=True)
+            each += [{"pictures": name, **dict(zip(["unit", *columns], row, strict=True))} for row in rows]
+            arrays |= {name: shown.cpu().numpy(), f"{name}_nearest": bench.whole.raw(which).cpu().numpy()}
+            activations[name] = columns["activation"].tolist()
+        if real := findings.metrics["real_total_variation"]:
+            for row in table:
+                row["of_real_variation"] = row["total_variation"] / real
+        findings.tables |= {"naturalness": table, "pictures": each}
+        findings.arrays["maximised"] = arrays
+        findings.grids["maximised"] = self.drawn(bench, arrays, activations)
+        return findings
+
+    def drawn(self, bench: Workbench, arrays: dict, activations: dict[str, list[float]]) -> list[Row]:
+        """A row for each kind of picture, a column for each unit, up to SHOWN; the first copy of each."""
+        shown = min(SHOWN, len(arrays["units"]) // self.copies)
+        name = bench.classes.__getitem__ if self.layer is None else "unit {}".format
+        names = [name(int(unit)) for unit in arrays["units"][:shown]]
+        titles = {
+            "real": "real test pictures, and their activation",
+            "raw": "raw pixels: gradient ascent, nothing more",
+            "regularised": self.told(),
+        }
+        rows = []
+        for kind, title in titles.items():
+            pairs = zip(names, activations[kind], arrays[kind], strict=False)
+            rows.append((title, [Panel(f"{each}: {value:.1f}", picture) for each, value, picture in pairs]))
+        closest = arrays["regularised_nearest"][:shown]
+        rows.append(("the training pictures nearest to these", [Panel(picture=picture) for picture in closest]))
+        return rows
+
+
+@torch.no_grad()
+def excited(units: Units, x: Tensor, wanted: Tensor, classes: bool) -> dict[str, Tensor]:
+    """How excited each wanted unit is [n], and a class's probability, which says nothing of naturalness."""
+    found = units(x).float()
+    values = {"activation": found.gather(1, wanted[:, None]).squeeze(1)}
+    if classes:
+        values["probability"] = found.softmax(1).gather(1, wanted[:, None]).squeeze(1)
+    return values
+
+
+def headlines(made: Iterable[str]) -> dict[str, str]:
+    """How natural pictures of each kind are; none has a good end of its own, only one beside the real ones."""
+    return {f"{name}_{measure}": "" for measure in ("total_variation", "nearest_distance") for name in made}

@@ -1,0 +1,142 @@
+"""Models that need no explanation, beside the network: how much accuracy does being readable cost?"""
+
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier, export_text
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from mlbench.core.errors import UserError, require
+from mlbench.data.split import Split
+from mlbench.data.stream import Task
+from mlbench.explain.base import Method, Workbench
+from mlbench.runs.results import Chart, Findings, Panel, Row
+
+COLOURS = {1: [""], 3: [", red", ", green", ", blue"]}
+IN_A_ROW = 10  # maps of classes
+AT_ONCE = 1000  # pictures
+
+
+@dataclass
+class Baselines(Method):
+    """Softmax regression, decision trees of growing depth and a random forest on the network's data (scikit-learn).
+
+    Accuracy is on the test pictures; size is what a person would have to read: the weights of a linear model or a
+    network, the leaves of trees. The linear model has scikit-learn's default penalty on pixels of 0 to 1, and at most
+    `iterations` of its optimiser. `readable` is the depth of the tree that is written out.
+    """
+
+    depths: list[int]
+    readable: int
+    forest: int
+    iterations: int
+
+    def __post_init__(self):
+        require(all(depth >= 1 for depth in self.depths), "depths", self.depths, "a list of numbers, 1 or more")
+        require(1 <= self.readable <= 8, "readable", self.readable, "1 to 8: a tree of 8 has up to 256 leaves")
+        require(self.forest >= 1, "forest", self.forest, "1 tree or more")
+        require(self.iterations >= 1, "iterations", self.iterations, "1 or more")
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """There must be something to tell apart."""
+        super().check_data(task, classes)
+        check_classes(task.train)
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """The table of all models with its chart, the linear weights as maps, the small tree as a text."""
+        check_classes(bench.train)  # without what validation has taken
+        train, test = (flat(split) for split in (bench.train, bench.test))
+        state = int(torch.randint(0, 2**31, (), generator=bench.generator))
+        linear, seconds = fitted(LogisticRegression(max_iter=self.iterations), train)
+        rows = [measured("linear", linear, linear.coef_.size, test, seconds)]
+        trees = {}
+        for depth in [*sorted({*self.depths, self.readable}), None]:
+            trees[depth], seconds = fitted(DecisionTreeClassifier(max_depth=depth, random_state=state), train)
+            rows.append(measured("tree", trees[depth], trees[depth].get_n_leaves(), test, seconds))
+        forest, seconds = fitted(RandomForestClassifier(self.forest, random_state=state), train)
+        leaves = sum(tree.get_n_leaves() for tree in forest.estimators_)
+        rows.append(measured("forest", forest, leaves, test, seconds))
+        weights = sum(parameter.numel() for parameter in net.parameters())
+        accuracy = bench.accuracy(net, bench.test)
+        rows.append({"model": "network", "weights_or_leaves": weights, "accuracy": accuracy})
+        of = {"network": rows[-1], "forest": rows[-2], "linear": rows[0], "tree": rows[-3]}
+        of["readable_tree"] = rows[1 + list(trees).index(self.readable)]
+        accuracies = {f"{name}_accuracy": row["accuracy"] for name, row in of.items()}
+        findings = Findings("other models", dict.fromkeys(accuracies, "high"), accuracies)
+        findings.metrics |= {f"{name}_size": float(row["weights_or_leaves"]) for name, row in of.items()}
+        findings.tables["baselines"] = [{**row, "depth": row.get("depth", "")} for row in rows]
+        findings.charts["baselines"] = Chart("baselines", "weights_or_leaves", "accuracy", by="model", log=True)
+        maps = weight_maps(linear).reshape(-1, *bench.input_shape)
+        findings.arrays["linear"] = {"weights": maps, "bias": linear.intercept_, "classes": linear.classes_}
+        findings.grids["linear"] = grid(maps, [bench.classes[label] for label in linear.classes_])
+        findings.texts["tree.txt"] = readable(trees[self.readable], bench)
+        return findings
+
+
+def check_classes(train: Split) -> None:
+    """Raise UserError where the training pictures are all of one class."""
+    if len(train.labels.unique()) < 2:
+        told = f"the training pictures, {len(train)}, are all of one class"
+        raise UserError(f"explain=baselines: {told}; raise data.train_examples or take more classes")
+
+
+def flat(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [n, C * H * W] of 0 to 255, as the task shows them, and labels [n]."""
+    pixels = torch.cat([split.raw(index).flatten(1).cpu() for index in split.chunks(AT_ONCE)])
+    return pixels.numpy(), split.labels.cpu().numpy()
+
+
+def scaled(model: ClassifierMixin, pixels: np.ndarray) -> np.ndarray:
+    """Pixels of 0 to 1 for the linear model; trees are read in whole grey values."""
+    return pixels / np.float32(255) if isinstance(model, LogisticRegression) else pixels
+
+
+def fitted(model: ClassifierMixin, data: tuple[np.ndarray, np.ndarray]) -> tuple[ClassifierMixin, float]:
+    """The model after learning, and how many seconds that took."""
+    pixels, labels = data
+    began = time.perf_counter()
+    with threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the limit is the user's
+        model.fit(scaled(model, pixels), labels)
+    return model, time.perf_counter() - began
+
+
+def measured(
+    name: str, model: ClassifierMixin, size: int, test: tuple[np.ndarray, np.ndarray], seconds: float
+) -> dict[str, object]:
+    """A row of the table."""
+    pixels, labels = test
+    accuracy = float((model.predict(scaled(model, pixels)) == labels).mean())
+    depth = {"depth": model.get_depth()} if name == "tree" else {}
+    return {"model": name, "weights_or_leaves": int(size), "accuracy": accuracy, **depth, "seconds": seconds}
+
+
+def weight_maps(linear: LogisticRegression) -> np.ndarray:
+    """A row of weights for each class; two classes share one, with opposite signs."""
+    return np.concatenate([-linear.coef_, linear.coef_]) if len(linear.classes_) == 2 else linear.coef_
+
+
+def grid(maps: np.ndarray, names: list[str]) -> list[Row]:
+    """The weights [classes, C, H, W] of each class, channels added up: red pixels speak for it, blue ones against."""
+    panels = [Panel(name, map=each.sum(0)) for name, each in zip(names, maps, strict=True)]
+    rows = [panels[start : start + IN_A_ROW] for start in range(0, len(panels), IN_A_ROW)]
+    return [("" if number else "linear weights of each class", row) for number, row in enumerate(rows)]
+
+
+def readable(tree: DecisionTreeClassifier, bench: Workbench) -> str:
+    """The tree as questions about pixels."""
+    channels, height, width = bench.input_shape
+    colours = COLOURS.get(channels, [f", channel {number}" for number in range(channels)])
+    places = [(row, column) for row in range(height) for column in range(width)]
+    names = [f"row {row}, column {column}{colour}" for colour in colours for row, column in places]
+    classes = [bench.classes[label] for label in tree.classes_]
+    told = f"A decision tree of depth {tree.get_depth()}. Rows and columns are counted from 0, pixels are 0 to 255."
+    return f"{told}\n\n{export_text(tree, feature_names=names, class_names=classes, decimals=1)}"

@@ -1,0 +1,156 @@
+"""How does the network lay out what it sees? The layers as pictures of points, and how far they tell values apart."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from mlbench.core.errors import SettingError, UserError, need, require
+from mlbench.data.stream import Task
+from mlbench.explain.base import Method, Workbench
+from mlbench.explain.representation.activations import check_layers, layers_of, vectors
+from mlbench.explain.representation.properties import asked, known_of, some
+from mlbench.runs.results import Chart, Cloud, Findings
+
+FEWEST = 10  # test items
+HEADLINES = {  # what tables show, and the good end
+    "top_silhouette": "high",
+    "top_neighbours": "high",
+    "top_untrained_neighbours": "",
+}
+
+
+def pca(x: np.ndarray, seed: int) -> np.ndarray:
+    """The two directions of largest variance."""
+    return PCA(2, random_state=seed).fit_transform(x)
+
+
+def tsne(x: np.ndarray, seed: int) -> np.ndarray:
+    """Neighbours kept together (van der Maaten & Hinton 2008), from the PCA's 30 largest directions."""
+    x = PCA(min(30, *x.shape), random_state=seed).fit_transform(x)
+    return TSNE(2, init="pca", perplexity=min(30.0, (len(x) - 1) / 3), random_state=seed).fit_transform(x)
+
+
+def umap(x: np.ndarray, seed: int) -> np.ndarray:
+    """The same idea on a fuzzy graph (McInnes et al. 2018)."""
+    from umap import UMAP
+
+    return UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, n_jobs=1).fit_transform(x)
+
+
+PICTURES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"pca": pca, "tsne": tsne, "umap": umap}
+
+
+@dataclass
+class Embed(Method):
+    """Test items in the space of each layer: drawn by PCA and t-SNE, coloured by `property`, and measured.
+
+    Measured is in the layer's own space, each number standardised, not in the pictures: the silhouette (Rousseeuw
+    1987), and the share of an item's `neighbours` nearest that have its value; beside them the same layers before any
+    training, and the input itself (not of texts). `property` null takes the first that the data knows. `samples` items
+    are drawn by the seed, of `frequent` values at most: the most frequent ones.
+    """
+
+    about_answers = False
+    reads_texts = True
+    hears_sounds = True
+
+    property: str | None
+    samples: int
+    frequent: int
+    neighbours: int
+    pictures: list[str]
+
+    def __post_init__(self):
+        require(self.samples >= 10, "samples", self.samples, "10 or more")
+        require(self.frequent >= 2, "frequent", self.frequent, "2 or more")
+        require(1 <= self.neighbours < self.samples, "neighbours", self.neighbours, "1 to less than samples")
+        if unknown := sorted(set(self.pictures) - set(PICTURES)):
+            raise SettingError("pictures", unknown[0], f"a list of {', '.join(PICTURES)}")
+
+    def check(self, net: nn.Module) -> None:
+        """There must be layers; UMAP is an extra of its own."""
+        check_layers(net)
+        if "umap" in self.pictures:
+            need("umap", "umap", "explain.pictures=[umap]")
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """The data must know the property."""
+        super().check_data(task, classes)
+        known = known_of(task, classes)
+        asked(self.property, known)
+        if (count := len(known.test)) < FEWEST:
+            raise UserError(f"explain=embed lays out test items; there are {count}, needed are {FEWEST} or more")
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """Numbers for each layer of both networks; pictures of the trained one's."""
+        known, paths, task = known_of(bench.task, bench.classes), layers_of(net), bench.task
+        name = asked(self.property, known)
+        labels = known.test.labels[name]
+        often = torch.bincount(labels).argsort(descending=True, stable=True)[: self.frequent]
+        candidates = torch.isin(labels, often).nonzero().squeeze(1)
+        order = torch.randperm(len(candidates), generator=bench.generator).to(labels.device)
+        items = some(known.test, candidates[order[: self.samples]])
+        spaces = {}
+        if task.text is None:
+            spaces["input", "trained"] = task.test.batch(items.rows).x.flatten(1)
+        for which, each in (("trained", net), ("untrained", bench.start)):
+            layers = vectors(each, task.test, items, task, paths)
+            spaces |= {(path, which): layers[:, number] for number, path in enumerate(paths)}
+        ready = {key: StandardScaler().fit_transform(x.cpu().double().numpy()) for key, x in spaces.items()}
+        return self.found(ready, items.labels[name].cpu().numpy(), known.values[name], bench)
+
+    def found(
+        self, spaces: dict[tuple[str, str], np.ndarray], labels: np.ndarray, names: list[str], bench: Workbench
+    ) -> Findings:
+        """Tables, charts and pictures of the spaces [n, D] of (path, network)."""
+        seed = bench.generator.initial_seed() % 2**32
+        paths = list(dict.fromkeys(path for path, _ in spaces))
+        findings, rows = Findings("layers seen", HEADLINES), []
+        for (path, network), x in spaces.items():
+            numbers = {"neighbours": agreement(x, labels, min(self.neighbours, len(x) - 1))}
+            if 1 < len(np.unique(labels)) < len(x):  # otherwise there is no other value to be near to
+                numbers = {"silhouette": silhouette(x, labels), **numbers}
+            layer = paths.index(path)
+            rows.append({"network": network, "layer": layer, "path": path, **numbers})
+            mark = "untrained_" if network == "untrained" else ""
+            for place in (f"layer_{layer}", *(["top"] if layer == len(paths) - 1 else [])):
+                findings.metrics |= {f"{place}_{mark}{name}": value for name, value in numbers.items()}
+        findings.tables["layers"] = rows
+        for name in numbers:
+            findings.charts[name] = Chart("layers", "layer", name, by="network")
+        clouds, arrays = [], {"labels": labels, "names": np.array(names), "paths": np.array(paths)}
+        for kind in self.pictures:
+            points = {path: PICTURES[kind](plane(spaces[path, "trained"]), seed) for path in paths}
+            arrays |= {f"{kind}_{number}": points[path] for number, path in enumerate(paths)}
+            titles = (f"{kind}, layer {number}: {path}" for number, path in enumerate(paths))
+            clouds.append(
+                [Cloud(title, points[path], labels, names) for title, path in zip(titles, paths, strict=True)]
+            )
+        findings.arrays["embeddings"] = arrays
+        if clouds:
+            findings.clouds["layers"] = clouds
+        return findings
+
+
+def plane(x: np.ndarray) -> np.ndarray:
+    """The vectors [n, D], with a second number, 0, where they have only one."""
+    return np.pad(x, ((0, 0), (0, max(0, 2 - x.shape[1]))))
+
+
+def silhouette(x: np.ndarray, labels: np.ndarray) -> float:
+    """How much nearer items are to their own value than to the next one, -1 to 1."""
+    return float(silhouette_score(x, labels))
+
+
+def agreement(x: np.ndarray, labels: np.ndarray, count: int) -> float:
+    """The share of each item's `count` nearest others that have its value."""
+    near = NearestNeighbors(n_neighbors=count).fit(x).kneighbors(return_distance=False)  # without the item itself
+    return float((labels[near] == labels[:, None]).mean())

@@ -1,0 +1,129 @@
+"""What does a layer still hold of its input? What cannot be given back from it was thrown away."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.core.errors import UserError, require
+from mlbench.data.split import Pool, Split
+from mlbench.data.stream import Task
+from mlbench.explain.base import Method, Workbench
+from mlbench.explain.representation.activations import activations, check_layers, layers_of
+from mlbench.explain.representation.decoders import Rebuild, outputs
+from mlbench.explain.representation.probe_training import Standardise
+from mlbench.explain.representation.reconstructions import STORED, Frames, Pictures, explained
+from mlbench.runs.results import Chart, Findings
+
+INPUT = "input"
+HEADLINES = {  # what tables show, and the good end
+    "top_r2": "high",
+    "top_untrained_r2": "",
+    "top_digit": "high",
+    "top_speaker": "",
+    "top_untrained_speaker": "",
+}
+
+
+@dataclass
+class Invert(Method):
+    """A decoder for each layer gives the input back (Li, Yuan & Lee 2020 for speech; Dosovitskiy & Brox 2016).
+
+    Layer 0 is the input itself. Of sounds each frame is decoded alone, by a highway network, and only frames that are
+    no padding count; of pictures the whole layer, by a deconvolution. R^2 is of test data, 1 - residual / variance
+    around the mean of each band or pixel. Judges that learned digit and speaker from true spectrograms say how much of
+    either is left, of the digit alone where the speakers tested were never heard in training. Beside all stands the
+    network as it was before training. `train_samples` is how many examples the decoders learn from, null all; `shown`
+    test examples become pictures and, of each layer, sounds.
+    """
+
+    hears_sounds = True
+
+    train_samples: int | None
+    width: int
+    highways: int
+    epochs: int
+    judge_epochs: int
+    batch_size: int
+    lr: float
+    shown: int
+
+    def __post_init__(self):
+        require(
+            self.train_samples is None or self.train_samples >= 2,
+            "train_samples",
+            self.train_samples,
+            "2 or more, or null",
+        )
+        for name in ("width", "epochs", "judge_epochs", "batch_size", "shown"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        require(self.highways >= 0, "highways", self.highways, "0 or more")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+
+    def check(self, net: nn.Module) -> None:
+        """There must be layers."""
+        check_layers(net)
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """Which of the two it is."""
+        super().check_data(task, classes)
+        if len(task.test) < 2:
+            raise UserError("explain=invert measures how test examples vary; needed are 2 or more")
+        self.sounds = task.sound is not None
+
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """Layers of sounds must give a vector for each frame."""
+        if not self.sounds:
+            return
+        split = Split(Pool(x), torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64), 0, nn.Identity())
+        for path, found in activations(net, split, layers_of(net)).items():
+            if found.dim() != 3 or found.shape[1] != x.shape[3]:
+                raise UserError(
+                    f"layer {path} gives {list(found.shape[1:])}, no vector for each frame; take model=speech"
+                )
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """Decoders, what they give back, and what is left in it."""
+        task, paths = bench.task, layers_of(net)
+        order = torch.randperm(len(task.train), generator=bench.generator)[: self.train_samples].sort().values
+        parts = {"train": task.train.take(order.to(task.train.labels.device)), "test": task.test}
+        kind = Frames(self, bench) if task.sound is not None else Pictures(self, bench)
+        targets = {part: kind.inputs(split) for part, split in parts.items()}
+        rows, given = [], {}
+        for network, each in (("trained", net), ("untrained", bench.start)):
+            features = {part: activations(each, split, paths, kind.reduce(split)) for part, split in parts.items()}
+            if network == "trained":
+                features = {part: {INPUT: kind.given(targets[part]), **found} for part, found in features.items()}
+            for path in features["train"]:
+                layer = 0 if path == INPUT else 1 + paths.index(path)
+                decoder = kind.decoder(features["train"][path])
+                found = self.decoded(bench, decoder, {part: features[part][path] for part in parts}, targets["train"])
+                scores = {"r2": explained(found, targets["test"]), **kind.judged(found)}
+                rows.append({"network": network, "layer": layer, "path": path, **scores})
+                given[network, layer] = kind.examples(found)
+        return kind.show(self.findings(rows), given, [INPUT, *paths])
+
+    def decoded(self, bench: Workbench, decoder: nn.Module, features: dict[str, Tensor], targets: Tensor) -> Tensor:
+        """What a decoder, trained on the training part's features [n, ...], gives for those of the test part."""
+        standardise = Standardise(features["train"])
+        splits = {}
+        for part, x in features.items():
+            rows = torch.arange(len(x), device=x.device)
+            splits[part] = Split(Pool(x.to(STORED)), rows, rows, 0, standardise)
+        settings = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr, "weight_decay": 0.0}
+        decoder = decoder.to(targets.device)
+        fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none", "patience": 0}
+        bench.fit(decoder, "decoder", Rebuild(targets), splits["train"], **settings, **fixed)
+        return outputs(decoder, splits["test"])
+
+    def findings(self, rows: list[dict[str, object]]) -> Findings:
+        """Numbers and charts of the table."""
+        findings = Findings("layers given back", HEADLINES, tables={"layers": rows})
+        top = rows[-1]["layer"]
+        names = [name for name in ("r2", "digit", "speaker") if name in rows[0]]
+        for row in rows:
+            mark = "untrained_" if row["network"] == "untrained" else ""
+            for place in (f"layer_{row['layer']}", *(["top"] if row["layer"] == top else [])):
+                findings.metrics |= {f"{place}_{mark}{name}": row[name] for name in names}
+        findings.charts |= {name: Chart("layers", "layer", name, by="network") for name in names}
+        return findings

@@ -1,0 +1,130 @@
+"""What do the layers know? Probes, and what else a probe's accuracy could come from."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.core.errors import UserError, require
+from mlbench.data.properties import Items, Properties
+from mlbench.data.split import Pool, Split
+from mlbench.data.stream import Task
+from mlbench.explain.base import Method, Workbench
+from mlbench.explain.representation import probe_baselines
+from mlbench.explain.representation.activations import check_layers, layers_of, vectors
+from mlbench.explain.representation.probe_results import Probed
+from mlbench.explain.representation.probe_training import Mixes, Probes, Standardise, Targets, Together, answers
+from mlbench.explain.representation.properties import asked, known_of, some
+from mlbench.runs.results import Findings
+
+STORED = torch.float16  # of vectors: a hundred thousand words in ten layers are a quarter of a gigabyte then
+HELD_OUT = 0.1  # of the items, where the data has no validation set of its own
+
+
+@dataclass
+class Probe(Method):
+    """A probe for `property` on each layer (Alain & Bengio 2016), for each of the sizes `hidden`, trained together.
+
+    A size of 0 is a linear probe, others are hidden units of a perceptron (one layer, ReLU). `property` null takes the
+    first that the data knows. Beside each probe stand the same one on the untrained network, what a word's form alone
+    tells (`lookup`: its most frequent value in training), the most frequent value of all, and the control task of
+    Hewitt & Liang (2019): values drawn at random for each form, from the values' frequencies; selectivity is the
+    accuracy less that of the control (their equation 1). Forms of which no value has nine tenths in training are
+    ambiguous: there a lookup has to guess. Items that are no words have no form, and so neither lookup nor control.
+
+    The best layer of each probe is chosen on validation data. `mix` adds linear probes on weighed sums of the layers 0
+    to l (Tenney et al. 2019). `train_samples` is how many items at most are learned from; null takes all.
+    """
+
+    about_answers = False
+    reads_texts = True
+    hears_sounds = True
+
+    property: str | None
+    hidden: list[int]
+    mix: bool
+    train_samples: int | None
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+
+    def __post_init__(self):
+        sizes = self.hidden and all(size >= 0 for size in self.hidden) and len(set(self.hidden)) == len(self.hidden)
+        require(bool(sizes), "hidden", self.hidden, "a list of different sizes, 0 for a linear probe")
+        require(
+            self.train_samples is None or self.train_samples >= 20,
+            "train_samples",
+            self.train_samples,
+            "20 or more, or null",
+        )
+        for name in ("epochs", "batch_size"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """The data must know the property."""
+        super().check_data(task, classes)
+        known = known_of(task, classes)
+        asked(self.property, known)
+        if len(known.train) < 2 and known.validation is None:
+            raise UserError("explain=probe learns from some items and chooses by others; needed are 2 or more")
+
+    def check(self, net: nn.Module) -> None:
+        """There must be layers."""
+        check_layers(net)
+
+    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+        """Vectors of all layers once, all probes in one fit, then what they found beside what they are measured by."""
+        known = known_of(bench.task, bench.classes)
+        name, paths = asked(self.property, known), layers_of(net)
+        parts = self.parts(bench, known)
+        values, words = known.values[name], known.train.forms is not None
+        nonsense = None
+        if words:
+            forms = 1 + max(int(items.forms.max()) for _, items in parts.values())
+            nonsense = probe_baselines.control(known.train, name, forms, len(values), bench.generator)
+        splits, targets = {}, {}
+        for part, (split, items) in parts.items():
+            layers = [vectors(each, split, items, bench.task, paths).to(STORED) for each in (net, bench.start)]
+            x, labels = torch.cat(layers, 1), [items.labels[name]]
+            targets[part] = torch.stack(labels + ([nonsense[items.forms]] if words else []), 1)
+            rows = torch.arange(len(x), device=x.device)
+            standardise = splits["train"].normalise if splits else Standardise(x)
+            splits[part] = Split(Pool(x), rows, rows, 0, standardise)
+        probes = self.trained(bench, splits["train"], targets["train"], len(paths), len(values))
+        found = {part: answers(probes, splits[part]) for part in ("validation", "test")}
+        guess = None
+        if words:
+            guess = probe_baselines.lookup(known.train, parts["test"][1], name, len(values))
+        often = probe_baselines.majority(parts["train"][1], name)
+        weights = probes["mix"].weights()[-1].detach() if self.mix else None
+        return Probed(paths, self.hidden, targets, found, guess, often, weights).findings()
+
+    def trained(self, bench: Workbench, split: Split, targets: Tensor, layers: int, values: int) -> Together:
+        """All probes, after one fit."""
+        width, count = split.pool.pictures.shape[2], targets.shape[1]
+        probes = {named(size): Probes(count, 2 * layers, width, values, size) for size in self.hidden}
+        if self.mix:
+            probes["mix"] = Mixes(layers, width, values)
+        net = Together(probes).to(split.rows.device)
+        settings = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        decay = {"optimizer": "adamw", "weight_decay": self.weight_decay, "schedule": "linear", "augment": "none"}
+        return bench.fit(net, "probes", Targets(targets), split, **settings, **decay, patience=0)
+
+    def parts(self, bench: Workbench, known: Properties) -> dict[str, tuple[Split, Items]]:
+        """What to learn from, to choose by, and to measure on: splits with what is asked of them."""
+        task, train, held_out = bench.task, known.train, known.validation
+        draws = torch.randperm(len(train), generator=bench.generator).to(train.rows.device)
+        if held_out is None:
+            count = max(1, round(HELD_OUT * len(train)))
+            held_out, draws = some(train, draws[:count]), draws[count:]
+        train = some(train, draws[: self.train_samples])
+        validation = task.train if known.validation is None else task.validation
+        return {"train": (task.train, train), "validation": (validation, held_out), "test": (task.test, known.test)}
+
+
+def named(size: int) -> str:
+    """What a probe of this size is called."""
+    return f"mlp_{size}" if size else "linear"

@@ -1,0 +1,159 @@
+"""What probes found, as numbers, tables and figures."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mlbench.runs.results import Chart, Findings
+
+
+@dataclass
+class Probed:
+    """The answers of all probes, and what they are measured against."""
+
+    paths: list[str]  # of the layers
+    hidden: list[int]  # sizes of the probes
+    targets: dict[str, Tensor]  # part -> [n, targets]: the property, and the control's values where there are words
+    found: dict[str, dict[str, Tensor]]  # part -> probe -> [targets, 2 * layers, n], the untrained network's behind
+    guess: tuple[Tensor, Tensor] | None  # of the test items: what the form tells [n], whether it is ambiguous [n]
+    often: int  # the most frequent value
+    weights: Tensor | None  # [layers] of the mix of all layers
+
+    def findings(self) -> Findings:
+        """All of it."""
+        findings = Findings("probes", HEADLINES)
+        rows = [row for probe in self.probes for row in self.rows(probe)]
+        findings.tables["probes"] = rows
+        for number, probe in enumerate(self.probes):
+            prefix = f"{probe}_" if number else ""
+            own = [row for row in rows if row["probe"] == probe]
+            findings.metrics |= {f"{prefix}{name}": value for name, value in self.summary(own).items()}
+        findings.metrics |= self.references()
+        self.draw(findings, rows)
+        if self.weights is not None:
+            self.mixed(findings)
+        return findings
+
+    @property
+    def probes(self) -> list[str]:
+        """Their names, in order of their sizes as given."""
+        return [name for name in self.found["test"] if name != "mix"]
+
+    def share(self, part: str, probe: str, target: int, layer: int, among: Tensor | None = None) -> float:
+        """The accuracy of one probe for one target on one layer, on the items `among` [n] bool."""
+        right = self.found[part][probe][target, layer] == self.targets[part][:, target]
+        return right[among].double().mean().item() if among is not None else right.double().mean().item()
+
+    def rows(self, probe: str) -> list[dict[str, object]]:
+        """A row for each layer of both networks."""
+        rows: list[dict[str, object]] = []
+        for place in range(2 * len(self.paths)):
+            network = "untrained" if place >= len(self.paths) else "trained"
+            row: dict[str, object] = {"probe": probe, "network": network, "layer": place % len(self.paths)}
+            row["path"] = self.paths[place % len(self.paths)]
+            row["validation_accuracy"] = self.share("validation", probe, 0, place)
+            row["accuracy"] = self.share("test", probe, 0, place)
+            if self.guess is not None:
+                row["control_accuracy"] = self.share("test", probe, 1, place)
+                row["selectivity"] = row["accuracy"] - row["control_accuracy"]
+                chosen = self.share("validation", probe, 1, place)
+                row["validation_selectivity"] = row["validation_accuracy"] - chosen
+                if self.guess[1].any():
+                    row["ambiguous_accuracy"] = self.share("test", probe, 0, place, self.guess[1])
+            rows.append(row)
+        return rows
+
+    def summary(self, rows: list[dict[str, object]]) -> dict[str, float]:
+        """One probe in numbers: each layer, then the layers that are best on validation data."""
+        trained, untrained = (rows[: len(self.paths)], rows[len(self.paths) :])
+        metrics = {}
+        for row, other in zip(trained, untrained, strict=True):
+            kept = ("accuracy", "control_accuracy", "selectivity", "ambiguous_accuracy")
+            metrics |= {f"layer_{row['layer']}_{name}": row[name] for name in kept if name in row}
+            metrics[f"layer_{row['layer']}_untrained_accuracy"] = other["accuracy"]
+        best = max(trained, key=lambda row: row["validation_accuracy"])
+        metrics |= {"accuracy": best["accuracy"], "best_layer": float(best["layer"])}
+        metrics["untrained_accuracy"] = max(untrained, key=lambda row: row["validation_accuracy"])["accuracy"]
+        if "ambiguous_accuracy" in best:
+            metrics["ambiguous_accuracy"] = best["ambiguous_accuracy"]
+        if self.guess is not None:
+            most = max(trained, key=lambda row: row["validation_selectivity"])
+            metrics |= {"selectivity": most["selectivity"], "most_selective_layer": float(most["layer"])}
+        return metrics
+
+    def references(self) -> dict[str, float]:
+        """What is reached without a network."""
+        truth = self.targets["test"][:, 0]
+        metrics = {"majority_accuracy": (truth == self.often).double().mean().item()}
+        if self.guess is not None:
+            right, ambiguous = self.guess[0] == truth, self.guess[1]
+            metrics |= {"lookup_accuracy": right.double().mean().item()}
+            metrics["ambiguous_share"] = ambiguous.double().mean().item()
+            if ambiguous.any():
+                metrics["ambiguous_lookup_accuracy"] = right[ambiguous].double().mean().item()
+        return metrics
+
+    def draw(self, findings: Findings, rows: list[dict[str, object]]) -> None:
+        """Accuracy and selectivity over layers, and over the size of the probe."""
+        series = [
+            {"series": spoken(row), "layer": row["layer"], **{name: row[name] for name in DRAWN if name in row}}
+            for row in rows
+        ]
+        for name in ("lookup_accuracy", "majority_accuracy"):
+            if name in findings.metrics:
+                told, value = name.removesuffix("_accuracy"), findings.metrics[name]
+                series += [{"series": told, "layer": layer, "accuracy": value} for layer in range(len(self.paths))]
+        findings.tables["accuracies"] = series
+        findings.charts["accuracies"] = Chart("accuracies", "layer", "accuracy", by="series")
+        if self.guess is None:
+            return
+        selective = [each for each in series if "selectivity" in each and "untrained" not in each["series"]]
+        findings.tables["selectivity"] = selective
+        findings.charts["selectivity"] = Chart("selectivity", "layer", "selectivity", by="series")
+        if len(self.hidden) > 1:
+            findings.tables["strength"] = self.strengths(findings.metrics, rows)
+            findings.charts["strength"] = Chart("strength", HIDDEN, "value", by="of", log=True)
+
+    def strengths(self, metrics: dict[str, float], rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        """Every size of probe on the layer where the first one is most selective: neither too strong nor too weak."""
+        layer, table = metrics["most_selective_layer"], []
+        for size, probe in sorted(zip(self.hidden, self.probes, strict=True)):
+            row = next(row for row in rows if (row["probe"], row["network"], row["layer"]) == (probe, "trained", layer))
+            shown = {"the property": "accuracy", "control task": "control_accuracy", "selectivity": "selectivity"}
+            table += [{"of": told, HIDDEN: max(1, size), "value": row[name]} for told, name in shown.items()]
+        return table
+
+    def mixed(self, findings: Findings) -> None:
+        """The expected layer and the centre of gravity (Tenney et al. 2019, eq. 3 and 2)."""
+        count = len(self.paths)
+        scores = torch.tensor([self.share("test", "mix", 0, layer) for layer in range(count)], dtype=torch.float64)
+        gains, depth = scores.diff(), torch.arange(count, dtype=torch.float64)
+        weights = self.weights.double().cpu()
+        findings.metrics["centre_of_gravity"] = (depth * weights).sum().item()
+        if gains.sum() != 0:
+            findings.metrics["expected_layer"] = ((depth[1:] * gains).sum() / gains.sum()).item()
+        columns = zip(scores.tolist(), [0.0, *gains.tolist()], weights.tolist(), strict=True)
+        findings.tables["mix"] = [
+            {"layer": layer, "accuracy": score, "gain": gain, "weight": weight}
+            for layer, (score, gain, weight) in enumerate(columns)
+        ]
+        findings.charts["mix"] = Chart("mix", "layer", "accuracy")
+
+
+DRAWN = ("accuracy", "selectivity")
+HEADLINES = {
+    "accuracy": "high",
+    "untrained_accuracy": "",
+    "lookup_accuracy": "",
+    "ambiguous_accuracy": "high",
+    "ambiguous_lookup_accuracy": "",
+    "selectivity": "high",
+}
+HIDDEN = "hidden units (a linear probe at 1)"
+
+
+def spoken(row: dict[str, object]) -> str:
+    """The name of a line."""
+    name = str(row["probe"]).replace("_", " ")
+    return name if row["network"] == "trained" else f"{name}, untrained network"

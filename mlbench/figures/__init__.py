@@ -1,1 +1,0 @@
-"""Pictures drawn from tables and findings; no torch, no global state."""

@@ -1,0 +1,83 @@
+"""A model in service: it answers, users correct some answers, and only what they corrected can be learned."""
+
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.core.rng import Draws
+from mlbench.data.stream import Stream, Task
+from mlbench.lifelong.metrics import Matrix
+from mlbench.training.evaluation import Logits, answers
+
+
+@dataclass
+class Service:
+    """The rounds of a feedback stream: what was answered right, and which true labels are known."""
+
+    HEADLINES: ClassVar[dict[str, str]] = {
+        "online_accuracy": "high",
+        "original_accuracy": "high",
+        "round_accuracy": "high",
+        "labels_used": "",
+    }
+
+    stream: Stream  # as it is, whatever the method makes of it
+    draws: Draws
+    labelled: Tensor = field(init=False)  # [rows of the pool] bool
+    online: list[float] = field(default_factory=list)  # accuracy in each round before its update
+    labels: list[int] = field(default_factory=list)  # true labels that users gave in each round
+
+    def __post_init__(self):
+        original = self.stream.tasks[0].train
+        self.labelled = torch.zeros(len(original.pool.pictures), dtype=torch.bool, device=original.rows.device)
+        self.labelled[original.rows] = True
+
+    def serve(self, number: int, net: nn.Module, logits: Logits, asks: bool) -> float:
+        """Answer the inputs of round `number`, and let users correct if the method `asks`; returns the accuracy.
+
+        Each round draws from a generator of its own, so that the same answers get the same corrections.
+        """
+        split = self.stream.tasks[number].train
+        right = torch.cat([outputs.argmax(1) == labels for outputs, labels in answers(net, split, logits)])
+        generator = self.draws.generator(f"feedback {number}")
+        corrected = self.stream.feedback.chosen(~right.cpu(), generator).to(split.rows.device)
+        corrected = corrected if asks else corrected[:0]
+        self.labelled[split.rows[corrected]] = True
+        self.online.append(int(right.sum()) / len(split))
+        self.labels.append(len(corrected))
+        return self.online[-1]
+
+    def learnable(self, task: Task) -> Task:
+        """The task with the examples whose labels are known; with none after a round that brought no new ones."""
+        if self.labels and not self.labels[-1]:
+            return replace(task, train=task.train.take(torch.empty_like(task.train.rows[:0])))
+        known = self.labelled[task.train.rows].nonzero().squeeze(1)
+        return replace(task, train=task.train.take(known))
+
+    def scores(self, matrix: Matrix) -> dict[str, float]:
+        """What the family measures of a model in service, R being measured on test pictures with the same drift."""
+        rounds = range(1, len(matrix) - 1)
+        return {
+            "online_accuracy": fmean(self.online),
+            "original_accuracy": matrix[-1][0],
+            "round_accuracy": fmean(matrix[number + 1][number] for number in rounds),
+            "labels_used": sum(self.labels),
+        }
+
+    def rows(self, matrix: Matrix) -> list[list[float]]:
+        """Of each round: its number, online accuracy, then those after the update on the original data and on itself,
+        and the labels."""
+        found = enumerate(zip(self.online, self.labels, strict=True), start=1)
+        return [[i, online, matrix[i + 1][0], matrix[i + 1][i], count] for i, (online, count) in found]
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"labelled": self.labelled, "online": self.online, "labels": self.labels}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.labelled = state["labelled"].to(self.labelled.device)
+        self.online, self.labels = state["online"], state["labels"]

@@ -1,0 +1,1 @@
+"""Methods that learn from stored or generated examples of earlier tasks."""

@@ -1,1 +1,0 @@
-"""Trackers of experiments beside the files of a run."""

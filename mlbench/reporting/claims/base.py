@@ -1,0 +1,227 @@
+"""A claim, the runs that speak for or against it, and the stated test that decides. Reads only files, no torch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlbench.core.atomic_io import read_rows
+from mlbench.core.statistics import Spread, spread
+from mlbench.runs.summary import read_config, read_summary
+from mlbench.runs.sweep_log import recorded
+
+Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values
+ANY: Settings = {}
+
+
+class Verdict(Enum):
+    """What the runs say of a claim."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    UNDECIDED = "not decided"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number of which a claim says how large it is, measured once a seed.
+
+    `says` is the statement in words, with the bound in it. The 95 % t interval of the mean decides: it lies at or above
+    `bound` (at or below, where `least` is false), beyond it, or on both sides. A single value has no interval and
+    decides nothing.
+    """
+
+    says: str
+    values: list[float]
+    bound: float
+    least: bool = True
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Mean and half the interval."""
+        return spread(self.values)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval says."""
+        if self.spread.half is None:
+            return Verdict.UNDECIDED
+        sign = 1 if self.least else -1
+        room = sign * (self.spread.mean - self.bound)
+        if room >= self.spread.half:
+            return Verdict.HOLDS
+        return Verdict.FAILS if room < -self.spread.half else Verdict.UNDECIDED
+
+
+def together(checks: list[Check]) -> Verdict:
+    """A claim holds where all of its checks do, and fails where one does; without checks nothing is decided."""
+    verdicts = [check.verdict for check in checks]
+    if Verdict.FAILS in verdicts:
+        return Verdict.FAILS
+    return Verdict.HOLDS if verdicts and set(verdicts) == {Verdict.HOLDS} else Verdict.UNDECIDED
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, summary and settings."""
+
+    folder: Path
+    summary: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """What pairs it with runs of other settings."""
+        return self.summary["seed"]
+
+    def setting(self, name: str) -> object:
+        """A dotted name of the config, or one of the summary's; None where there is none."""
+        if name in self.summary:
+            return self.summary[name]
+        found: Any = self.config
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
+
+    def value(self, name: str) -> float:
+        """A metric or a cost. Raises KeyError."""
+        return {**self.summary["costs"], **self.summary["metrics"]}[name]
+
+    def rows(self, table: str) -> list[dict[str, str]]:
+        """A csv table of its folder; none where it has no such table."""
+        return read_rows(self.folder / table)
+
+
+Measure = str | Callable[[Run], float]  # a metric or cost, or what a function finds in a run
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The finished runs of a claim's experiments."""
+
+    all: list[Run]
+
+    def where(self, settings: Settings) -> "Runs":
+        """Those with these settings."""
+        return Runs([run for run in self.all if all(run.setting(name) == value for name, value in settings.items())])
+
+    def by_seed(self, measure: Measure, settings: Settings = ANY) -> dict[int, float]:
+        """Of the runs with these settings a metric or cost, or what a function finds in each. Raises LookupError.
+
+        So it does where no run has these settings, or two of one seed.
+        """
+        ask = measure if callable(measure) else lambda run: run.value(measure)
+        found: dict[int, float] = {}
+        for run in self.where(settings).all:
+            if run.seed in found:
+                raise LookupError(f"two runs of seed {run.seed} have {dict(settings)}")
+            found[run.seed] = ask(run)
+        if not found:
+            raise LookupError(f"no run with {dict(settings)} has finished")
+        return found
+
+    def values(self, measure: Measure, settings: Settings = ANY) -> list[float]:
+        """The same as a list, one value a seed."""
+        return list(self.by_seed(measure, settings).values())
+
+    def options(self, name: str) -> list[Any]:
+        """The values that a setting has, in ascending order. Raises LookupError where no run has finished."""
+        if not self.all:
+            raise LookupError("no run has finished")
+        return sorted({run.setting(name) for run in self.all})
+
+    def pairs(self, measure: Measure, one: Settings, other: Settings) -> list[tuple[float, float]]:
+        """The measure with the settings of `one` and of `other`, for each seed that both have."""
+        first, second = self.by_seed(measure, one), self.by_seed(measure, other)
+        return [(first[seed], second[seed]) for seed in first if seed in second]
+
+    def differences(self, measure: Measure, one: Settings, other: Settings) -> list[float]:
+        """`one` less `other`, for each seed that both have."""
+        return [a - b for a, b in self.pairs(measure, one, other)]
+
+    def ratios(self, measure: Measure, one: Settings, other: Settings) -> list[float]:
+        """`one` over `other`, for each seed that both have."""
+        return [a / b for a, b in self.pairs(measure, one, other)]
+
+
+def chosen_on_others(options: list[dict[int, float]], best: Callable[..., dict[int, float]] = max) -> list[float]:
+    """For each seed the value of the option that is best (`max` or `min`) on average over the other seeds.
+
+    A choice made on the seeds that are reported would flatter whatever is chosen.
+    """
+    seeds = set.intersection(*(set(option) for option in options))
+    found = []
+    for seed in sorted(seeds):
+        others = seeds - {seed}
+        found.append(best(options, key=lambda option: sum(option[other] for other in others))[seed])
+    return found
+
+
+def read_runs(folders: list[Path]) -> Runs:
+    """The finished ones among these run folders, each once."""
+    runs = []
+    for folder in dict.fromkeys(folders):
+        if (summary := read_summary(folder)) is not None:
+            runs.append(Run(folder, summary, read_config(folder / "config.yaml")))
+    return Runs(runs)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of a lecture and the experiment that tests it.
+
+    `quick` and `full` are commands, the words behind `mlbench -m`: with embedded data, and with the real ones.
+    `figures` and `sounds` are patterns of files: figures are those of all sweeps, or of the first run that has any,
+    sounds those of the first run.
+    """
+
+    name: str
+    english: str
+    chinese: str
+    quick: tuple[str, ...]
+    full: tuple[str, ...]
+    decide: Callable[[Runs], list[Check]]
+    figures: tuple[str, ...] = ()
+    sounds: tuple[str, ...] = ()
+
+    def commands(self, quick: bool) -> tuple[str, ...]:
+        """What to run."""
+        return self.quick if quick else self.full
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One command that was run: where it noted its jobs, and how it ended."""
+
+    words: str
+    folder: Path
+    code: int
+
+    def folders(self) -> list[Path]:
+        """The folders of its runs; none where the command failed before the first."""
+        if not (self.folder / "jobs.jsonl").exists():
+            return []
+        return [Path(job["folder"]) for job in recorded(self.folder) if job["folder"]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out for a claim. `trouble` says why its checks could not be made, or which command failed."""
+
+    claim: Claim
+    sweeps: list[Sweep]
+    runs: Runs
+    checks: list[Check]
+    trouble: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of all checks together; nothing is decided where a run failed."""
+        return Verdict.UNDECIDED if self.trouble else together(self.checks)
+
+    @property
+    def seconds(self) -> float:
+        """What its runs took, those that other claims share included."""
+        return sum(run.value("wall_seconds") for run in self.runs.all)

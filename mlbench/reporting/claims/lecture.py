@@ -1,0 +1,147 @@
+"""`mlbench lecture`: the claims of the three lectures, each run, tested and written on one page."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mlbench.core.errors import RunError, UserError, nearest
+from mlbench.reporting.claims import compress, explain, lifelong
+from mlbench.reporting.claims.base import Claim, Result, Sweep, Verdict, read_runs
+from mlbench.reporting.claims.page import write_lecture
+from mlbench.runs.sweep_log import recorded
+
+LECTURES = {
+    "Lifelong learning": lifelong.CLAIMS,
+    "Network compression": compress.CLAIMS,
+    "Interpretability": explain.CLAIMS,
+}
+
+
+def lecture(words: list[str]) -> int:
+    """Answer `mlbench lecture ...`; the exit code."""
+    chosen = parsed(words)
+    out = chosen.out
+    claims = named(chosen.names)
+    commands = list(dict.fromkeys(command for claim in claims for command in claim.commands(chosen.quick)))
+    try:
+        (out / "lecture").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={out}: {error.strerror}; give a folder that can be written to") from error
+    began = time.monotonic()
+    sweeps = run_sweeps(commands, out, chosen.jobs)
+    results = [result_of(claim, [sweeps[command] for command in claim.commands(chosen.quick)]) for claim in claims]
+    Console(width=None if sys.stdout.isatty() else 160).print(table(results))
+    page = write_lecture(out / "lecture" / "index.html", results, LECTURES, time.monotonic() - began)
+    print(f"page: {page}")
+    if troubled := [result.claim.name for result in results if result.trouble]:
+        kind = UserError if {sweep.code for sweep in sweeps.values()} <= {0, 2} else RunError
+        raise kind(f"no verdict for {', '.join(troubled)}, whose runs failed; see {out / 'lecture' / 'logs'}")
+    return int(chosen.strict and any(result.verdict is not Verdict.HOLDS for result in results))
+
+
+USAGE = "mlbench lecture [NAME...] [--quick] [--strict] [--jobs=N] [out=DIR]"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for."""
+
+    names: list[str]
+    quick: bool
+    strict: bool
+    jobs: int
+    out: Path
+
+
+def parsed(words: list[str]) -> Wanted:
+    """The command's own words. Raises UserError."""
+    names = [word for word in words if re.fullmatch(r"\w+", word)]
+    values = dict(word.split("=", 1) for word in words if re.fullmatch(r"(--jobs|out)=.+", word))
+    flags = {word for word in words if word in ("--quick", "--strict")}
+    known = {*names, *flags, *(f"{name}={value}" for name, value in values.items())}
+    if wrong := [word for word in words if word not in known]:
+        raise UserError(f"mlbench lecture does not take {wrong[0]}\nusage: {USAGE}")
+    jobs = values.get("--jobs", str(os.cpu_count() or 1))
+    if not jobs.isdigit() or int(jobs) < 1:
+        raise UserError(f"--jobs={jobs}: allowed is 1 or more")
+    out = Path(values.get("out", "outputs")).expanduser().resolve()
+    return Wanted(names, "--quick" in flags, "--strict" in flags, int(jobs), out)
+
+
+def named(names: Iterable[str]) -> list[Claim]:
+    """The claims with these names, or all. Raises UserError."""
+    there = {claim.name: claim for claims in LECTURES.values() for claim in claims}
+    for name in names:
+        if name not in there:
+            raise UserError(f"no claim called {name}{nearest(name, there)}\nthere are: {', '.join(there)}")
+    return [claim for name, claim in there.items() if name in names or not names]
+
+
+def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
+    """Run commands, `jobs` at once; after Ctrl-C, which those under way hear as well, no other one is begun."""
+    with ThreadPoolExecutor(jobs) as pool:
+        under_way = {words: pool.submit(run_sweep, words, out) for words in commands}
+        try:
+            return {words: future.result() for words, future in under_way.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def run_sweep(words: str, out: Path) -> Sweep:
+    """Run one command in a process of its own; what it prints goes to a log. Finished runs are not run again."""
+    name = re.sub(r"\W+", "_", words)[:80] + "_" + hashlib.sha256(words.encode()).hexdigest()[:8]
+    folder, log = out / "lecture" / "sweeps" / name, out / "lecture" / "logs" / f"{name}.txt"
+    shutil.rmtree(folder, ignore_errors=True)  # its list of jobs would grow with each call
+    settings = ["threads=1", f"out={out}", f"hydra.sweep.dir={folder}"]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with log.open("w", encoding="utf-8") as stream:
+        command = [sys.executable, "-m", "mlbench", "-m", *words.split(), *settings]
+        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+    ended = "" if code == 0 else f", exit code {code}: {reason(folder, log)}"
+    print(f"{time.monotonic() - began:6.1f} s  mlbench -m {words}{ended}", file=sys.stderr, flush=True)
+    return Sweep(words, folder, code)
+
+
+def reason(folder: Path, log: Path) -> str:
+    """Why a command failed: the message of its first job that did, or the last line that was printed."""
+    if (folder / "jobs.jsonl").exists():
+        failures = [job["failure"]["message"] for job in recorded(folder) if job["failure"]]
+        if failures:
+            return failures[0]
+    return log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
+
+
+def result_of(claim: Claim, sweeps: list[Sweep]) -> Result:
+    """The checks of a claim on what its commands left."""
+    runs = read_runs([folder for sweep in sweeps for folder in sweep.folders()])
+    failed = [sweep.words for sweep in sweeps if sweep.code]
+    try:
+        checks = claim.decide(runs)
+    except (LookupError, OSError) as error:
+        return Result(claim, sweeps, runs, [], f"{error}; failed: {', '.join(failed) or 'none'}")
+    return Result(claim, sweeps, runs, checks, f"failed: {', '.join(failed)}" if failed else "")
+
+
+def table(results: list[Result]) -> Table:
+    """One row a check."""
+    shown = Table("claim", "verdict", "what decides", "measured", "seeds", box=None)
+    for result in results:
+        first = (result.claim.name, result.verdict.value)
+        for place, check in enumerate(result.checks):
+            shown.add_row(*(first if place == 0 else ("", "")), check.says, str(check.spread), str(check.spread.count))
+        if not result.checks:
+            shown.add_row(*first, result.trouble)
+    return shown

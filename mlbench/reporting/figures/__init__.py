@@ -1,0 +1,1 @@
+"""Figures drawn from tables and results; no torch, no global state."""

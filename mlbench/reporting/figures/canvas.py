@@ -1,0 +1,20 @@
+"""What every figure is drawn on."""
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mlbench.core.atomic_io import write_whole
+
+
+def canvas(width: float, height: float) -> Figure:
+    """A figure of so many inches that needs no display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG."""
+    write_whole(path, lambda stream: figure.savefig(stream, format="png", dpi=130))

@@ -1,0 +1,1 @@
+"""What all pages are made of: their shell, tables, and charts in SVG."""

@@ -1,0 +1,141 @@
+"""Runs that differ only in their seed are one setting; settings on the same data are compared with one another."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlbench.core.config_groups import FAMILIES, RUNNING
+from mlbench.core.statistics import Spread, spread
+from mlbench.reporting.aggregate import headlines
+from mlbench.reporting.report.run_records import Record
+
+NOT_SETTINGS = {*RUNNING, "seed", "data_dir", "keep", "export"}  # they tell no setting from another
+NODES = ("data", "model", "train")
+
+
+@dataclass
+class Setting:
+    """Runs alike in everything but their seed, the newest of each seed; what differs from others is in the label."""
+
+    runs: dict[int, Record]
+    flat: dict[str, str]  # dotted name -> value
+    label: str = ""
+    spreads: dict[str, Spread] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Record:
+        """The run of the lowest seed: what is shown of only one run is shown of this."""
+        return self.runs[min(self.runs)]
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Seed -> the metric, where a run has it."""
+        found = {seed: {**run.costs, **run.metrics} for seed, run in sorted(self.runs.items())}
+        return {seed: numbers[metric] for seed, numbers in found.items() if metric in numbers}
+
+
+@dataclass
+class Comparison:
+    """Settings of one family on the same data that are told by the same metrics, the best first."""
+
+    family: str
+    data: str
+    kind: str
+    settings: list[Setting]
+    metrics: dict[str, str]  # the headlines, and the good end of each: `high`, `low` or none
+
+    @property
+    def title(self) -> str:
+        """What is compared."""
+        return " · ".join(filter(None, (self.family, self.data.replace("_", " "), self.kind)))
+
+    @property
+    def name(self) -> str:
+        """The title as an anchor."""
+        return "-".join(filter(None, (self.family, self.data, self.kind.replace(" ", "-"))))
+
+
+def compared(runs: Iterable[Record]) -> tuple[list[Comparison], list[Record]]:
+    """All comparisons, and the runs that a newer one of the same setting and seed stands for."""
+    groups: dict[tuple[str, str, str], dict[str, Setting]] = defaultdict(dict)
+    repeated = []
+    for run in runs:
+        flat = flattened(run)
+        key = json.dumps(flat, sort_keys=True) if run.config else str(run.folder)
+        setting = groups[run.family, run.data, run.kind].setdefault(key, Setting({}, flat))
+        other = setting.runs.get(run.seed)
+        if other is not None:
+            repeated.append(min(run, other, key=lambda one: one.ended))
+            run = max(run, other, key=lambda one: one.ended)
+        setting.runs[run.seed] = run
+    order = sorted(groups, key=lambda key: (FAMILIES.index(key[0]) if key[0] in FAMILIES else len(FAMILIES), key))
+    return [comparison(*key, list(groups[key].values())) for key in order], repeated
+
+
+def comparison(family: str, data: str, told: str, settings: list[Setting]) -> Comparison:
+    """Settings with labels and spreads, in the order of their first headline metric that has a good end."""
+    for setting in settings:
+        numbers = {name for run in setting.runs.values() for name in (*run.metrics, *run.costs)}
+        setting.spreads = {name: spread(list(setting.values(name).values())) for name in sorted(numbers)}
+    label(settings)
+    metrics = headlines(run for setting in settings for run in setting.runs.values())
+    first = next((name for name, end in metrics.items() if end), None)
+    sign = -1 if metrics.get(first) == "high" else 1
+    settings.sort(key=lambda one: (first not in one.spreads, goodness(one, first, sign), one.label))
+    return Comparison(family, data, told, settings, metrics)
+
+
+def goodness(setting: Setting, metric: str | None, sign: int) -> float:
+    """The mean of the metric times `sign`, which makes a smaller one the better."""
+    return sign * setting.spreads[metric].mean if metric in setting.spreads else 0.0
+
+
+def flattened(run: Record) -> dict[str, str]:
+    """The settings that decide what comes out: dotted name -> value as JSON; those that are null are left out."""
+    flat = {"technique": run.technique, "model": run.model}
+
+    def lay(prefix: str, value: Any) -> None:
+        if value is None or prefix in NOT_SETTINGS:
+            return
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                lay(f"{prefix}.{name}" if prefix else str(name), inner)
+        else:
+            flat[prefix] = value if isinstance(value, str) else json.dumps(value, default=str)
+
+    lay("", run.config)
+    return flat
+
+
+def label(settings: list[Setting]) -> None:
+    """Name each setting by its technique and by what is not the same in all settings with that technique."""
+    alike = defaultdict(list)
+    for setting in settings:
+        alike[setting.first.technique].append(setting)
+    models = {setting.first.model for setting in settings}
+    for technique, own in alike.items():
+        names = sorted({name for one in own for name in one.flat} - {"technique", "model"})
+        varying = [name for name in names if len({one.flat.get(name) for one in own}) > 1]
+        if len({one.first.model for one in own}) > 1:  # another model: its size is its own affair
+            varying = [name for name in varying if not name.startswith("model.")]
+        for one in own:
+            words = [f"{name.removeprefix(f'{one.first.family}.')}={one.flat.get(name, 'null')}" for name in varying]
+            words = [word for word in words if "_target_" not in word]
+            one.label = " ".join([technique, *([one.first.model] if len(models) > 1 else []), *words])
+
+
+def differences(one: Setting, other: Setting) -> set[str]:
+    """The settings in which two differ; a technique, model or data of another kind counts as one."""
+    family = one.first.family
+    names = {name for name in one.flat.keys() | other.flat.keys() if one.flat.get(name) != other.flat.get(name)}
+    for node, identity in ((family, "technique"), ("model", "model"), ("data", "data._target_")):
+        if identity in names or f"{node}._target_" in names:
+            names = {name for name in names if name != identity and not name.startswith(f"{node}.")} | {node}
+    return names
+
+
+def shared(settings: list[Setting]) -> dict[str, str]:
+    """The settings that all of these have in common."""
+    first, *rest = settings
+    return {name: value for name, value in first.flat.items() if all(one.flat.get(name) == value for one in rest)}

@@ -1,0 +1,80 @@
+"""Paired t tests between settings over the seeds they share, corrected for their number. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlbench.reporting.report.grouping import Comparison, differences
+
+TOLD_APART = 0.05
+
+
+@dataclass
+class Paired:
+    """Two settings on one metric: the mean difference (one minus other) over `seeds` shared seeds, half its 95 %
+    interval, and p, also after Holm's correction for all pairs on that metric in the comparison."""
+
+    one: int  # places in the comparison's list of settings
+    other: int
+    metric: str
+    difference: float
+    half: float
+    seeds: int
+    p: float
+    holm: float
+
+
+def paired(comparison: Comparison) -> list[Paired]:
+    """Every pair that differs only in the technique or in one setting and shares two seeds, on each headline metric.
+
+    Pairs whose differences are the same for all seeds have no spread to be tested against and are left out.
+    """
+    settings = comparison.settings
+    pairs = [
+        (one, other)
+        for one in range(len(settings))
+        for other in range(one + 1, len(settings))
+        if len(settings[one].runs.keys() & settings[other].runs.keys()) > 1
+        and len(differences(settings[one], settings[other])) == 1
+    ]
+    if not pairs:
+        return []
+    seeds = sorted({seed for setting in settings for seed in setting.runs})
+    found = []
+    for metric in comparison.metrics:
+        values = np.full((len(settings), len(seeds)), np.nan)  # [settings, seeds]
+        for place, setting in enumerate(settings):
+            for seed, value in setting.values(metric).items():
+                values[place, seeds.index(seed)] = value
+        found += on_metric(metric, pairs, values)
+    return found
+
+
+def on_metric(metric: str, pairs: Sequence[tuple[int, int]], values: np.ndarray) -> list[Paired]:
+    """The tests of one metric; `values` [settings, seeds] are NaN where a setting has no such run."""
+    from scipy.stats import t  # slow to import
+
+    one, other = np.array(pairs).T
+    gaps = values[one] - values[other]  # [pairs, seeds]
+    count = (~np.isnan(gaps)).sum(1)
+    kept = count > 1
+    one, other, gaps, count = one[kept], other[kept], gaps[kept], count[kept]
+    mean = np.nansum(gaps, 1) / count
+    error = np.sqrt(np.nansum((gaps - mean[:, None]) ** 2, 1) / (count - 1) / count)
+    kept = error > 1e-12 * np.maximum(1, np.abs(mean))
+    one, other, count, mean, error = one[kept], other[kept], count[kept], mean[kept], error[kept]
+    p = 2 * t.sf(np.abs(mean) / error, count - 1)
+    half = t.ppf(0.975, count - 1) * error
+    columns = (one, other, mean, half, count, p, holm(p))
+    return [
+        Paired(int(a), int(b), metric, float(gap), float(reach), int(n), float(q), float(corrected))
+        for a, b, gap, reach, n, q, corrected in zip(*columns, strict=True)
+    ]
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's step-down correction (1979): the smallest of m counts m times, the next m - 1 times, never descending."""
+    order = np.argsort(p)
+    corrected = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return corrected[np.argsort(order)]

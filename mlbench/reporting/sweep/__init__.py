@@ -1,0 +1,1 @@
+"""Tables and figures over the runs of one sweep."""

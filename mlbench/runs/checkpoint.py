@@ -1,0 +1,154 @@
+"""Trained networks on disk: how they are written, and how they become modules again."""
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from mlbench.core.atomic_io import write_whole
+from mlbench.core.errors import UserError
+from mlbench.core.instantiate import build
+from mlbench.data.normalisation import AsIds, Normalise
+from mlbench.models.surgery import restore
+from mlbench.runs.codec import container
+
+SCHEMA = 1
+
+
+@dataclass
+class Trained:
+    """A network and all that is needed to build and use it again.
+
+    A module that a technique put around the model has an attribute `wrapping`: a config node whose `_target_` takes the
+    model as its argument `net`. One whose layers were changed has an attribute `replaced` (models/surgery.py).
+    """
+
+    net: nn.Module
+    model: dict[str, Any]  # the config node
+    input_shape: tuple[int, ...]  # C, H, W, or L of a text
+    outputs: int
+    classes: list[str]
+    scenario: str | None
+    normalise: Normalise | AsIds
+    spelling: str | None = None  # of texts: which word pieces the ids stand for
+
+    def packed(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "input_shape": list(self.input_shape),
+            "outputs": self.outputs,
+            "classes": list(self.classes),
+            "scenario": self.scenario,
+            "mean": getattr(self.normalise, "mean", None),  # texts have none
+            "std": getattr(self.normalise, "std", None),
+            "spelling": self.spelling,
+            "wrapping": getattr(self.net, "wrapping", None),
+            "replaced": getattr(self.net, "replaced", None),
+            "weights": dict(self.net.state_dict()),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write to `path`, whole or not at all. Raises RunError when that fails."""
+        write_tensors(path, self.packed())
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """`torch.save`, whole or not at all; tensors are copied out of the vectors they are views of."""
+    packed = io.BytesIO()  # torch.save would hide why a file could not be written
+    torch.save(each_tensor(content, lambda tensor: tensor.detach().to("cpu", copy=True)), packed)
+    write_whole(path, lambda stream: stream.write(packed.getbuffer()))
+
+
+def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`value` with every tensor inside nested dicts and lists changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: each_tensor(part, change) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [each_tensor(part, change) for part in value]
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint on the CPU; nothing in it can run code. Raises UserError naming the file."""
+    try:
+        raw = path.read_bytes()
+        if container.is_artefact(raw):
+            return container.decode(raw)
+        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} does not exist") from None
+    except Exception as error:  # torch.load raises whatever the broken bytes lead it to
+        raise UserError(f"checkpoint {path} cannot be read; it is truncated or not a checkpoint") from error
+    if not isinstance(content, dict) or ("weights" not in content and "network" not in content):
+        raise UserError(f"checkpoint {path} was not written by mlbench")
+    return content
+
+
+def read_network(path: Path) -> dict[str, Any]:
+    """The packed network of a run folder or a checkpoint file. Raises UserError where there is none."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        places = [path / "checkpoints" / name for name in ("model.pt", "last.pt")]
+        path = next((place for place in places if place.exists()), places[0])
+    content = read_tensors(path)
+    packed = content.get("network", content)
+    if not is_packed(packed):
+        raise UserError(f"checkpoint {path} holds no trained network; name a finished run or its model.pt")
+    return packed
+
+
+def is_packed(value: object) -> bool:
+    """Whether it is what `Trained.packed` makes, as far as its readers rely on it."""
+    kinds = {"model": dict, "input_shape": list, "outputs": int, "weights": dict}
+    kinds |= dict.fromkeys(("mean", "std"), Tensor | None)
+    if not isinstance(value, dict) or not kinds.keys() <= value.keys():
+        return False
+    if any(not isinstance(value[name], kind) for name, kind in kinds.items()):
+        return False
+    return "_target_" in value["model"] and all(isinstance(weight, Tensor) for weight in value["weights"].values())
+
+
+def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
+    """The trained model of a run folder or checkpoint: a module in eval mode, its preprocessing in front.
+
+    It takes pictures [B, C, H, W] with values 0..255 (uint8 or float), spectrograms [B, 1, bands, frames] or ids of
+    word pieces [B, L], and gives logits [B, outputs]. `config_dir` is the folder of the user's own modules, where the
+    model came from one. Raises UserError for what cannot be read.
+    """
+    packed = read_network(Path(path))
+    folders = (Path(config_dir).resolve(),) if config_dir else ()
+    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
+    node = OmegaConf.create(packed["model"])
+    given = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
+    net = restored(build(node, nn.Module, "model", folders, **given), packed, folders)
+    return nn.Sequential(normaliser(packed), net).eval()
+
+
+def normaliser(packed: dict[str, Any]) -> Normalise | AsIds:
+    """What stood in front of a checkpoint's network when it was trained."""
+    return AsIds() if packed["mean"] is None else Normalise(packed["mean"], packed["std"])
+
+
+def restored(net: nn.Module, packed: dict[str, Any], config_dirs: tuple[Path, ...] = ()) -> nn.Module:
+    """The network of a checkpoint, given what its model node builds: wrapped, with its layers, with its weights.
+
+    Raises RuntimeError when the checkpoint is of another model.
+    """
+    if packed.get("wrapping") is not None:
+        net = build(OmegaConf.create(packed["wrapping"]), nn.Module, "wrapping", config_dirs, net=net)
+    try:
+        restore(net, packed.get("replaced") or {})
+    except (AttributeError, ValueError) as error:
+        raise RuntimeError(str(error)) from error
+    net.load_state_dict(packed["weights"])
+    return net

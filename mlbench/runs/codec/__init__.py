@@ -1,0 +1,1 @@
+"""The file of a compressed network, and the exact encodings inside it."""

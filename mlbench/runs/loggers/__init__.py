@@ -1,0 +1,1 @@
+"""Trackers of experiments, beside the files of a run."""

@@ -1,0 +1,86 @@
+"""What a reader needs to know to judge a number: versions, device, commit, command and times (env.json)."""
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def outdated(folder: Path, inputs: list[Path]) -> str:
+    """Why a run could have other results today, in a few words: by its code, or by a file it reads; empty if not."""
+    try:
+        known = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    made_by, now_by = [part.get("git_commit") for part in (known, *known.get("resumed_by", []))], git_commit()
+    if now_by is not None and any(commit not in (None, now_by) for commit in made_by):
+        return "by another commit of mlbench"
+    changed = known.get("inputs", "") not in ("", fingerprint(inputs))
+    return "a file that it was made from has changed since" if changed else ""
+
+
+def fingerprint(inputs: Iterable[Path]) -> str:
+    """A hash of the names, sizes and times of change of files and of all files in folders."""
+    found = (file for path in inputs for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
+    told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found if file.is_file()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> dict[str, Any]:
+    """What a reader needs to judge a number: versions, device, commit, command, and when and by what it was resumed.
+
+    Device and threads are those of now, the rest as when the run began. `inputs` are the files and folders it reads.
+    """
+    before = {}
+    if (folder / "env.json").exists():
+        before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    code = {"versions": versions, "git_commit": git_commit()}
+    resumed = {}
+    if before:
+        resumed = {"resumed": [*before.get("resumed", []), now()], "resumed_by": [*before.get("resumed_by", []), code]}
+    return {
+        **{name: before.get(name, value) for name, value in code.items()},
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "inputs": before.get("inputs", fingerprint(inputs)),
+        "command": before.get("command", sys.argv),
+        "started": before.get("started", now()),
+        **resumed,
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of mlbench's own checkout, `+changes` when it is not clean; None for an installed package."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        ask = lambda *words: subprocess.run(  # noqa: E731
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=5
+        ).stdout.strip()
+        return ask("rev-parse", "HEAD") + ("+changes" if ask("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

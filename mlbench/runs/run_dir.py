@@ -1,0 +1,194 @@
+"""A run's folder: config, environment, metrics, tables, figures, checkpoints, and the done marker, in that order."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mlbench.core.atomic_io import write_json, write_text
+from mlbench.core.errors import RunError, UserError
+from mlbench.core.file_lock import locked
+from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
+from mlbench.runs.console import Display
+from mlbench.runs.provenance import environment, now
+from mlbench.runs.tracking import Tracker
+from mlbench.training.fit_state import Progress, Watch
+
+Keep = Literal["last", "tasks", "all"]
+SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between checkpoints within a task
+
+
+class Run:
+    """One run's folder, which the caller has locked; used as a context manager."""
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        keep: Keep,
+        device: torch.device,
+        display: Display,
+        tracker: Tracker,
+        inputs: Iterable[Path] = (),
+    ):
+        self.folder, self.identity, self.keep, self.display = folder, identity, keep, display
+        self.device, self.tracker, self.inputs = device, tracker, inputs
+        self.last = folder / "checkpoints" / "last.pt"
+        self.saved_at = self.began = time.monotonic()
+        self.before = 0.0  # wall seconds of earlier processes
+
+    def __enter__(self) -> "Run":
+        try:
+            remove_parts(self.folder)
+            self.environment = environment(self.device, self.folder, self.inputs)
+            write_json(self.folder / "env.json", self.environment)
+            self.metrics = (self.folder / "metrics.jsonl").open("ab")
+        except (OSError, RunError) as error:
+            raise UserError(f"cannot write into {self.folder}: {error}") from error
+        self.tracker.begin(self.folder, self.display.note)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self.display.stop()
+        self.tracker.close(kind is None)
+        try:
+            self.guarded(self.metrics.close)
+        except RunError:
+            if kind is None:
+                raise
+
+    def log(self, step: int, phase: str, task: int, split: str, metric: str, value: float) -> None:
+        """Append one measurement to metrics.jsonl."""
+        line = {"step": step, "phase": phase, "task": task, "split": split, "metric": metric, "value": value}
+        self.guarded(lambda: self.metrics.write(json.dumps(line, allow_nan=False).encode() + b"\n"))
+
+    def guarded(self, write: Callable[[], object]) -> None:
+        """Write to metrics.jsonl; a full disk becomes a RunError that names it."""
+        try:
+            write()
+        except OSError as error:
+            raise RunError(f"cannot write {self.folder / 'metrics.jsonl'}: {error.strerror}") from error
+
+    def save(self, state: dict[str, Any]) -> None:
+        """A checkpoint to resume from; it replaces the one before."""
+        self.guarded(self.metrics.flush)
+        self.guarded(lambda: os.fsync(self.metrics.fileno()))
+        seconds = self.before + time.monotonic() - self.began
+        own = {"metrics_bytes": self.metrics.tell(), "wall_seconds": seconds, "device": self.device.type}
+        write_tensors(self.last, {**state, **own})
+        self.tracker.follow(own["metrics_bytes"])
+        self.saved_at = time.monotonic()
+
+    def save_now_and_then(self, state: Callable[[], dict[str, Any]]) -> None:
+        """The same within a task, when the last checkpoint is SAVE_SECONDS old."""
+        if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+            self.save(state())
+
+    def follow(
+        self,
+        task: int,
+        progress: Progress,
+        state: Callable[[], dict[str, Any]],
+        network: Callable[[], Trained] | None,
+        prefix: str = "",
+    ) -> Watch:
+        """What `fit` calls while it learns `task` (from 1): it shows, logs each epoch's loss and saves now and then.
+
+        With keep=all each epoch's `network` is kept, but for None.
+        """
+        written = len(progress.losses)
+
+        def watch(progress: Progress) -> None:
+            nonlocal written
+            self.display.advance(progress)
+            for epoch, loss in enumerate(progress.losses[written:], start=written + 1):
+                self.log(epoch, "train", task, "train", "loss", loss)
+                if self.keep == "all" and network is not None:
+                    self.save_network(network(), f"{prefix}epoch_{epoch:03d}")
+            written = len(progress.losses)
+            self.save_now_and_then(state)
+
+        return watch
+
+    def keep_task(self, network: Trained, name: str) -> None:
+        """Keep the network after a task where `keep` says so."""
+        if self.keep != "last":
+            self.save_network(network, name)
+
+    def saved(self) -> dict[str, Any] | None:
+        """The state to go on from, with metrics.jsonl cut back to it; None for a run that starts. Raises UserError."""
+        state = read_tensors(self.last) if self.last.exists() else None
+        kept = state["metrics_bytes"] if state else 0
+        if (self.folder / "metrics.jsonl").stat().st_size < kept:
+            raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")
+        self.metrics.truncate(kept)
+        self.metrics.seek(0, os.SEEK_END)  # or tell() would go on from the old end
+        if state is not None:
+            if state["device"] != self.device.type:  # vectors lie in another order there
+                raise UserError(
+                    f"{self.folder} was begun on {state['device']}; resume it with device={state['device']}"
+                )
+            self.before = state["wall_seconds"]
+            self.display.note(f"going on with {self.folder}")
+        return state
+
+    def save_network(self, network: Trained, name: str) -> None:
+        """Keep a network in the checkpoints folder."""
+        network.save(self.folder / "checkpoints" / f"{name}.pt")
+
+    def finish(
+        self,
+        network: Trained,
+        metrics: dict[str, float],
+        costs: dict[str, float],
+        headlines: dict[str, str],
+        kind: str = "",
+    ) -> None:
+        """Keep the trained network, drop what only a resumed run needs, and write summary.json, the done marker.
+
+        `headlines` are the metrics that tables show, the most telling first, with their good end: `high`, `low`, or
+        neither; `costs` hold `train_seconds`, which they show as well. Only runs of one `kind` are compared with one
+        another.
+        """
+        self.save_network(network, "model")
+        self.guarded(self.metrics.flush)
+        costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.began}
+        write_json(self.folder / "env.json", {**self.environment, "ended": now()})
+        told = {"kind": kind, "headlines": headlines, "metrics": metrics, "costs": costs}
+        summary = {"schema": 1, "status": "done", **self.identity, **told}
+        rows = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
+        write_text(self.folder / "table.md", f"| metric | value |\n| --- | --- |\n{rows}")
+        write_json(self.folder / "summary.json", summary)
+        clear(self.folder)
+        self.tracker.finish(self.metrics.tell(), metrics, costs)
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run of this folder has come to its end."""
+    return (folder / "summary.json").exists()
+
+
+def tidy(folder: Path) -> None:
+    """Clear away what the process of a finished run left that died at its very end: its lock is still there then."""
+    if (lock := folder / ".lock").exists():
+        with suppress(UserError), locked(lock, wait=False):
+            clear(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove what only a run needs that is not finished."""
+    (folder / "checkpoints" / "last.pt").unlink(missing_ok=True)
+    shutil.rmtree(folder / "checkpoints" / "fits", ignore_errors=True)
+    remove_parts(folder)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove files that a process was writing when it was killed."""
+    for part in folder.rglob("*.part"):
+        part.unlink()

@@ -1,1 +1,0 @@
-"""Many runs: how their jobs are started, remembered and summed up."""

@@ -1,0 +1,59 @@
+"""Where a fit stands, so that it can be shown, saved and continued."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlbench.core.errors import RunError
+
+
+@dataclass
+class Progress:
+    """Where a fit stands: all that it needs, beside the network, to go on bit for bit."""
+
+    epoch: int = 0
+    order: Tensor | None = None  # [n] this epoch's permutation
+    position: int = 0  # examples of it already seen
+    samples: int = 0  # new examples processed, all epochs together
+    seconds: float = 0.0
+    step: int = 0
+    running: list[Tensor] = field(default_factory=list)  # this epoch's losses, one a step
+    losses: list[float] = field(default_factory=list)  # mean loss of each finished epoch
+    optimizer: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None  # early stopping: loss, epoch and weights of the best epoch
+    stopped: bool = False
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values, for a checkpoint."""
+        return {**vars(self), "running": [loss.item() for loss in self.running], "losses": list(self.losses)}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> "Progress":
+        """The inverse of `state`."""
+        return Progress(**{**state, "running": [torch.tensor(loss) for loss in state["running"]]})
+
+
+Watch = Callable[[Progress], None]
+
+
+def end_epoch(progress: Progress, lr_setting: str) -> None:
+    """Read the epoch's losses and make ready for the next. Raises RunError when one is not finite.
+
+    `lr_setting` is what it advises to make smaller.
+    """
+    losses = torch.stack(progress.running).float()
+    mean = losses.mean().item()
+    if not math.isfinite(mean):
+        step = int((~losses.isfinite()).nonzero()[0, 0]) + 1
+        raise RunError(
+            f"the loss became {losses[step - 1].item()} in epoch {progress.epoch + 1}, step {step} of {len(losses)}; "
+            f"try a smaller {lr_setting}"
+        )
+    progress.losses.append(mean)
+    progress.running.clear()
+    progress.epoch += 1
+    progress.order, progress.position = None, 0

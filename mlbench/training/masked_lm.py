@@ -1,0 +1,61 @@
+"""What a network for texts can learn from texts alone: to tell what stands at covered places."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlbench.core.rng import apart
+from mlbench.data.modality import PAD, Text
+from mlbench.data.split import Batch, Split
+from mlbench.training.learner import Learner
+from mlbench.training.module_modes import eval_mode
+
+SHARE = 0.15  # of the pieces is to be told
+COVERED, REPLACED = 0.8, 0.1  # of these are covered by the mask, replaced by others; the rest stand as they are
+AT_ONCE = 64  # rows
+
+
+class MaskedLanguage(Learner):
+    """Masked language modelling (Devlin et al. 2019, section 3.1): cross-entropy of the pieces at random places."""
+
+    lr_setting = "model.pretrain_lr"
+
+    def __init__(self, text: Text):
+        self.text = text
+
+    def loss(self, net: nn.Module, batch: Batch) -> Tensor:
+        """Places are drawn anew each time."""
+        shown, places = covered(batch.x, self.text)
+        return F.cross_entropy(net.covered(shown, places, texts(batch.x, self.text)).float(), batch.x[places])
+
+
+def covered(ids: Tensor, text: Text) -> tuple[Tensor, Tensor]:
+    """(ids [B, L] with some covered or replaced, the places [B, L] bool to be told: one at least)."""
+    special = torch.tensor(text.special, device=ids.device)
+    told = ~torch.isin(ids, special)
+    draws = torch.rand(3, *ids.shape).to(ids.device)
+    places = told & (draws[0] < SHARE)
+    if not places.any():
+        places.view(-1)[torch.where(told, draws[0], 2.0).argmin()] = True
+    shown = torch.where(places & (draws[1] < COVERED), text.mask, ids)
+    others = (draws[2] * len(text.pieces)).long()
+    return torch.where(places & (draws[1] > 1 - REPLACED), others, shown), places
+
+
+def texts(ids: Tensor, text: Text) -> Tensor:
+    """Which text of its row each piece [B, L] belongs to, from 1; 0 where there is none."""
+    return (ids == text.opening).cumsum(1) * (ids != PAD)
+
+
+@torch.no_grad()
+def masked_accuracy(net: nn.Module, split: Split, text: Text) -> float:
+    """The share of covered pieces of `split` that the network tells; the same places each time."""
+    right = count = 0
+    with apart(split.labels.device, 0), eval_mode(net):
+        for index in split.chunks(AT_ONCE):
+            ids = split.batch(index).x
+            shown, places = covered(ids, text)
+            found = net.covered(shown, places, texts(ids, text))
+            right += int((found.argmax(1) == ids[places]).sum())
+            count += int(places.sum())
+    return right / count

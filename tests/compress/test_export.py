@@ -1,0 +1,107 @@
+"""Compressed networks for other programs: one file, the same outputs, and a clear word where that fails."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mlbench as package
+from mlbench.compress.base import Point
+from mlbench.compress.measurement import export as exporting
+from mlbench.compress.measurement.export import export
+from mlbench.compress.pruning.structured import PruneNeurons
+from mlbench.core.errors import RunError, UserError
+from mlbench.data.normalisation import Normalise
+from mlbench.models.resnet import ResNet18
+from mlbench.runs.checkpoint import Trained
+from mlbench.runs.codec import container
+from tests.compress.test_unstructured_pruning import Bench
+from tests.conftest import random_split
+from tests.techniques import configured
+
+SHAPE = (3, 32, 32)
+ELSEWHERE = {
+    "torch": "import torch; net = torch.export.load(sys.argv[1]).module();"
+    "y = net(torch.from_numpy(x)).detach().numpy()",
+    "onnx": "import onnxruntime; net = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider']);"
+    "y = net.run(None, {net.get_inputs()[0].name: x})[0]",
+}
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory):
+    """The file of a ResNet-18 with half its channels."""
+    torch.manual_seed(0)
+    net = ResNet18(SHAPE, 100, width=8)
+    bench = Bench(net)
+    bench.input_shape, bench.train = SHAPE, random_split(40, shape=SHAPE)
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
+    return written(point.net, tmp_path_factory.mktemp("artefacts"))
+
+
+def written(net, folder):
+    node = {"_target_": "mlbench.models.resnet.ResNet18", "width": 8}
+    normalise = Normalise(torch.full((3,), 128.0), torch.full((3,), 64.0))
+    trained = Trained(net, node, SHAPE, 100, [str(i) for i in range(100)], None, normalise)
+    container.write(folder / "point_01.mlb", trained.packed(), entropy=False)
+    return folder / "point_01.mlb"
+
+
+@pytest.mark.parametrize("form", exporting.FORMS)
+def test_another_program_gets_the_same_answers(pruned, tmp_path, form):
+    target = export(form, pruned, SHAPE)
+    assert {path.name for path in pruned.parent.glob("*")} <= {"point_01.mlb", "point_01.pt2", "point_01.onnx"}
+    alone = tmp_path / target.name  # nothing else is needed
+    alone.write_bytes(target.read_bytes())
+    draws = np.random.default_rng(0)
+    inputs = {str(n): draws.integers(0, 256, (n, *SHAPE)).astype(np.float32) for n in (1, 2, 5)}
+    np.savez(tmp_path / "x.npz", **inputs)
+    code = (
+        "import sys, numpy as np\nfound = {}\nfor n, x in np.load(sys.argv[2]).items():\n"
+        f"    {ELSEWHERE[form]}; found[n] = y\n"
+        "assert not any(name.split('.')[0] == 'mlbench' for name in sys.modules)\nnp.savez(sys.argv[3], **found)"
+    )
+    words = [sys.executable, "-W", "ignore", "-c", code, str(alone), str(tmp_path / "x.npz"), str(tmp_path / "y.npz")]
+    subprocess.run(words, check=True, cwd=tmp_path)
+    net, found = package.load(pruned), np.load(tmp_path / "y.npz")
+    for n, x in inputs.items():
+        with torch.no_grad():
+            np.testing.assert_allclose(found[n], net(torch.from_numpy(x)).numpy(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("wrong", [1.0, float("nan")])
+def test_other_outputs_are_an_error_and_leave_no_file(pruned, monkeypatch, wrong):
+    write, read, suffix = lambda net, x, target: target.touch(), lambda target, x: torch.full((2, 100), wrong), ".bad"
+    monkeypatch.setitem(exporting.FORMS, "torch", (write, read, suffix))
+    with pytest.raises(RunError, match="other outputs"):
+        export("torch", pruned, SHAPE)
+    assert not pruned.with_suffix(suffix).exists()
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(pruned, monkeypatch):
+    def write(net, x, target):
+        target.write_bytes(b"half")
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setitem(exporting.FORMS, "onnx", (write, None, ".bad"))
+    with pytest.raises(RunError, match=r"^point_01.mlb cannot be exported as onnx: first line$"):
+        export("onnx", pruned, SHAPE)
+    assert not pruned.with_suffix(".bad").exists()
+
+
+def test_a_missing_package_is_said_in_one_line(pruned, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(exporting.FORMS, "onnx", (lambda net, x, target: target.touch(), exporting.read_onnx, ".bad"))
+    with pytest.raises(UserError, match=r"^export=onnx needs the package onnxruntime.*mlbench\[export\]'$"):
+        export("onnx", pruned, SHAPE)
+    assert not pruned.with_suffix(".bad").exists()
+
+
+def test_the_original_is_left_alone(pruned):
+    before = pruned.read_bytes()
+    export("torch", pruned, SHAPE)
+    assert pruned.read_bytes() == before
+    assert isinstance(package.load(pruned), nn.Sequential)

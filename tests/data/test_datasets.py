@@ -1,0 +1,273 @@
+import contextlib
+import gc
+import gzip
+import hashlib
+import pickle
+import struct
+import threading
+import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mlbench.core.errors import UserError
+from mlbench.data.dataset import read_npz
+from mlbench.data.datasets.digits import Digits
+from mlbench.data.datasets.image_folder import ImageFolder, listing
+from mlbench.data.datasets.npz import Npz
+from mlbench.data.datasets.torchvision import Vision, pictures
+
+
+def arrays(**changes):
+    good = {
+        "x_train": np.zeros((6, 4, 4), np.uint8),
+        "y_train": np.array([0, 1, 2, 0, 1, 2]),
+        "x_test": np.zeros((3, 4, 4), np.uint8),
+        "y_test": np.array([0, 1, 2]),
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def test_grey_and_colour_become_channels_first(tmp_path):
+    colour = np.arange(6 * 4 * 5 * 3, dtype=np.uint8).reshape(6, 4, 5, 3)
+    np.savez(tmp_path / "grey.npz", **arrays())
+    np.savez(tmp_path / "colour.npz", **arrays(x_train=colour, x_test=colour[:3], classes=np.array(["a", "b", "c"])))
+    grey, read = read_npz(tmp_path / "grey.npz"), read_npz(tmp_path / "colour.npz")
+    assert grey.x_train.shape == (6, 1, 4, 4)
+    assert grey.classes == ["0", "1", "2"]
+    assert read.classes == ["a", "b", "c"]
+    assert torch.equal(read.x_train[2, 1], torch.from_numpy(colour[2, :, :, 1]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_test": None}, "y_test missing"),
+        ({"x_train": np.zeros((6, 4, 4))}, r"x_train is float64 \[6, 4, 4\]; needed is uint8"),
+        ({"x_train": np.zeros((6, 4), np.uint8)}, r"x_train is uint8 \[6, 4\]"),
+        ({"x_test": np.zeros((0, 4, 4), np.uint8)}, "x_test"),
+        ({"y_train": np.zeros(5, int)}, "6 whole numbers"),
+        ({"y_train": np.zeros(6)}, "y_train is float64"),
+        ({"y_test": np.array([0, 1, 3])}, r"labels 0..3; allowed are 0..2"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "labels -1"),
+        ({"classes": np.array(["a", "b"])}, "allowed are 0..1"),
+        ({"x_test": np.zeros((3, 5, 5), np.uint8)}, "differ in shape"),
+        ({"x_train": np.zeros((6, 0, 4), np.uint8)}, r"x_train is uint8 \[6, 0, 4\]; .* none of them 0"),
+        ({"classes": np.array("abc")}, r"classes is <U3 \[\]; needed is a list of names"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 10**9])}, "labels up to 1000000000 of 6 examples"),
+    ],
+)
+def test_a_file_that_breaks_the_format_is_refused(tmp_path, changes, message):
+    np.savez(tmp_path / "bad.npz", **arrays(**changes))
+    with pytest.raises(UserError, match=message) as error:
+        read_npz(tmp_path / "bad.npz")
+    assert str(tmp_path / "bad.npz") in str(error.value)
+
+
+class Trap:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was run",))
+
+
+def test_broken_files_and_pickles_are_refused_and_named(tmp_path):
+    np.savez(tmp_path / "good.npz", **arrays())
+    whole = (tmp_path / "good.npz").read_bytes()
+    (tmp_path / "truncated.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Trap()))
+    np.savez(tmp_path / "object.npz", **arrays(y_train=np.array([Trap()] * 6, dtype=object)))
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npz").write_bytes((tmp_path / "array.npy").read_bytes())
+    damaged = bytearray(whole)
+    damaged[120] ^= 255
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    np.savez_compressed(tmp_path / "good_compressed.npz", **arrays())
+    packed = (tmp_path / "good_compressed.npz").read_bytes()
+    for place in range(30, len(packed), 7):
+        flipped = bytearray(packed)
+        flipped[place] ^= 255
+        (tmp_path / "flipped.npz").write_bytes(flipped)
+        with contextlib.suppress(UserError):  # some bytes do not matter; no other exception may come out
+            read_npz(tmp_path / "flipped.npz")
+    for name in ("truncated", "empty", "pickle", "object", "array", "damaged", "absent"):
+        with pytest.raises(UserError, match=f"{name}.npz"):
+            read_npz(tmp_path / f"{name}.npz")
+
+
+def test_npz_paths_are_looked_up_here_and_in_the_data_directory(tmp_path):
+    np.savez(tmp_path / "mine.npz", **arrays())
+    assert len(Npz(path="mine.npz").load(tmp_path).y_train) == 6
+    assert len(Npz(path=str(tmp_path / "mine.npz")).load(tmp_path / "elsewhere").y_train) == 6
+
+
+def idx(array):
+    head = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    return gzip.compress(head + array.tobytes())
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A folder served on this machine, from which torchvision's own code downloads and checks MNIST."""
+    datasets = pytest.importorskip("torchvision.datasets")
+    draws = np.random.default_rng(0)
+    content = {
+        "train-images-idx3-ubyte": draws.integers(0, 256, (20, 28, 28), dtype=np.uint8),
+        "train-labels-idx1-ubyte": np.arange(20, dtype=np.uint8) % 10,
+        "t10k-images-idx3-ubyte": draws.integers(0, 256, (10, 28, 28), dtype=np.uint8),
+        "t10k-labels-idx1-ubyte": np.arange(10, dtype=np.uint8),
+    }
+    folder, resources = tmp_path / "mirror", []
+    folder.mkdir()
+    for name, array in content.items():
+        packed = idx(array)
+        (folder / f"{name}.gz").write_bytes(packed)
+        resources.append((f"{name}.gz", hashlib.md5(packed, usedforsecurity=False).hexdigest()))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        monkeypatch.setattr(datasets.MNIST, "resources", resources)
+        yield folder, content
+        server.shutdown()
+    with warnings.catch_warnings():  # torchvision does not close a connection that failed
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def test_a_torchvision_set_is_fetched_once_into_one_npz(tmp_path, mirror):
+    folder, content = mirror
+    data = tmp_path / "data"
+    read = Vision(name="mnist").load(data)
+    assert [path.name for path in data.iterdir()] == ["mnist.npz"]
+    assert torch.equal(read.x_train.squeeze(1), torch.from_numpy(content["train-images-idx3-ubyte"]))
+    assert read.y_test.tolist() == list(range(10))
+    for file in folder.iterdir():
+        file.unlink()
+    assert torch.equal(Vision(name="mnist").load(data).x_test, read.x_test)
+
+
+def test_a_download_that_fails_or_does_not_match_names_the_file_to_put_where(tmp_path, mirror):
+    folder, _ = mirror
+    data = tmp_path / "some" / "data"
+    broken = folder / "t10k-labels-idx1-ubyte.gz"
+    broken.write_bytes(broken.read_bytes() + b"x")
+    with pytest.raises(UserError, match=r"put it at .*some/data/mnist\.npz"):
+        Vision(name="mnist").load(data)
+    broken.unlink()
+    with pytest.raises(UserError, match=r"put it at .*some/data/mnist\.npz"):
+        Vision(name="mnist").load(data)
+    assert not (tmp_path / "some").exists()
+
+
+def test_svhn_is_turned_to_the_common_layout():
+    class SVHN:
+        data = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
+        labels = np.array([1, 2])
+
+    found = pictures(SVHN(), "train")
+    assert found["x_train"].shape == (2, 4, 5, 3)
+    assert found["x_train"][1, 2, 3, 0] == SVHN.data[1, 0, 2, 3]
+    assert found["y_train"].tolist() == [1, 2]
+
+
+def folder_of_pictures(root, names=("cat", "dog"), count=10):
+    for label, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (12 + number, 12), (100 * label, number, 7)).save(root / name / f"{number:02d}.png")
+    return root
+
+
+def test_image_folder_is_decoded_once_and_mapped(tmp_path, monkeypatch):
+    source = ImageFolder(path=str(folder_of_pictures(tmp_path / "pictures")), size=8)
+    first = source.load(tmp_path / "data")
+    assert first.classes == ["cat", "dog"]
+    assert first.x_train.shape == (16, 3, 8, 8)
+    assert first.y_test.tolist() == [0, 0, 1, 1]
+    colours = [[0, 4, 7], [0, 9, 7], [100, 4, 7], [100, 9, 7]]
+    assert first.x_test[:, :, 3, 3].tolist() == colours
+    monkeypatch.setattr(ImageFolder, "decode", lambda *_: pytest.fail("decoded twice"))
+    assert torch.equal(source.load(tmp_path / "data").x_train, first.x_train)
+    monkeypatch.undo()
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(tmp_path / "pictures" / "cat" / "00.png")
+    assert source.load(tmp_path / "data").x_train[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_image_folder_leaves_alone_what_another_process_decoded_meanwhile(tmp_path):
+    root, data = folder_of_pictures(tmp_path / "pictures"), tmp_path / "data"
+    source = ImageFolder(path=str(root), size=8)
+    source.load(data)
+    (done,) = data.iterdir()
+    before = (done / "x_train.npy").stat()
+    source.decode(listing(root)[1], done)
+    assert (done / "x_train.npy").stat() == before
+    assert list(data.iterdir()) == [done]
+
+
+def test_image_folder_with_train_and_test(tmp_path):
+    for part, count in (("train", 4), ("test", 3)):
+        folder_of_pictures(tmp_path / "p" / part, count=count)
+    read = ImageFolder(path=str(tmp_path / "p"), size=8, grey=True).load(tmp_path / "data")
+    assert read.x_train.shape == (8, 1, 8, 8)
+    assert read.x_test.shape == (6, 1, 8, 8)
+
+
+def test_image_folder_errors_name_the_place_and_leave_nothing(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        ImageFolder(path=str(tmp_path / "nowhere"), size=8).load(tmp_path / "data")
+    root = folder_of_pictures(tmp_path / "pictures")
+    (root / "dog" / "03.png").write_bytes(b"not a picture")
+    with pytest.raises(UserError, match=r"03\.png is not a picture"):
+        ImageFolder(path=str(root), size=8).load(tmp_path / "data")
+    assert not list((tmp_path / "data").iterdir())
+
+
+@pytest.mark.parametrize(("place", "most"), [(11, None), (36, None), (None, 50)])
+def test_a_damaged_picture_and_one_far_too_large_are_named(tmp_path, monkeypatch, place, most):
+    root = folder_of_pictures(tmp_path / "pictures")
+    file = root / "dog" / "03.png"
+    if place is not None:
+        content = bytearray(file.read_bytes())
+        content[place] = 0
+        file.write_bytes(content)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    with pytest.raises(UserError, match=r"\d\d\.png is not a picture"):
+        ImageFolder(path=str(root), size=8).load(tmp_path / "data")
+
+
+def test_image_folder_takes_no_hidden_folder_for_a_class_and_knows_all_that_are_tested(tmp_path):
+    for part in ("train", "test"):
+        folder_of_pictures(tmp_path / "p" / part, count=1)
+        (tmp_path / "p" / part / ".ipynb_checkpoints").mkdir()
+    assert listing(tmp_path / "p")[0] == ["cat", "dog"]
+    (tmp_path / "p" / "test" / "cow").mkdir()
+    with pytest.raises(UserError, match=r"test holds classes that are not in .*train: cow"):
+        listing(tmp_path / "p")
+
+
+def test_fewer_examples_are_drawn_by_the_seed_and_tell_the_same_pictures():
+    data = Digits(train_examples=100, test_examples=50)
+    one, again, other = (data.stream(None, torch.Generator().manual_seed(seed)).tasks[0] for seed in (0, 0, 1))
+    whole = Digits().stream(None, torch.Generator()).tasks[0]
+    assert (len(one.train), len(one.test)) == (100, 50)
+    assert torch.equal(one.train.rows, again.train.rows)
+    assert not torch.equal(one.train.rows, other.train.rows)
+    rows = one.train.rows
+    assert len(rows.unique()) == 100
+    assert torch.equal(one.train.labels, whole.train.labels[rows])
+    assert torch.equal(one.train.raw(torch.arange(100)), whole.train.raw(rows))
+    assert len(Digits(train_examples=10**6).stream(None, torch.Generator()).tasks[0].train) == len(whole.train)
+
+
+@pytest.mark.parametrize(
+    "words", [("data.train_examples=0",), ("data=split_digits", "lifelong=ewc", "data.source.test_examples=5")]
+)
+def test_numbers_of_examples_that_make_no_sense(mlbench, words):
+    code, _, error = mlbench(*words)
+    assert (code, "_examples" in error) == (2, True)
+    assert len(error.strip().splitlines()) <= 2
