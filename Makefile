@@ -58,7 +58,7 @@ docs: $(DOCS)  ## The manual, as a site in site/
 benchmark: $(STAMP)  ## Speed against a bare PyTorch loop and captum, one thread (needs MNIST and a quiet machine)
 	$(BIN)/python scripts/benchmark.py; missed=$$?; $(BIN)/python scripts/benchmark_maps.py && exit $$missed
 
-reproduce: $(STAMP)  ## The README's tables of results (needs MNIST, CIFAR-100, spoken digits and GUM; about seven hours)
+reproduce: $(STAMP)  ## The manual's tables of results (needs MNIST, CIFAR-100, spoken digits and GUM; about seven hours)
 	$(BIN)/python scripts/reproduce.py
 
 lecture: $(STAMP)  ## The claims of the lectures, tested on data that is there; one page (a quarter of an hour on two cores)

@@ -40,7 +40,9 @@ def extra_columns(entry: Entry) -> list[str]:
         return ["all" if set(scenarios) == set(SCENARIOS) else ", ".join(scenarios)]
     if entry.group == "explain":
         takes = {"texts": "reads_texts", "sounds": "hears_sounds"}
-        return [", ".join(["pictures", *(kind for kind, flag in takes.items() if sources.attribute(entry.target, flag))])]
+        return [
+            ", ".join(["pictures", *(kind for kind, flag in takes.items() if sources.attribute(entry.target, flag))])
+        ]
     if entry.group == "experiment":
         return ["<br>".join(f"`{name}={value}`" for name, value in entry.brings.items())]
     return []
