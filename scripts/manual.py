@@ -17,8 +17,14 @@ SCENARIOS = ("task", "domain", "class")  # what a lifelong method that names non
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the tables where a page asks for them; mkdocs calls this for every page."""
-    return MARK.sub(lambda mark: MAKERS[mark[1]](mark[2]), markdown)
+    """Put the tables where a page asks for them, and keep intervals in one line; mkdocs calls this for every page."""
+    markdown = MARK.sub(lambda mark: MAKERS[mark[1]](mark[2]), markdown)
+    return "\n".join(unbroken(line) if line.startswith("|") else line for line in markdown.splitlines())
+
+
+def unbroken(row: str) -> str:
+    """A row of a table whose `.825 ± .012` are not broken into lines."""
+    return row.replace(" ± ", "\u00a0±\u00a0")
 
 
 def choices(group: str) -> str:
@@ -78,7 +84,7 @@ def setting_table(found: Iterable[Setting], prefix: str) -> str:
     rows = [
         [
             f"`{prefix}{each.name}`",
-            "" if "|" in each.kind else each.kind,
+            "" if "|" in each.kind else each.kind.replace("a ", "a\u00a0", 1),
             f"`{each.default}`" if each.default else "(give one)",
             each.allowed.replace("|", ", ") if "|" in each.kind else each.allowed,
             each.meaning,
