@@ -22,7 +22,7 @@ from mlbench.errors import UserError, nearest
 
 CONFIG, TRAIN = "mlbench.prepare.Settings", "mlbench.optimizer.Training"  # classes that no _target_ names
 PACKAGES = ("mlbench", "hydra_plugins")  # read from beside this package; all others only from the user's folders
-TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "None": "null"}
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "Any": ""}
 
 
 @dataclass(frozen=True)

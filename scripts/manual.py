@@ -50,7 +50,12 @@ def extra_columns(entry: Entry) -> list[str]:
             ", ".join(["pictures", *(kind for kind, flag in takes.items() if sources.attribute(entry.target, flag))])
         ]
     if entry.group == "experiment":
-        return ["<br>".join(f"`{name}={value}`" for name, value in entry.brings.items())]
+        swept = "hydra.sweeper.params."
+        words = (
+            f"{'-m ' * name.startswith(swept)}{name.removeprefix(swept)}={value}"
+            for name, value in entry.brings.items()
+        )
+        return ["<br>".join(f"`{word}`" for word in words)]
     return []
 
 
@@ -87,7 +92,7 @@ def setting_table(found: Iterable[Setting], prefix: str) -> str:
             "" if "|" in each.kind else each.kind.replace("a ", "a\u00a0", 1),
             f"`{each.default}`" if each.default else "(give one)",
             each.allowed.replace("|", ", ") if "|" in each.kind else each.allowed,
-            each.meaning,
+            each.meaning.replace("|", "|\u200b"),  # a line may be broken there
         ]
         for each in found
     ]
