@@ -35,7 +35,6 @@ class Method(Technique):
     takes = ("export", "latency_batch")
     chooses = True
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers whose weights it changes
-    reads_texts: ClassVar[bool] = True  # whether networks for texts can be compressed by it
     leaves_weights: ClassVar[bool] = True  # whether what it yields has such layers
     passes_on: ClassVar[bool] = False  # whether it yields the network as it was
 

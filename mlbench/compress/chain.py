@@ -11,6 +11,7 @@ from torch import nn
 from mlbench.compress.base import Method, Point, Workbench
 from mlbench.core.errors import RunError, SettingError, UserError, nearest, require
 from mlbench.core.instantiate import Blueprint
+from mlbench.data.modality import EVERY, Modality
 from mlbench.data.split import Split
 from mlbench.runs.results import Row
 
@@ -36,9 +37,9 @@ class Chain(Method):
         self.changes_weights = bool(acting) and methods[acting[0]].changes_weights  # the next get what it yields
 
     @property
-    def reads_texts(self) -> bool:
-        """Whether all stages do."""
-        return all(self.methods[name].reads_texts for name in self.stages)
+    def modalities(self) -> tuple[type[Modality], ...]:
+        """Those that all stages take."""
+        return tuple(kind for kind in EVERY if all(kind in self.methods[name].modalities for name in self.stages))
 
     def blueprints(self) -> list[Blueprint]:
         """Those of all stages."""

@@ -121,9 +121,8 @@ class Compress(Trainings):
             write_csv(folder / f"{name}.csv", columns, [[row[column] for column in columns] for row in rows])
         plots.draw_points(folder / "points.csv", folder / "figures")
         test = self.stream.tasks[0].test
-        sounds = self.stream.tasks[0].sound is not None
         for name, rows in self.method.grids(test).items():
-            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=sounds)
+            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.stream.modality.upwards)
         correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
         metrics = self.metrics(latencies, correct)
         if self.dropped:
@@ -199,9 +198,5 @@ def check_network(config: CheckedConfig, stream: Stream, net: nn.Module) -> None
     if config.technique.changes_weights and not weights(net):
         told = "and this network has none of its own (int8 layers have whole numbers)"
         raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {told}")
-    if stream.tasks[0].text is None:
-        return
-    if not config.technique.reads_texts:
-        raise UserError(f"compress={name} is for pictures and sounds, and this data is texts")
-    if config.settings.export:
+    if config.settings.export and not stream.modality.exportable:
         raise UserError("export is for pictures and sounds: a network for texts computes only what is there of each")

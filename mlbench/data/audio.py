@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mlbench.core.errors import UserError
 from mlbench.data.mel_spectrogram import LogMel
-from mlbench.data.modality import Sound
+from mlbench.data.modality import Spectrograms
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import SharedHead
 from mlbench.data.properties import Items, Properties
@@ -45,12 +45,12 @@ def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: i
         items.append(Items(torch.arange(len(part)), labels))
     heard = tables[0][present(lengths[0], frames)[:, None, None].expand_as(tables[0])]
     normalise = Normalise(heard.mean()[None], heard.std()[None])
+    modality = Spectrograms(mel, tables[0].max().item())
     splits = [
-        Split(Pool(table), known.rows, known.labels["digit"], 0, normalise)
-        for table, known in zip(tables, items, strict=True)
+        Split(Pool(table, modality, length), known.rows, known.labels["digit"], 0, normalise)
+        for table, length, known in zip(tables, lengths, items, strict=True)
     ]
-    known, sound = Properties(values, *items), Sound(mel, *lengths)
-    task = Task("utterances", *splits, properties=known, sound=sound)
+    task = Task("utterances", *splits, properties=Properties(values, *items))
     return Stream([task], None, len(digits), values["digit"], SharedHead())
 
 

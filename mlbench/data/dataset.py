@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mlbench.core.errors import UserError, require
+from mlbench.data.modality import PICTURES, Modality, Pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import SharedHead
 from mlbench.data.split import Pool, Split
@@ -22,13 +23,14 @@ MOST_UNSEEN = 1000  # classes without an example and a name: more of them are id
 
 @dataclass
 class Arrays:
-    """A set of pictures in memory (or mapped into it)."""
+    """A dataset in memory (or mapped into it): pictures, or as `modality` says."""
 
     x_train: Tensor  # [N, C, H, W] uint8
     y_train: Tensor  # [N] int64
     x_test: Tensor  # [M, C, H, W] uint8
     y_test: Tensor  # [M] int64
     classes: list[str]
+    modality: Modality = PICTURES
 
 
 class Data:
@@ -45,7 +47,7 @@ class Data:
 
 @dataclass(kw_only=True)
 class Source(Data):
-    """A plain set of pictures: a stream with a single task.
+    """A plain dataset: a stream with a single task.
 
     `normalise`: `standardise` (per channel mean 0 and standard deviation 1, from the training data) or `unit`
     (0..255 becomes 0..1, as in the protocol of the GEM paper). Training examples of `drop_classes` are kept out of the
@@ -79,7 +81,7 @@ class Source(Data):
         arrays = self.load(data_dir)
         normalise = self.normaliser(arrays)
         train, test = (
-            drawn(Split(Pool(x), torch.arange(len(y)), y, 0, normalise), size, generator)
+            drawn(Split(Pool(x, arrays.modality), torch.arange(len(y)), y, 0, normalise), size, generator)
             for x, y, size in (
                 (arrays.x_train, arrays.y_train, self.train_examples),
                 (arrays.x_test, arrays.y_test, self.test_examples),
@@ -113,8 +115,14 @@ def check_complete(source: Source, limits: bool = True) -> None:
         require(getattr(source, name) is None, f"source.{name}", getattr(source, name), allowed)
 
 
+def check_pictures(arrays: Arrays, purpose: str) -> None:
+    """Raise UserError where `purpose` changes pictures, and the examples are none."""
+    if type(arrays.modality) is not Pictures:
+        raise UserError(f"{purpose} pictures, and this data is {arrays.modality.name}; take split_* data")
+
+
 def read_npz(path: Path) -> Arrays:
-    """Read and check a file in mlbench's format (see the manual, "Your own data, model, method"); never loads a pickle. Raises UserError."""
+    """Read and check a file in mlbench's format (manual: Your own data); never loads a pickle. Raises UserError."""
     needed = ("x_train", "y_train", "x_test", "y_test")
     try:
         with path.open("rb") as stream:

@@ -5,12 +5,18 @@ from torch import Tensor, nn
 
 
 class Normalise(nn.Module):
-    """uint8 or float pictures [B, C, H, W] of 0..255 to floats, per channel (x - mean) / std."""
+    """Numbers to floats, (x - mean) / std: pictures [B, C, H, W] of 0..255 per channel, rows [B, F] per feature.
+
+    Args:
+        mean: [C], or of a shape that lies over the inputs: [1, C, 1, 1], [1, F].
+        std: The same.
+    """
 
     def __init__(self, mean: Tensor, std: Tensor):
         super().__init__()
-        self.register_buffer("mean", mean.float().reshape(1, -1, 1, 1))
-        self.register_buffer("std", std.float().reshape(1, -1, 1, 1))
+        for name, values in (("mean", mean), ("std", std)):
+            shaped = values.reshape(1, -1, 1, 1) if values.dim() == 1 else values
+            self.register_buffer(name, shaped.float())
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Fresh floats of the same shape."""
@@ -27,6 +33,12 @@ class Normalise(nn.Module):
         mean = (counts @ values) / counts.sum(1)
         variance = (counts * (values - mean[:, None]).square()).sum(1) / counts.sum(1)
         return Normalise(mean, variance.sqrt().clamp(min=1e-6))
+
+    @staticmethod
+    def of_features(rows: Tensor) -> "Normalise":
+        """Mean and standard deviation of each feature of [N, F]; a constant one keeps its size."""
+        std, mean = torch.std_mean(rows.double(), 0, correction=0, keepdim=True)
+        return Normalise(mean, torch.where(std > 0, std, 1.0))
 
 
 class AsIds(nn.Module):

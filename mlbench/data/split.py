@@ -1,7 +1,7 @@
 """Examples as tensors, cut into splits.
 
-Most are pictures; texts and sounds stand in the same pools (modality.py). Pictures stay uint8 [N, C, H, W] in one pool
-that all tasks share; a split names rows of it. Floats come into being a chunk at a time: gathered, transformed
+Their pool says what they are: pictures or another modality (modality.py). Pictures stay uint8 [N, C, H, W] in one
+pool that all tasks share; a split names rows of it. Floats come into being a chunk at a time: gathered, transformed
 (permuted, rotated) and normalised together, then cut into batches.
 """
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
+from mlbench.data.modality import PICTURES, Modality
 from mlbench.data.normalisation import AsIds, Normalise
 
 Augment = Callable[[Tensor], Tensor]  # uint8 [B, C, H, W] in and out
@@ -29,15 +30,19 @@ class Batch(NamedTuple):
 
 @dataclass
 class Pool:
-    """Pictures that several splits share, so that they lie in memory, and on the device, once."""
+    """Examples that several splits share, so that they lie in memory, and on the device, once."""
 
-    pictures: Tensor  # [N, C, H, W] uint8; of texts int32 [N, L], of sounds float [N, 1, bands, frames]
+    pictures: Tensor  # uint8 [N, C, H, W], or as `modality` says
+    modality: Modality = PICTURES
+    lengths: Tensor | None = None  # [N] positions of each example that are no padding, where they are counted
 
     def to(self, device: torch.device) -> None:
         """Move to `device` when half of its free memory holds them; otherwise chunks are moved as they are used."""
+        self.modality = self.modality.to(device)
         if device.type == "cuda" and self.pictures.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
             return
         self.pictures = self.pictures.to(device)
+        self.lengths = None if self.lengths is None else self.lengths.to(device)
 
 
 class Transform(Protocol):
@@ -80,6 +85,12 @@ class Split:
         if self.transform is None:
             return pictures
         return self.transform(pictures, self.task if isinstance(self.task, int) else self.task.index_select(0, index))
+
+    def present(self, index: Tensor, length: int) -> Tensor:
+        """Which of `length` positions of the examples at `index` [b] are no padding: bool [b, length]."""
+        rows, lengths = self.rows.index_select(0, index), self.pool.lengths
+        lengths = None if lengths is None else lengths.index_select(0, rows.to(lengths.device)).to(rows.device)
+        return self.pool.modality.present(self.raw(index), lengths, length)
 
     def batch(self, index: Tensor, augment: Augment | None = None) -> Batch:
         """The examples at `index` [b], normalised."""
@@ -139,7 +150,7 @@ class Split:
         if self.transform is None:
             return self
         pictures = torch.cat([self.raw(index) for index in self.chunks(1000)])
-        return replace(self, pool=Pool(pictures), rows=self.places, transform=None)
+        return replace(self, pool=replace(self.pool, pictures=pictures), rows=self.places, transform=None)
 
     @staticmethod
     def union(splits: list["Split"]) -> "Split":

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mlbench.core.to_device import Moves
 from mlbench.data import patches
-from mlbench.data.modality import Sound, Text
+from mlbench.data.modality import Modality
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.data.output_heads import SharedHead
 from mlbench.data.properties import Properties
@@ -42,14 +42,17 @@ class Task(Moves):
     validation: Split | None = None  # where the data has its own; otherwise it is cut from `train`
     planted: Planted | None = None
     properties: Properties | None = None
-    text: Text | None = None
-    sound: Sound | None = None
+    unlabelled: Split | None = None  # what a network can learn from before the task: texts, several in a row
+
+    @property
+    def modality(self) -> Modality:
+        """What the examples are."""
+        return self.train.pool.modality
 
     def splits(self) -> list[Split]:
         """All there are."""
         clean = None if self.planted is None else self.planted.clean
-        packed = None if self.text is None else self.text.packed
-        found = (self.train, self.test, self.validation, self.dropped, clean, packed)
+        found = (self.train, self.test, self.validation, self.dropped, clean, self.unlabelled)
         return [split for split in found if split is not None]
 
 
@@ -83,9 +86,18 @@ class Stream:
     feedback: Corrections | None = None  # the tasks after the first are rounds that a deployed model serves
 
     @property
+    def modality(self) -> Modality:
+        """What the examples of all tasks are."""
+        return self.tasks[0].modality
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
-        """(C, H, W) of a picture, (L,) of a text."""
+        """(C, H, W) of a picture, (L,) of a text, (F,) of a row of a table."""
         return tuple(self.tasks[0].train.pool.pictures.shape[1:])
+
+    def example(self, count: int) -> Tensor:
+        """`count` inputs as the network takes them, to try it on."""
+        return self.modality.example(self.input_shape, count)
 
     def seen_through(self, normalise: Normalise | AsIds) -> None:
         """Normalise all examples so: as a network was trained that comes from elsewhere."""

@@ -6,7 +6,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from mlbench.data.modality import PAD, Text
+from mlbench.data.modality import PAD, Tokens
 from mlbench.data.normalisation import AsIds
 from mlbench.data.output_heads import SharedHead
 from mlbench.data.properties import Items, Properties
@@ -31,16 +31,15 @@ def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Str
     """One task: the sentences' classes, in rows of at most `length` pieces; longer ones are cut."""
     labels = sorted({sentence.label for part in parts.values() for sentence in part})
     coded = {name: pieces.ids([sentence.words for sentence in part]) for name, part in parts.items()}
-    splits = {
-        name: Split(
-            Pool(rows(coded[name], pieces, length)), torch.arange(len(part)), numbered(part, labels), 0, AsIds()
-        )
-        for name, part in parts.items()
-    }
-    side_by_side = packed(splits["train"].pool.pictures, PACKED * length)
-    text = Text(pieces.names, pieces.special, pieces.mask, pieces.opening, side_by_side)
+    modality = Tokens(pieces.names, pieces.special, pieces.mask, pieces.opening)
+    splits = {}
+    for name, part in parts.items():
+        pool = Pool(rows(coded[name], pieces, length), modality)
+        splits[name] = Split(pool, torch.arange(len(part)), numbered(part, labels), 0, AsIds())
+    unlabelled = packed(splits["train"].pool.pictures, PACKED * length, modality)
     known = properties(parts, coded, length)
-    task = Task("texts", splits["train"], splits["test"], None, splits["validation"], properties=known, text=text)
+    about = {"validation": splits["validation"], "properties": known, "unlabelled": unlabelled}
+    task = Task("texts", splits["train"], splits["test"], **about)
     return Stream([task], None, len(labels), labels, SharedHead())
 
 
@@ -59,7 +58,7 @@ def rows(coded: list[list[list[int]]], pieces: Pieces, length: int) -> Tensor:
     return table
 
 
-def packed(table: Tensor, length: int) -> Split:
+def packed(table: Tensor, length: int, modality: Tokens) -> Split:
     """The rows of `table` [n, L], as many whole ones as have room side by side in rows of `length`, PAD behind.
 
     A batch of sentences as they are is PAD for the most part.
@@ -73,7 +72,7 @@ def packed(table: Tensor, length: int) -> Split:
         room[open_row, used : used + len(ids)] = ids
         used += len(ids)
     room = room[: open_row + 1].clone()
-    return Split(Pool(room), torch.arange(len(room)), torch.zeros(len(room), dtype=torch.int64), 0, AsIds())
+    return Split(Pool(room, modality), torch.arange(len(room)), torch.zeros(len(room), dtype=torch.int64), 0, AsIds())
 
 
 def properties(

@@ -21,8 +21,9 @@ from mlbench.core.rng import Draws
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.family import Family
-from mlbench.experiment.model_setup import example, made, with_weights
+from mlbench.experiment.model_setup import made, with_weights
 from mlbench.experiment.runner import Describe
+from mlbench.experiment.technique import check_modality
 from mlbench.runs import cache
 from mlbench.runs.checkpoint import Trained, normaliser, read_network
 from mlbench.runs.console import Display
@@ -86,7 +87,7 @@ class Experiment:
         runner = self.family.prepare(config, stream, net)
         for task in stream.tasks:
             check_trainable(net, task, config.technique.learned_from(task), config.training)
-        torch.set_num_threads(choose_threads(chosen.threads, net, example(stream, 1), config.training.batch_size))
+        torch.set_num_threads(choose_threads(chosen.threads, net, stream.example(1), config.training.batch_size))
         if not self.begun(folder):
             old = folder.exists()
             with locked(folder / ".lock", wait) if old else nullcontext():
@@ -112,6 +113,7 @@ class Experiment:
             stream = config.data.stream(config.data_dir, draws.stream)
         except SettingError as error:
             raise UserError(f"data.{error}") from error
+        check_modality(config.technique, config.technique_name, stream.modality)
         if stream.feedback is not None and config.training.validation:
             raise UserError(
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
@@ -132,8 +134,7 @@ class Experiment:
         net = made(Blueprint(config.composed.model, "model", config.dirs), f"model={name}", stream)
         if not config.settings.checkpoint:
             return net
-        packed, text = read_network(Path(config.settings.checkpoint)), stream.tasks[0].text
-        spelling = None if text is None else text.spelling
+        packed, spelling = read_network(Path(config.settings.checkpoint)), stream.modality.fingerprint
         net = with_weights(net, packed, f"checkpoint={config.settings.checkpoint}", name, config.dirs, spelling)
         stream.seen_through(normaliser(packed))
         return net
@@ -141,8 +142,7 @@ class Experiment:
     def describe(self, stream: Stream) -> Describe:
         """A function that packs a network with what `mlbench.load` needs."""
         model = OmegaConf.to_container(self.config.composed.model, resolve=True)
-        normalise, text = stream.tasks[0].train.normalise, stream.tasks[0].text
-        spelling = None if text is None else text.spelling
+        normalise, spelling = stream.tasks[0].train.normalise, stream.modality.fingerprint
         about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling)
         return lambda net, other=None: Trained(net, other or model, *about)
 

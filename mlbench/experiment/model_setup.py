@@ -17,31 +17,22 @@ def made(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
 
     Raises UserError when it does not take these examples or gives other outputs.
     """
-    task, shape = stream.tasks[0], stream.input_shape
+    modality, shape = stream.modality, stream.input_shape
     try:
         net = blueprint.build(nn.Module, input_shape=shape, outputs=stream.outputs)
     except UserError as error:
-        if task.text is None:
+        if not modality.model_hint:
             raise
-        raise UserError(f"{error}\nthis data is texts; they need a model for texts, as model=bert") from error
+        raise UserError(f"{error}\nthis data is {modality.name}; {modality.model_hint}") from error
     try:
         with torch.no_grad():
-            answered = net.eval()(example(stream, 2)).shape
+            answered = net.eval()(stream.example(2)).shape
     except (RuntimeError, ValueError, IndexError) as error:
-        kind = "spectrograms" if task.sound is not None else "pictures" if task.text is None else "texts"
         described, reason = "x".join(str(side) for side in shape), str(error).splitlines()[0]
-        raise UserError(f"{name} does not take {kind} of {described} ({reason})") from error
+        raise UserError(f"{name} does not take {modality.name} of {described} ({reason})") from error
     if answered != (2, stream.outputs):
         raise UserError(f"{name} gives {list(answered[1:])} outputs; needed are {stream.outputs}")
     return net
-
-
-def example(stream: Stream, count: int) -> torch.Tensor:
-    """So many examples as the network takes them: empty [count, C, H, W] floats, or [count, L] times the last id."""
-    text = stream.tasks[0].text
-    if text is None:
-        return torch.zeros(count, *stream.input_shape)
-    return torch.full((count, *stream.input_shape), len(text.pieces) - 1)
 
 
 def fitting(path: Path, stream: Stream) -> dict[str, Any]:

@@ -56,9 +56,6 @@ class Trainings(Job):
         self.generator, self.classes = self.draws.method, self.stream.classes
         self.input_shape, self.outputs = self.stream.input_shape, self.stream.outputs
         self.normalise = task.train.normalise
-        self.range = (0.0, 255.0)  # black and white
-        if task.sound is not None:
-            self.range = (task.sound.mel.silence, task.train.pool.pictures.max().item())
         self.start = self.untrained().eval()
         self.resumed: dict[str, Any] | None = None  # a fit that was cut off
 
@@ -90,9 +87,9 @@ class Trainings(Job):
 
     def pretrained(self) -> nn.Module:
         """The network after what it learns from texts without labels, as it is where it has no `pretraining`."""
-        text, settings = self.stream.tasks[0].text, getattr(self.net, "pretraining", None)
-        if text is not None and settings is not None and not self.config.settings.checkpoint:
-            learner, packed = MaskedLanguage(text), text.packed
+        task, settings = self.stream.tasks[0], getattr(self.net, "pretraining", None)
+        if task.unlabelled is not None and settings is not None and not self.config.settings.checkpoint:
+            learner, packed = MaskedLanguage(task.modality), task.unlabelled
             settings = {**settings, "patience": 0}  # held-out sentences are of the task, which this is not about
             make = lambda: self.fit(self.net, "pretraining", learner, packed, **settings)  # noqa: E731
             self.kept(self.place(*MADE_BY, stage="pretraining"), "pretraining", make)
@@ -217,8 +214,8 @@ class Trainings(Job):
 
     def picture(self, x: Tensor) -> np.ndarray:
         """See `Workbench`."""
-        raw, (black, white) = x.detach() * self.normalise.std + self.normalise.mean, self.range
-        return ((raw - black) * (255 / (white - black))).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        raw = x.detach() * self.normalise.std + self.normalise.mean
+        return self.stream.modality.images(raw).cpu().numpy()
 
     def state(self, under_way: dict[str, Any] | None) -> dict[str, Any]:
         """Everything a resumed run needs beside the finished fits: `under_way` is one that is not."""

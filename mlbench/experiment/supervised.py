@@ -27,7 +27,7 @@ class Plain(Job):
         if (saved := self.run.saved()) is not None:
             self.load(saved)
         task, display = self.stream.tasks[0], self.run.display
-        if task.text is not None and getattr(self.net, "pretraining", None) is not None:
+        if task.unlabelled is not None and getattr(self.net, "pretraining", None) is not None:
             display.note("the network learns from the labels alone: what comes before is for compress= and explain=")
         total = len(task.train) * self.training.epochs
         display.start("training", total, self.progress)

@@ -3,6 +3,12 @@
 from pathlib import Path
 from typing import ClassVar
 
+from omegaconf import OmegaConf
+
+from mlbench.core.config_groups import conf_folder
+from mlbench.core.errors import UserError
+from mlbench.core.instantiate import locate
+from mlbench.data.modality import EVERY, Modality
 from mlbench.data.stream import Task
 
 
@@ -12,6 +18,7 @@ class Technique:
     takes: ClassVar[tuple[str, ...]] = ()  # settings at the top level that mean something to it and not to all
     chooses: ClassVar[bool] = False  # whether it chooses by train.validation, which otherwise is for early stopping
     about_answers: ClassVar[bool] = True  # whether it is about classes that are told apart
+    modalities: ClassVar[tuple[type[Modality], ...]] = EVERY  # the kinds of examples it is made for
 
     def files(self) -> list[Path]:
         """Files and folders that it reads: one that changes makes other results."""
@@ -20,3 +27,16 @@ class Technique:
     def learned_from(self, task: Task) -> int:
         """How many examples `fit` gets for the task."""
         return len(task.train)
+
+
+def check_modality(technique: Technique, name: str, modality: Modality) -> None:
+    """Raise UserError where a technique, `family=name`, is not made for examples of this kind."""
+    if type(modality) in technique.modalities:
+        return
+    takes = " and ".join(kind.name for kind in technique.modalities)
+    family, others = name.partition("=")[0], []
+    for path in sorted((conf_folder() / family).glob("*.yaml")):
+        cls = locate(OmegaConf.load(path)._target_, Technique, family, ())
+        if isinstance(cls.modalities, tuple) and type(modality) in cls.modalities:
+            others.append(path.stem)
+    raise UserError(f"{name} is made for {takes}; for {modality.name} there are {', '.join(others)}")

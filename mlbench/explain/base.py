@@ -1,6 +1,5 @@
 """What an explanation is: it looks at a trained network and gives maps or findings. The runner stands in runner.py."""
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,11 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from mlbench.core.config_groups import conf_folder
-from mlbench.core.errors import UserError, require
+from mlbench.core.errors import require
+from mlbench.data.modality import Pictures, Spectrograms
 from mlbench.data.split import Split
 from mlbench.data.stream import Planted, Task
 from mlbench.experiment import context
@@ -31,7 +29,10 @@ class Workbench(context.Workbench, Protocol):
     planted: Planted | None  # where the answer stands, if that is known
     black: Tensor  # [1, C, 1, 1] what a black pixel, or silence, is to the network
 
-    def judge(self, method: "Attribution", net: nn.Module) -> Findings:
+    def chosen(self, method: "Attribution") -> Tensor:
+        """The numbers [n] of the test examples to explain, drawn by the seed."""
+
+    def evaluate(self, method: "Attribution", net: nn.Module) -> Findings:
         """Maps of `method` for the run's examples, scored beside the controls."""
 
 
@@ -39,18 +40,12 @@ class Method(Technique):
     """A way to explain; subclasses are dataclasses whose fields are the hyperparameters.
 
     `about_answers` is False for what looks inside: then a network for texts is taken as its pretraining left it.
-    `reads_texts` is True for what is made for texts as well, `hears_sounds` for what takes spectrograms as they are.
     """
 
-    reads_texts = False
-    hears_sounds = False
+    modalities = (Pictures,)
 
-    def check_data(self, task: Task, classes: list[str]) -> None:  # noqa: ARG002
+    def check_data(self, task: Task, classes: list[str]) -> None:
         """Raise SettingError or UserError for what does not go with the data, before anything is trained."""
-        if task.text is not None and not self.reads_texts:
-            raise UserError(f"this explanation is for pictures; texts have {those_with('reads_texts')}")
-        if task.sound is not None and not self.hears_sounds:
-            raise UserError(f"this explanation is for pictures; sounds have {those_with('hears_sounds')}")
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError or UserError for what does not go with the network, before anything is trained."""
@@ -63,27 +58,18 @@ class Method(Technique):
         raise NotImplementedError
 
 
-def those_with(ability: str) -> str:
-    """The names of our explanations whose class says that they have it: `reads_texts` or `hears_sounds`."""
-    found = []
-    for path in sorted((conf_folder() / "explain").glob("*.yaml")):
-        module, _, name = OmegaConf.load(path)._target_.rpartition(".")
-        if getattr(getattr(importlib.import_module(module), name), ability):
-            found.append(path.stem)
-    return ", ".join(found)
-
-
 @dataclass
 class Attribution(Method):
     """An explanation of single answers: a map that says how much each pixel speaks for a class.
 
     Explained is the logit of `target`, a class number, or of the predicted class (null), for `samples` test pictures
     drawn by the seed, or for the pictures in `images`, a folder or a file. `amounts` says whether the values of
-    channels add up, as gradients do not. Texts are explained as pictures of one row (attribution/token_attribution.py).
+    channels add up, as gradients do not. Texts and rows of
+    tables are explained as pictures of one row (attribution/token_attribution.py, feature_attribution.py).
     """
 
     amounts = True
-    hears_sounds = True
+    modalities = (Pictures, Spectrograms)
 
     samples: int
     images: str | None
@@ -97,8 +83,8 @@ class Attribution(Method):
         """Texts and sounds have no pictures of one's own; the class must be there."""
         super().check_data(task, classes)
         require(self.target is None or self.target < len(classes), "target", self.target, below(classes))
-        require(self.images is None or task.text is None, "images", self.images, "null: this data is texts")
-        require(self.images is None or task.sound is None, "images", self.images, "null: this data is sounds")
+        pictures = type(task.modality) is Pictures
+        require(self.images is None or pictures, "images", self.images, f"null: this data is {task.modality.name}")
 
     def files(self) -> list[Path]:
         """The user's own pictures."""
@@ -120,7 +106,7 @@ class Attribution(Method):
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
         """Maps, scores and figures."""
         self.look(bench)
-        return bench.judge(self, net)
+        return bench.evaluate(self, net)
 
 
 def below(classes: list[str]) -> str:

@@ -15,12 +15,12 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from mlbench.core.errors import UserError, require
+from mlbench.data.modality import Pictures, Tables
 from mlbench.data.split import Split
 from mlbench.data.stream import Task
 from mlbench.explain.base import Method, Workbench
-from mlbench.runs.results import Chart, Findings, Panel, Row
+from mlbench.runs.results import Bars, Chart, Findings, Panel, Row
 
-COLOURS = {1: [""], 3: [", red", ", green", ", blue"]}
 IN_A_ROW = 10  # maps of classes
 AT_ONCE = 1000  # pictures
 
@@ -33,6 +33,8 @@ class Baselines(Method):
     network, the leaves of trees. The linear model has scikit-learn's default penalty on pixels of 0 to 1, and at most
     `iterations` of its optimiser. `readable` is the depth of the tree that is written out.
     """
+
+    modalities = (Pictures, Tables)
 
     depths: list[int]
     readable: int
@@ -76,7 +78,14 @@ class Baselines(Method):
         findings.charts["baselines"] = Chart("baselines", "weights_or_leaves", "accuracy", by="model", log=True)
         maps = weight_maps(linear).reshape(-1, *bench.input_shape)
         findings.arrays["linear"] = {"weights": maps, "bias": linear.intercept_, "classes": linear.classes_}
-        findings.grids["linear"] = grid(maps, [bench.classes[label] for label in linear.classes_])
+        names = [bench.classes[label] for label in linear.classes_]
+        if bench.task.modality.ordered:
+            findings.grids["linear"] = grid(maps, names)
+        else:
+            features = bench.task.modality.part_names(bench.input_shape)
+            findings.bars["linear"] = [
+                Bars(name, features, each.tolist()) for name, each in zip(names, maps, strict=True)
+            ]
         findings.texts["tree.txt"] = readable(trees[self.readable], bench)
         return findings
 
@@ -88,33 +97,45 @@ def check_classes(train: Split) -> None:
         raise UserError(f"explain=baselines: {told}; raise data.train_examples or take more classes")
 
 
-def flat(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [n, C * H * W] of 0 to 255, as the task shows them, and labels [n]."""
-    pixels = torch.cat([split.raw(index).flatten(1).cpu() for index in split.chunks(AT_ONCE)])
-    return pixels.numpy(), split.labels.cpu().numpy()
+@dataclass
+class Inputs:
+    """What models that are no networks learn from.
+
+    Attributes:
+        raw: Numbers [n, D] as the task shows them, pixels of 0 to 255: trees are read in them.
+        scaled: The same in a size that suits a linear model, pixels of 0 to 1.
+        labels: [n].
+    """
+
+    raw: np.ndarray
+    scaled: np.ndarray
+    labels: np.ndarray
+
+    def of(self, model: ClassifierMixin) -> np.ndarray:
+        """The numbers that a model gets."""
+        return self.scaled if isinstance(model, LogisticRegression) else self.raw
 
 
-def scaled(model: ClassifierMixin, pixels: np.ndarray) -> np.ndarray:
-    """Pixels of 0 to 1 for the linear model; trees are read in whole grey values."""
-    return pixels / np.float32(255) if isinstance(model, LogisticRegression) else pixels
+def flat(split: Split) -> Inputs:
+    """All examples of a split."""
+    chunks, modality = [split.raw(index) for index in split.chunks(AT_ONCE)], split.pool.modality
+    scaled = [modality.scaled(chunk, split.normalise).flatten(1).cpu() for chunk in chunks]
+    raw = [chunk.flatten(1).cpu() for chunk in chunks]
+    return Inputs(torch.cat(raw).numpy(), torch.cat(scaled).numpy(), split.labels.cpu().numpy())
 
 
-def fitted(model: ClassifierMixin, data: tuple[np.ndarray, np.ndarray]) -> tuple[ClassifierMixin, float]:
+def fitted(model: ClassifierMixin, inputs: Inputs) -> tuple[ClassifierMixin, float]:
     """The model after learning, and how many seconds that took."""
-    pixels, labels = data
     began = time.perf_counter()
     with threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the limit is the user's
-        model.fit(scaled(model, pixels), labels)
+        model.fit(inputs.of(model), inputs.labels)
     return model, time.perf_counter() - began
 
 
-def measured(
-    name: str, model: ClassifierMixin, size: int, test: tuple[np.ndarray, np.ndarray], seconds: float
-) -> dict[str, object]:
+def measured(name: str, model: ClassifierMixin, size: int, test: Inputs, seconds: float) -> dict[str, object]:
     """A row of the table."""
-    pixels, labels = test
-    accuracy = float((model.predict(scaled(model, pixels)) == labels).mean())
+    accuracy = float((model.predict(test.of(model)) == test.labels).mean())
     depth = {"depth": model.get_depth()} if name == "tree" else {}
     return {"model": name, "weights_or_leaves": int(size), "accuracy": accuracy, **depth, "seconds": seconds}
 
@@ -132,11 +153,9 @@ def grid(maps: np.ndarray, names: list[str]) -> list[Row]:
 
 
 def readable(tree: DecisionTreeClassifier, bench: Workbench) -> str:
-    """The tree as questions about pixels."""
-    channels, height, width = bench.input_shape
-    colours = COLOURS.get(channels, [f", channel {number}" for number in range(channels)])
-    places = [(row, column) for row in range(height) for column in range(width)]
-    names = [f"row {row}, column {column}{colour}" for colour in colours for row, column in places]
+    """The tree as questions about pixels or features."""
+    modality = bench.task.modality
+    names = modality.part_names(bench.input_shape)
     classes = [bench.classes[label] for label in tree.classes_]
-    told = f"A decision tree of depth {tree.get_depth()}. Rows and columns are counted from 0, pixels are 0 to 255."
-    return f"{told}\n\n{export_text(tree, feature_names=names, class_names=classes, decimals=1)}"
+    text = export_text(tree, feature_names=names, class_names=classes, decimals=modality.decimals)
+    return f"A decision tree of depth {tree.get_depth()}. {modality.value_note}\n\n{text}"

@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from mlbench.core.atomic_io import write_csv, write_text, write_whole
 from mlbench.core.errors import SettingError, UserError, need
-from mlbench.data.datasets.image_folder import SUFFIXES, decoded, images
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.multi_fit_runner import Trainings, check_single_task
 from mlbench.experiment.runner import RunnerFactory
-from mlbench.explain.attribution import token_attribution
-from mlbench.explain.attribution.evaluation import Examples, judge
+from mlbench.explain.attribution.evaluation import evaluate
+from mlbench.explain.attribution.picture_attribution import files, picture
+from mlbench.explain.attribution.views import VIEWS
 from mlbench.explain.base import Attribution, Method, untouched
 from mlbench.reporting.figures import grids, plots, tokens
+from mlbench.reporting.figures.bars import draw_bars
 from mlbench.reporting.figures.clouds import draw_clouds
 from mlbench.runs.results import Findings
 from mlbench.training.masked_lm import masked_accuracy
@@ -36,15 +37,13 @@ class Explain(Trainings):
         self.seconds |= {"explain": 0.0}
         self.task = task = self.stream.tasks[0]
         self.test, self.planted, self.classes = task.test, task.planted, self.stream.classes
-        self.black = torch.zeros(1, 1, 1, 1)  # of texts: the mask
-        if task.text is None:
-            self.black = (self.range[0] - self.normalise.mean) / self.normalise.std
+        self.black = task.modality.black(self.normalise)
 
     def __call__(self) -> None:
         """Train or read the network, explain it, write what was found."""
         if (saved := self.run.saved()) is not None:
             self.load(saved)
-        inside = self.task.text is not None and not self.method.about_answers
+        inside = self.task.unlabelled is not None and not self.method.about_answers
         net = self.pretrained() if inside else self.dense()
         findings = Findings(metrics=self.measured(net, inside))
         good = dict(findings.metrics)
@@ -67,48 +66,22 @@ class Explain(Trainings):
         """How good the network is at what it was trained for, on test data."""
         if inside:
             can_tell = hasattr(net, "covered")
-            return {"masked_accuracy": masked_accuracy(net, self.test, self.task.text)} if can_tell else {}
+            return {"masked_accuracy": masked_accuracy(net, self.test, self.task.modality)} if can_tell else {}
         metrics = {"accuracy": self.accuracy(net, self.test)}
         if self.planted is not None:
             metrics["clean_accuracy"] = self.accuracy(net, self.planted.clean)
         return metrics
 
-    def judge(self, method: Attribution, net: nn.Module) -> Findings:
+    def evaluate(self, method: Attribution, net: nn.Module) -> Findings:
         """See `Workbench`."""
-        name = self.config.names["explain"]
-        if self.task.text is not None:
-            index = self.chosen(method)
-            found = list(token_attribution.sentences(net, method, self.task, index, self.classes))
-            return token_attribution.judge(method, found, name, self.outputs, self.generator, self.compute)
-        examples = self.given(method) if method.images else self.drawn(method)
-        with torch.no_grad():
-            examples.predicted = net(examples.x).argmax(1)
-        examples.target = examples.predicted
-        if method.target is not None:
-            examples.target = torch.full_like(examples.predicted, method.target)
-        return judge(method, net, examples, name, self.generator, self.compute)
+        modality, name = self.task.modality, self.config.names["explain"]
+        view = VIEWS[type(modality)](net, method, self)
+        return evaluate(method, view, modality, name, self.generator, self.compute)
 
     def chosen(self, method: Attribution) -> Tensor:
         """The test examples to explain, drawn by the seed."""
         order = torch.randperm(len(self.test), generator=self.draws.generator("examples"))[: method.samples]
         return order.to(self.test.labels.device)
-
-    def drawn(self, method: Attribution) -> Examples:
-        """Test pictures drawn by the seed."""
-        index = self.chosen(method)
-        batch, truth = self.test.batch(index), None
-        if self.planted is not None:
-            corners = self.planted.test[self.test.rows[index]]
-            truth = self.planted.masks(corners, self.input_shape[1:])
-        return Examples(batch.x, self.picture(batch.x), batch.y, batch.y, batch.y, truth, self.classes)
-
-    def given(self, method: Attribution) -> Examples:
-        """The user's own pictures."""
-        paths = files(Path(method.images).expanduser())[: method.samples]
-        raw = torch.stack([picture(path, self.input_shape) for path in paths]).to(self.compute.device)
-        x = self.normalise(raw)
-        nothing = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        return Examples(x, raw.cpu().numpy(), nothing, nothing, None, None, self.classes)
 
     def write(self, findings: Findings) -> None:
         """Tables, then figures from them, arrays, texts."""
@@ -120,7 +93,9 @@ class Explain(Trainings):
             table, figure = folder / f"{chart.table}.csv", folder / "figures" / f"{name}.png"
             plots.draw_chart(table, (chart.x, chart.y), chart.by, figure, chart.log, not chart.points)
         for name, rows in findings.grids.items():
-            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.task.sound is not None)
+            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.task.modality.upwards)
+        for name, charts in findings.bars.items():
+            draw_bars(charts, folder / "figures" / f"{name}.png")
         for name, clouds in findings.clouds.items():
             draw_clouds(clouds, folder / "figures" / f"{name}.png")
         for name, passages in findings.passages.items():
@@ -135,25 +110,6 @@ class Explain(Trainings):
             write_text(folder / name, text)
 
 
-def files(path: Path) -> list[Path]:
-    """The picture, or those in a folder, in order of their names. Raises UserError where there is none."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"explain.images={path} does not exist; give a picture or a folder of pictures")
-    if not (found := images(path)):
-        raise UserError(f"explain.images={path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return found
-
-
-def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
-    """A file as uint8 [C, H, W] in the network's shape. Raises UserError for what is no picture."""
-    channels, height, width = shape
-    if height != width:
-        raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
-    return torch.from_numpy(decoded(path, height, channels == 1))
-
-
 def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:
     """What makes the runner. Raises UserError for a stream of tasks, settings that do not fit, and missing packages."""
     check_single_task(config, stream)
@@ -166,7 +122,7 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
         method.check_data(stream.tasks[0], stream.classes)
         method.check(net)
         with untouched(net):
-            if stream.tasks[0].text is None:
+            if stream.modality.continuous:
                 method.rehearse(net, stream.tasks[0].train.batch(stream.tasks[0].train.places[:2]).x)
     except SettingError as error:
         raise UserError(f"explain.{error}") from error

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mlbench.core.atomic_io import write_whole
 from mlbench.core.errors import UserError
 from mlbench.core.instantiate import build
+from mlbench.core.renamed import published
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.surgery import restore
 from mlbench.runs.codec import container
@@ -39,10 +40,10 @@ class Trained:
     spelling: str | None = None  # of texts: which word pieces the ids stand for
 
     def packed(self) -> dict[str, Any]:
-        """Tensors and plain values only."""
+        """Tensors and plain values only; classes have the names under which they were first published."""
         return {
             "schema": SCHEMA,
-            "model": self.model,
+            "model": published(self.model),
             "input_shape": list(self.input_shape),
             "outputs": self.outputs,
             "classes": list(self.classes),
@@ -50,7 +51,7 @@ class Trained:
             "mean": getattr(self.normalise, "mean", None),  # texts have none
             "std": getattr(self.normalise, "std", None),
             "spelling": self.spelling,
-            "wrapping": getattr(self.net, "wrapping", None),
+            "wrapping": published(getattr(self.net, "wrapping", None)),
             "replaced": getattr(self.net, "replaced", None),
             "weights": dict(self.net.state_dict()),
         }

@@ -51,6 +51,15 @@ class Cloud:
 
 
 @dataclass
+class Bars:
+    """Named numbers, drawn as bars to either side of 0, the largest first."""
+
+    title: str
+    names: list[str]
+    values: list[float]
+
+
+@dataclass
 class Findings:
     """What an explanation found; the runner writes it."""
 
@@ -62,6 +71,7 @@ class Findings:
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # written as artefacts/<name>.npz
     grids: dict[str, list[Row]] = field(default_factory=dict)  # name of a figure
     clouds: dict[str, list[list[Cloud]]] = field(default_factory=dict)  # name of a figure -> rows of panels
+    bars: dict[str, list[Bars]] = field(default_factory=dict)  # name of a figure -> its panels
     passages: dict[str, list[Passage]] = field(default_factory=dict)  # name of a figure
     sounds: dict[str, tuple[int, np.ndarray]] = field(
         default_factory=dict

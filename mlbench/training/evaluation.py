@@ -11,7 +11,6 @@ from mlbench.training.module_modes import eval_mode
 from mlbench.training.per_example_gradients import Logits
 
 EVALUATION_BYTES = {"cpu": 3 * 2**20, "cuda": 64 * 2**20}  # 1,000 MNIST pictures as floats beat 10,000 on a CPU
-TEXTS_AT_ONCE = 256
 
 
 def answers(net: nn.Module, split: Split, logits: Logits) -> Iterator[tuple[Tensor, Tensor]]:
@@ -19,8 +18,7 @@ def answers(net: nn.Module, split: Split, logits: Logits) -> Iterator[tuple[Tens
     device = split.labels.device
     example = split.pool.pictures[0].numel() * 4
     size = max(1, EVALUATION_BYTES["cuda" if device.type == "cuda" else "cpu"] // example)
-    if split.pool.pictures.dim() == 2:  # ids of texts say nothing of how large their vectors are
-        size = min(size, TEXTS_AT_ONCE)
+    size = min(size, split.pool.modality.evaluation_limit or size)
     with eval_mode(net), torch.inference_mode():
         for index in split.chunks(size):
             batch = split.batch(index)

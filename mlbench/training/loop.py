@@ -170,8 +170,8 @@ def check_trainable(net: nn.Module, task: Task, learned: int, training: Training
     """
     if not len(task.train) or not len(task.test):
         raise UserError(f"task {task.name}: there are {len(task.train)} training and {len(task.test)} test examples")
-    if training.augment != "none" and (task.text is not None or task.sound is not None):
-        kind = "texts" if task.text is not None else "sounds"
+    if training.augment not in task.modality.augmentations:
+        kind = task.modality.name
         raise UserError(f"train.augment={training.augment} changes pictures, and this data is {kind}; take none")
     count = learned - validation_size(training.validation, learned)
     if has_batch_norm(net) and (training.batch_size == 1 or count == 1):

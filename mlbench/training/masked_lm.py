@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.core.rng import apart
-from mlbench.data.modality import PAD, Text
+from mlbench.data.modality import PAD, Tokens
 from mlbench.data.split import Batch, Split
 from mlbench.training.learner import Learner
 from mlbench.training.module_modes import eval_mode
@@ -20,42 +20,42 @@ class MaskedLanguage(Learner):
 
     lr_setting = "model.pretrain_lr"
 
-    def __init__(self, text: Text):
-        self.text = text
+    def __init__(self, tokens: Tokens):
+        self.tokens = tokens
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """Places are drawn anew each time."""
-        shown, places = covered(batch.x, self.text)
-        return F.cross_entropy(net.covered(shown, places, texts(batch.x, self.text)).float(), batch.x[places])
+        shown, places = covered(batch.x, self.tokens)
+        return F.cross_entropy(net.covered(shown, places, texts(batch.x, self.tokens)).float(), batch.x[places])
 
 
-def covered(ids: Tensor, text: Text) -> tuple[Tensor, Tensor]:
+def covered(ids: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
     """(ids [B, L] with some covered or replaced, the places [B, L] bool to be told: one at least)."""
-    special = torch.tensor(text.special, device=ids.device)
+    special = torch.tensor(tokens.special, device=ids.device)
     told = ~torch.isin(ids, special)
     draws = torch.rand(3, *ids.shape).to(ids.device)
     places = told & (draws[0] < SHARE)
     if not places.any():
         places.view(-1)[torch.where(told, draws[0], 2.0).argmin()] = True
-    shown = torch.where(places & (draws[1] < COVERED), text.mask, ids)
-    others = (draws[2] * len(text.pieces)).long()
+    shown = torch.where(places & (draws[1] < COVERED), tokens.mask, ids)
+    others = (draws[2] * len(tokens.vocabulary)).long()
     return torch.where(places & (draws[1] > 1 - REPLACED), others, shown), places
 
 
-def texts(ids: Tensor, text: Text) -> Tensor:
+def texts(ids: Tensor, tokens: Tokens) -> Tensor:
     """Which text of its row each piece [B, L] belongs to, from 1; 0 where there is none."""
-    return (ids == text.opening).cumsum(1) * (ids != PAD)
+    return (ids == tokens.opening).cumsum(1) * (ids != PAD)
 
 
 @torch.no_grad()
-def masked_accuracy(net: nn.Module, split: Split, text: Text) -> float:
+def masked_accuracy(net: nn.Module, split: Split, tokens: Tokens) -> float:
     """The share of covered pieces of `split` that the network tells; the same places each time."""
     right = count = 0
     with apart(split.labels.device, 0), eval_mode(net):
         for index in split.chunks(AT_ONCE):
             ids = split.batch(index).x
-            shown, places = covered(ids, text)
-            found = net.covered(shown, places, texts(ids, text))
+            shown, places = covered(ids, tokens)
+            found = net.covered(shown, places, texts(ids, tokens))
             right += int((found.argmax(1) == ids[places]).sum())
             count += int(places.sum())
     return right / count

@@ -54,7 +54,7 @@ def recordings(tmp_path):
 def test_silence_pads_and_long_ones_are_cut():
     train = [utterance(0, "a", 800), utterance(1, "b", 4000)]
     task = stream(train, train, LogMel(), 30).tasks[0]
-    assert task.sound.train.tolist() == [11, 30]
+    assert task.train.pool.lengths.tolist() == [11, 30]
     table = task.train.pool.pictures
     assert table.shape == (2, 1, 40, 30)
     assert (table[0, 0, :, 11:] == LogMel().silence).all()

@@ -22,11 +22,11 @@ NAMED = "new-nnnnn-cf1-1-sgl"
 
 
 def grammar_pieces(folder, seed):
-    return grammar(seed).tasks[0].text
+    return grammar(seed).tasks[0]
 
 
 def treebank_pieces(folder, seed):
-    return treebank(folder, train_sentences=10).stream(folder, torch.Generator().manual_seed(seed)).tasks[0].text
+    return treebank(folder, train_sentences=10).stream(folder, torch.Generator().manual_seed(seed)).tasks[0]
 
 
 def word(number, form, upos="NOUN", xpos="NN", misc="_"):
@@ -150,7 +150,7 @@ def folder(tmp_path):
 
 def spelled(task, split, known, row):
     """The words of a row, from the pieces that their spans point at."""
-    ids, names, found = split.raw(torch.tensor([row]))[0].tolist(), task.text.pieces, []
+    ids, names, found = split.raw(torch.tensor([row]))[0].tolist(), task.modality.vocabulary, []
     for start, end in known.spans[known.rows == row].tolist():
         found.append("".join(names[number].removeprefix("##") for number in ids[start:end]))
     return found
@@ -180,10 +180,10 @@ def test_a_long_sentence_is_cut_and_its_other_words_are_no_items(folder):
 
 
 def test_word_pieces_are_made_of_training_words_alone(folder):
-    before = treebank(folder).stream(folder, torch.Generator()).tasks[0].text.pieces
+    before = treebank(folder).stream(folder, torch.Generator()).tasks[0].modality.vocabulary
     (folder / "en-test.conllu").write_text(sentence("GUM_bio_c-1", *[word(k + 1, "zebra") for k in range(50)]))
     task = treebank(folder).stream(folder, torch.Generator()).tasks[0]
-    assert task.text.pieces == before
+    assert task.modality.vocabulary == before
     assert not any("z" in piece for piece in before if not piece.startswith("["))
 
 
@@ -195,15 +195,15 @@ def test_rows_and_classes(folder):
     batch = task.train.batch(torch.tensor([0]))
     assert batch.x.dtype == torch.int64
     ids = batch.x[0][batch.x[0] != PAD]
-    assert [task.text.pieces[k] for k in (ids[0], ids[-1])] == ["[CLS]", "[SEP]"]
+    assert [task.modality.vocabulary[k] for k in (ids[0], ids[-1])] == ["[CLS]", "[SEP]"]
 
 
 def test_packed_rows_hold_every_training_sentence_once_and_in_order(folder):
     task = treebank(folder).stream(folder, torch.Generator()).tasks[0]
-    packed, rows = task.text.packed.pool.pictures, task.train.pool.pictures
+    packed, rows = task.unlabelled.pool.pictures, task.train.pool.pictures
     assert packed.shape[1] == 24
     assert packed[packed != PAD].tolist() == rows[rows != PAD].tolist()
-    assert (packed[:, 0] == task.text.opening).all()  # none is torn apart
+    assert (packed[:, 0] == task.modality.opening).all()  # none is torn apart
     assert (packed != PAD).double().mean() > (rows != PAD).double().mean()
 
 
@@ -227,9 +227,9 @@ def test_what_every_word_has_is_no_property(folder):
 @pytest.mark.parametrize("data", [grammar_pieces, treebank_pieces])
 def test_pieces_are_the_same_at_every_seed(folder, data):
     first, other = data(folder, 0), data(folder, 1)
-    assert first.pieces == other.pieces
-    assert first.spelling == other.spelling
-    assert first.packed.pool.pictures.tolist() != other.packed.pool.pictures.tolist()
+    assert first.modality.vocabulary == other.modality.vocabulary
+    assert first.modality.fingerprint == other.modality.fingerprint
+    assert first.unlabelled.pool.pictures.tolist() != other.unlabelled.pool.pictures.tolist()
 
 
 def test_a_vocabulary_that_has_no_room_for_the_letters_is_refused():
@@ -371,7 +371,7 @@ def test_one_adverb_decides_the_class():
     for row, place in zip(rows, decides.nonzero().flatten().tolist(), strict=True):
         (start, end) = known.spans[place].tolist()
         pieces = task.train.raw(torch.tensor([row]))[0, start:end].tolist()
-        spelling = "".join(task.text.pieces[number].removeprefix("##") for number in pieces)
+        spelling = "".join(task.modality.vocabulary[number].removeprefix("##") for number in pieces)
         assert spelling in ADVERBS[data.classes[task.train.labels[row]]]
 
 
@@ -408,12 +408,12 @@ def test_texts_are_explained_and_plain_training_takes_them(mlbench, tmp_path):
     assert code == 0, error
     code, _, error = mlbench(*words, "explain=gradcam")
     assert code == 2
-    assert "this explanation is for pictures" in error
+    assert "explain=gradcam is made for pictures" in error
     code, _, error = mlbench(*words, "explain=probe", "explain.property=colour")
     assert code == 2
     assert "explain.property=colour: allowed is upos or xpos or ner or decides, or null" in error
     code, _, error = mlbench("explain=probe", "data=grammar", "model=cnn", *few)
-    assert (code, "they need a model for texts, as model=bert" in error) == (2, True)
+    assert (code, "they need a model for texts, such as model=bert" in error) == (2, True)
     code, _, error = mlbench("data=digits", "model=bert")
     assert code == 2
     assert "takes texts" in error
@@ -459,8 +459,8 @@ def pretrained(tmp_path):
 
 def test_a_pretrained_network_reads_its_own_pieces(pretrained):
     task = grammar(tokenizer=str(pretrained)).tasks[0]
-    assert task.text.pieces[5:8] == ["a", "b", "c"]
-    assert task.text.pieces[task.text.mask] == "[MASK]"
+    assert task.modality.vocabulary[5:8] == ["a", "b", "c"]
+    assert task.modality.vocabulary[task.modality.mask] == "[MASK]"
     words = spelled(task, task.train, task.properties.train, 0)
     assert words == [word.lower() for word in words]
     assert len(words) > 2

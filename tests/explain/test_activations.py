@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlbench.data.modality import PAD, Sound, Text
+from mlbench.data.modality import PAD, PICTURES, Spectrograms, Tokens
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.data.properties import Items
 from mlbench.data.split import Pool, Split
@@ -15,9 +15,9 @@ from mlbench.models.mlp import MLP
 from mlbench.models.resnet import ResNet18
 
 
-def split_of(x: Tensor, normalise: nn.Module | None = None) -> Split:
+def split_of(x: Tensor, normalise: nn.Module | None = None, modality=PICTURES, lengths=None) -> Split:
     rows = torch.arange(len(x))
-    return Split(Pool(x), rows, torch.zeros_like(rows), 0, normalise or AsIds())
+    return Split(Pool(x, modality, lengths), rows, torch.zeros_like(rows), 0, normalise or AsIds())
 
 
 class Reader(nn.Module):
@@ -44,8 +44,8 @@ class Tuples(Reader):
 
 
 def text_task(ids):
-    text = Text([f"piece {k}" for k in range(20)], [0, 1, 2], 3, 1)
-    return Task("texts", split_of(ids), split_of(ids.clone()), text=text)
+    tokens = Tokens([f"piece {k}" for k in range(20)], [0, 1, 2], 3, 1)
+    return Task("texts", split_of(ids, modality=tokens), split_of(ids.clone(), modality=tokens))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_word_is_the_mean_over_its_pieces():
     rows, spans = torch.tensor([1, 0, 0, 1]), torch.tensor([[1, 2], [0, 1], [1, 4], [0, 2]])
     net = Tuples()
     table = net.table.weight.detach()
-    found = vectors(net, text_task(ids).train, Items(rows, {}, spans), text_task(ids), ["table", "blend"])
+    found = vectors(net, text_task(ids).train, Items(rows, {}, spans), ["table", "blend"])
     expected = torch.stack([table[10], table[5], table[6:9].mean(0), table[9:11].mean(0)])
     torch.testing.assert_close(found[:, 0], expected)
     torch.testing.assert_close(found[2, 1], (table[5] / 2 + table[6] + table[7] + table[8] / 2) / 3)
@@ -85,7 +85,7 @@ def test_a_word_is_the_mean_over_its_pieces():
 def test_what_pads_a_text_does_not_count():
     ids = torch.tensor([[5, 6, 7], [8, PAD, PAD]], dtype=torch.int32)
     task, net = text_task(ids), Tuples()
-    found = vectors(net, task.train, Items(torch.arange(2), {}), task, ["table"])
+    found = vectors(net, task.train, Items(torch.arange(2), {}), ["table"])
     table = net.table.weight.detach()
     torch.testing.assert_close(found[:, 0], torch.stack([table[5:8].mean(0), table[8]]))
 
@@ -103,20 +103,20 @@ class Hears(nn.Module):
 
 def test_silence_behind_a_sound_does_not_count():
     x = torch.randn(4, 1, 2, 6)
-    sound = Sound(None, torch.tensor([6, 2, 3, 1]), torch.tensor([1, 2, 3, 4]))
-    whole = split_of(x, Normalise(torch.zeros(1), torch.ones(1)))
-    task = Task("sounds", whole, split_of(x.clone(), whole.normalise), sound=sound)
+    about = (Normalise(torch.zeros(1), torch.ones(1)), Spectrograms(None, 1.0))
+    whole = split_of(x, *about, torch.tensor([6, 2, 3, 1]))
+    task = Task("sounds", whole, split_of(x.clone(), *about, torch.tensor([1, 2, 3, 4])))
     index = torch.tensor([2, 0])
-    found = vectors(Hears(), task.train.take(index), Items(torch.arange(2), {}), task, ["frames"])
+    found = vectors(Hears(), task.train.take(index), Items(torch.arange(2), {}), ["frames"])
     torch.testing.assert_close(found[:, 0], torch.stack([x[2, 0, :, :3].mean(1), x[0, 0, :, :6].mean(1)]))
-    found = vectors(Hears(), task.test, Items(torch.arange(4), {}), task, ["frames"])
+    found = vectors(Hears(), task.test, Items(torch.arange(4), {}), ["frames"])
     torch.testing.assert_close(found[3, 0], x[3, 0, :, :4].mean(1))
 
 
 def test_shorter_layers_have_zeros_at_the_end():
     net, x = CNN((1, 8, 8), 3, [4, 5]), torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)
     split = split_of(x, Normalise(torch.tensor([100.0]), torch.tensor([50.0])))
-    found = vectors(net, split, Items(torch.tensor([3, 3, 0]), {}), Task("", split, split), ["3", "9"])
+    found = vectors(net, split, Items(torch.tensor([3, 3, 0]), {}), ["3", "9"])
     assert found.shape == (3, 2, 4 * 4 * 4)
     assert not found[:, 1, 5:].any()
     torch.testing.assert_close(found[0], found[1])
@@ -126,6 +126,6 @@ def test_maps_are_made_coarse():
     net, x = CNN((1, 16, 16), 3, [4, 5]), torch.randint(0, 256, (7, 1, 16, 16), dtype=torch.uint8)
     split = split_of(x, Normalise(torch.tensor([100.0]), torch.tensor([50.0])))
     maps = activations(net, split, ["3"])["3"]  # [7, 4, 8, 8]
-    found = vectors(net, split, Items(torch.arange(7), {}), Task("", split, split), ["3"])
+    found = vectors(net, split, Items(torch.arange(7), {}), ["3"])
     assert found.shape == (7, 1, 64)
     torch.testing.assert_close(found[2, 0, 5], maps[2, 0, 2:4, 2:4].mean())

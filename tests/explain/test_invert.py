@@ -11,7 +11,7 @@ from mlbench.data.datasets.tones import Tones
 from mlbench.data.split import Pool, Split
 from mlbench.explain.representation.decoders import Deconvolution, HighwayDecoder, Judge, Rebuild, outputs
 from mlbench.explain.representation.invert import Invert
-from mlbench.explain.representation.reconstructions import Frames, chosen, explained
+from mlbench.explain.representation.reconstructions import FrameReconstruction, chosen, explained
 from mlbench.models.cnn import CNN
 from mlbench.models.speech import Speech
 from mlbench.runs.results import Panel
@@ -41,7 +41,7 @@ class Listening(Studio):
 
 def method(**settings):
     found = configured(Invert, **settings)
-    found.sounds = True
+    found.frames = True
     return found
 
 
@@ -75,11 +75,11 @@ def test_r2_by_hand():
 
 def test_padding_is_neither_learned_nor_measured():
     bench = Listening()
-    frames = Frames(method(), bench)
+    frames = FrameReconstruction(method(), bench)
     inputs = frames.inputs(bench.task.test)
-    assert len(inputs) == bench.task.sound.test.sum()
+    assert len(inputs) == bench.task.test.pool.lengths.sum()
     x = bench.task.test.batch(torch.arange(2)).x
-    first, second = bench.task.sound.test[:2].tolist()
+    first, second = bench.task.test.pool.lengths[:2].tolist()
     torch.testing.assert_close(inputs[:first], x[0, 0, :, :first].T)
     torch.testing.assert_close(inputs[first : first + second], x[1, 0, :, :second].T)
     again = frames.spectrograms(inputs)
@@ -98,7 +98,7 @@ def test_judges_and_decoders_learn_from_training_data_alone():
             assert train.pool is bench.task.train.pool
         else:
             assert isinstance(learner, Rebuild)
-            assert len(train) == len(learner.targets) < bench.task.sound.train.sum()
+            assert len(train) == len(learner.targets) < bench.task.train.pool.lengths.sum()
     known = bench.task.properties.train.labels
     assert torch.equal(bench.seen[1][1].labels, known["speaker"])
 
@@ -106,9 +106,9 @@ def test_judges_and_decoders_learn_from_training_data_alone():
 def test_nobody_judges_speakers_that_were_never_heard():
     bench = Listening()
     known = bench.task.properties
-    assert list(Frames(method(), bench).judges) == ["digit", "speaker"]
+    assert list(FrameReconstruction(method(), bench).judges) == ["digit", "speaker"]
     known.train.labels["speaker"] = known.train.labels["speaker"].clamp(max=3)
-    assert list(Frames(method(), bench).judges) == ["digit"]
+    assert list(FrameReconstruction(method(), bench).judges) == ["digit"]
     found = method().explain(bench.net, bench)
     assert not any("speaker" in name for name in [*found.metrics, *found.charts])
 
@@ -239,7 +239,7 @@ def test_maps_of_spectrograms_show_what_is_heard(mlbench, tmp_path, monkeypatch)
     code, _, error = mlbench("explain=saliency", "explain.samples=3", *TONES)
     assert code == 0, error
     (job,) = jobs
-    silence = job.normalise(torch.full((1, 1, 1, 1), job.task.sound.mel.silence))
+    silence = job.normalise(torch.full((1, 1, 1, 1), job.task.modality.mel.silence))
     torch.testing.assert_close(job.black, silence)
     assert (job.picture(silence) == 0).all()
     loud = job.picture(job.normalise(job.task.train.pool.pictures))
@@ -265,9 +265,9 @@ def test_low_notes_are_drawn_below(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["explain=maximise"], "sounds have captum, embed, gradcam, guided_backprop, input_x_gradient"),
+        (["explain=maximise"], "for spectrograms there are captum, embed, gradcam, guided_backprop"),
         (["explain=mend"], ", occlusion, probe, saliency, smoothgrad"),
-        (["explain=saliency", "explain.images=here"], "sounds"),
+        (["explain=saliency", "explain.images=here"], "null: this data is spectrograms"),
         (["explain=invert", "train.augment=crop_flip"], "changes pictures"),
     ],
 )

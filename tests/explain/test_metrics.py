@@ -1,5 +1,7 @@
 """Every score against numpy, scipy, skimage, captum's metrics, or maps made by hand."""
 
+from types import SimpleNamespace
+
 import captum.metrics
 import numpy as np
 import pytest
@@ -9,9 +11,13 @@ from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 from torch import nn
 
+from mlbench.data.modality import PICTURES
 from mlbench.explain.attribution import evaluation
 from mlbench.explain.attribution import metrics as scores
 from mlbench.explain.attribution.controls import controls
+from mlbench.explain.attribution.evaluation import evaluate
+from mlbench.explain.attribution.examples import View
+from mlbench.explain.attribution.picture_attribution import PictureView
 from mlbench.explain.attribution.randomisation import alike, cascade, layers
 from mlbench.explain.attribution.saliency import Saliency
 from mlbench.explain.base import input_gradient
@@ -232,11 +238,17 @@ def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
     monkeypatch.setattr(evaluation, "time", late)
     monkeypatch.setattr(method, "maps", late.slowly(method.maps))
     net, x, target, _ = given()
-    examples = evaluation.Examples(
-        x, np.zeros(x.shape, np.uint8), target, target, None, None, [str(k) for k in range(10)]
+    batch = SimpleNamespace(x=x, y=target)
+    bench = SimpleNamespace(
+        chosen=lambda method: None,
+        test=SimpleNamespace(batch=lambda index: batch),
+        planted=None,
+        picture=lambda x: np.zeros(x.shape, np.uint8),
+        classes=[str(k) for k in range(10)],
     )
+    view = PictureView(net, method, bench)
     late.owed = 7.0  # of what came before
-    metrics = evaluation.judge(method, net, examples, "saliency", torch.Generator().manual_seed(0), late).metrics
+    metrics = evaluate(method, view, PICTURES, "saliency", torch.Generator().manual_seed(0), late).metrics
     seconds = [metrics[f"{control}seconds_per_image"] for control in ("", "control_random_", "control_wrong_class_")]
     assert seconds == [1, 0, 1]
 
@@ -244,7 +256,7 @@ def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
 def test_the_wrong_class_is_never_the_right_one():
     target = torch.arange(5)
     for seed in range(20):
-        made = controls(lambda net, x, target: target, 5, torch.Generator().manual_seed(seed))
+        made = controls(lambda net, x, target: target, View(), 5, torch.Generator().manual_seed(seed))
         wrong = made["wrong_class"](None, None, target)
         assert (wrong != target).all()
         assert ((wrong >= 0) & (wrong < 5)).all()

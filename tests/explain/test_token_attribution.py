@@ -1,18 +1,22 @@
 """Maps of texts: the methods for pictures on vectors of pieces, against known answers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from torch import nn
 
-from mlbench.data.modality import PAD
+from mlbench.data.modality import PAD, Tokens
 from mlbench.data.properties import Items, Properties
-from mlbench.explain.attribution import token_attribution
+from mlbench.explain.attribution import evaluation
+from mlbench.explain.attribution.evaluation import evaluate
 from mlbench.explain.attribution.integrated_gradients import IntegratedGradients
 from mlbench.explain.attribution.occlusion import Occlusion
 from mlbench.explain.attribution.saliency import Saliency
 from mlbench.explain.attribution.smoothgrad import SmoothGrad
+from mlbench.explain.attribution.token_attribution import TokenView
 from mlbench.reporting.figures import tokens
 from mlbench.runs.results import Passage
 from mlbench.runs.token_text import rich_text
@@ -21,6 +25,7 @@ from tests.explain.test_activations import text_task
 from tests.techniques import Late, configured
 
 CLS, SEP, MASK = 1, 2, 3
+TOKENS = Tokens([], [], MASK, CLS)
 
 
 class Sums(nn.Module):
@@ -51,48 +56,51 @@ def made(target=None, decides=None, method=None):
         known = Items(torch.tensor([0, 0, 0, 1]), {"decides": decides}, torch.tensor([[1, 2], [2, 3], [3, 4], [1, 2]]))
         task.properties = Properties({"decides": ["no", "yes"]}, known, known)
     method = method or configured(Saliency, target=target)
-    return net, list(token_attribution.sentences(net, method, task, torch.arange(3), ["a", "b", "c"]))
+    bench = SimpleNamespace(task=task, classes=["a", "b", "c"], chosen=lambda method: torch.arange(3))
+    return net, TokenView(net, method, bench)
 
 
 def test_the_view_gives_the_networks_own_answers():
-    net, found = made()
-    assert [each.pieces for each in found] == [["piece 5", "piece 6", "piece 7"], ["piece 8"]]  # the empty one is out
-    torch.testing.assert_close(found[0].view(found[0].x), net(IDS[:1]))
-    torch.testing.assert_close(found[1].view(found[1].x), net(IDS[1:2]))
+    net, view = made()
+    found = view.examples
+    assert view.pieces == [["piece 5", "piece 6", "piece 7"], ["piece 8"]]  # the empty one is out
+    torch.testing.assert_close(found[0].net(found[0].x), net(IDS[:1]))
+    torch.testing.assert_close(found[1].net(found[1].x), net(IDS[1:2]))
     masked = IDS[:1].clone()
     masked[0, 1:4] = MASK
-    torch.testing.assert_close(found[0].view(torch.zeros_like(found[0].x)), net(masked))
+    torch.testing.assert_close(found[0].net(torch.zeros_like(found[0].x)), net(masked))
 
 
 @pytest.mark.parametrize("method", [configured(Occlusion), configured(IntegratedGradients, steps=3)])
 def test_amounts_are_what_a_piece_brings_over_the_mask(method):
-    net, (first, _) = made(target=1)
+    net, view = made(target=1)
+    first = view.examples[0]
     method.black = torch.zeros(1)
-    maps = token_attribution.pieces_of(method, method.maps(first.view, first.x, first.target))
+    maps = view.reduced(method, method.maps(first.net, first.x, first.target))
     own = net.rest(net.table.weight)[:, 1]
     torch.testing.assert_close(maps.flatten(), (own[5:8] - own[MASK]).detach(), atol=1e-5, rtol=1e-4)
 
 
 def test_gradients_are_measured_not_added_up():
-    net, (first, _) = made(target=2)
-    maps = token_attribution.pieces_of(
-        configured(Saliency), configured(Saliency).maps(first.view, first.x, first.target)
-    )
+    net, view = made(target=2)
+    first = view.examples[0]
+    maps = view.reduced(configured(Saliency), configured(Saliency).maps(first.net, first.x, first.target))
     torch.testing.assert_close(maps.flatten(), net.rest.weight[2].abs().sum().expand(3).detach())
 
 
 def test_smoothgrad_takes_texts():
-    _, (first, _) = made()
+    _, view = made()
+    first = view.examples[0]
     method = configured(SmoothGrad, copies=3)
     method.generator = torch.Generator().manual_seed(0)
-    assert token_attribution.pieces_of(method, method.maps(first.view, first.x, first.target)).shape == (1, 1, 1, 3)
+    assert view.reduced(method, method.maps(first.net, first.x, first.target)).shape == (1, 1, 1, 3)
 
 
 def test_scores_of_a_text_whose_answer_is_known():
     method = configured(Occlusion)
-    net, found = made(decides=torch.tensor([0, 1, 0, 1]), method=method)
+    net, view = made(decides=torch.tensor([0, 1, 0, 1]), method=method)
     own = net.rest(net.table.weight).detach()
-    scores = token_attribution.judge(method, found, "occlusion", 3, torch.Generator().manual_seed(0), Compute())
+    scores = evaluate(method, view, TOKENS, "occlusion", torch.Generator().manual_seed(0), Compute())
     target = int(net(IDS[:1]).argmax())
     strongest = (own[5:8, target] - own[MASK, target]).abs().argmax()
     assert scores.metrics["pointing"] == (float(strongest == 1) + 1) / 2  # the other text has one piece
@@ -102,25 +110,25 @@ def test_scores_of_a_text_whose_answer_is_known():
     assert rows[-1]["insertion"] == pytest.approx(np.mean(p), abs=1e-5)
     assert {row["map"] for row in scores.tables["scores"]} == {"occlusion", "random", "wrong_class"}
     assert scores.arrays["maps"]["maps"].shape == (2, 3)
-    assert [passage.pieces for passage in scores.passages["texts"]] == [each.pieces for each in found]
+    assert [passage.pieces for passage in scores.passages["texts"]] == view.pieces
 
 
 def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
     late, method = Late(), configured(Saliency)
-    monkeypatch.setattr(token_attribution, "time", late)
+    monkeypatch.setattr(evaluation, "time", late)
     monkeypatch.setattr(method, "maps", late.slowly(method.maps))
-    _, found = made()
+    _, view = made()
     late.owed = 7.0  # of what came before
-    metrics = token_attribution.judge(method, found, "saliency", 3, torch.Generator().manual_seed(0), late).metrics
+    metrics = evaluate(method, view, TOKENS, "saliency", torch.Generator().manual_seed(0), late).metrics
     seconds = [metrics[f"{control}seconds_per_text"] for control in ("", "control_random_", "control_wrong_class_")]
     assert seconds == [1, 0, 1]
 
 
 def test_titles_tell_what_differs():
-    net, (first, _) = made(target=2)
+    net, view = made(target=2)
     answer = "abc"[int(net(IDS[:1]).argmax())]
     told = "explained: c" + (f", answered: {answer}" if answer != "c" else "") + ", label: a"
-    assert first.title == told
+    assert view.examples[0].title(0) == told
 
 
 PASSAGE = Passage("explained: a", ["un", "##usual", "word"], [1.0, -0.5, 0.0])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mlbench.core.errors import UserError
-from mlbench.data.modality import PAD, Text
+from mlbench.data.modality import PAD, Tokens
 from mlbench.explain.representation.activations import activations, layers_of
 from mlbench.models.bert import Bert
 from mlbench.training.compute import Compute
@@ -14,7 +14,7 @@ from mlbench.training.optimizer import Training
 from tests.explain.test_activations import split_of
 
 CLS, SEP, MASK = 2, 3, 4
-TEXT = Text([f"piece {k}" for k in range(50)], [0, 1, 2, 3, 4], MASK, CLS)
+TEXT = Tokens([f"piece {k}" for k in range(50)], [0, 1, 2, 3, 4], MASK, CLS)
 ONE, OTHER = [CLS, 7, 8, 9, SEP], [CLS, 10, SEP]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mlbench.compress.base import Finetuned, Point, Workbench, batches
 from mlbench.core.errors import UserError, need, require
+from mlbench.data.modality import Pictures, Spectrograms, Tables
 from mlbench.models.surgery import can_be_left, note_sizes
 from mlbench.training.learner import Learner
 from mlbench.training.module_hooks import hooked
@@ -114,7 +115,8 @@ class PruneNeurons(Finetuned):
     (Fang et al. 2023) finds; their scores are averaged. Half of the channels is a quarter of the weights between them.
     """
 
-    reads_texts = False  # torch-pruning follows numbers through the network, and word pieces are looked up
+    # torch-pruning follows numbers through the network, and word pieces are looked up
+    modalities = (Pictures, Spectrograms, Tables)
 
     fraction: float  # of each layer's original ones that is left
     rounds: int

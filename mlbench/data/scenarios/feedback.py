@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlbench.core.errors import SettingError, require
-from mlbench.data.dataset import Arrays, Data, Source, check_complete
+from mlbench.data.dataset import Arrays, Data, Source, check_complete, check_pictures
 from mlbench.data.output_heads import SharedHead
 from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Corrections, Stream, Task
@@ -56,16 +56,18 @@ class Feedback(Data):
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """The original data and the rounds; drifted pictures are made once, in one pool."""
         arrays = self.source.load(data_dir)
+        if self.drift != "classes":
+            check_pictures(arrays, f"data.drift={self.drift} changes")
         normalise = self.source.normaliser(arrays)
         chosen, test_rows = self.rows(arrays, generator)
         drift, amounts = DRIFTS[self.drift], [self.severity * i / self.rounds for i in range(self.rounds + 1)]
         trains = [drift(arrays.x_train[rows], a, generator) for rows, a in zip(chosen, amounts, strict=True)]
         tests = [drift(arrays.x_test[rows], a, generator) for rows, a in zip(test_rows, amounts, strict=True)]
-        pool, start, tasks = Pool(torch.cat(trains)), 0, []
+        pool, start, tasks = Pool(torch.cat(trains), arrays.modality), 0, []
         for number, (rows, test, seen) in enumerate(zip(chosen, tests, test_rows, strict=True)):
             places = torch.arange(start, start + len(rows))
             train = Split(pool, places, arrays.y_train[rows], number, normalise)
-            kept = Split(Pool(test), torch.arange(len(seen)), arrays.y_test[seen], number, normalise)
+            kept = Split(Pool(test, arrays.modality), torch.arange(len(seen)), arrays.y_test[seen], number, normalise)
             tasks.append(Task(f"round {number}" if number else "original data", train, kept))
             start += len(rows)
         classes = arrays.classes

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import SettingError, require
-from mlbench.data.dataset import Arrays, Data, Source, check_complete
+from mlbench.data.dataset import Arrays, Data, Source, check_complete, check_pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import GrowingHead, OwnHeads, SharedHead
 from mlbench.data.split import Pool, Split
@@ -57,7 +57,7 @@ class Sequence(Data):
         """The tasks, with every random choice taken from `generator`."""
         arrays = self.source.load(data_dir)
         normalise = self.source.normaliser(arrays)
-        train, test = Pool(arrays.x_train), Pool(arrays.x_test)
+        train, test = (Pool(x, arrays.modality) for x in (arrays.x_train, arrays.x_test))
         stream = self.cut(arrays, train, test, normalise, generator)
         return stream if self.task_order == "fixed" else reordered(stream, self.order(generator))
 
@@ -152,6 +152,7 @@ class Transformed(Sequence):
 
     def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
         """One task for each transform."""
+        check_pictures(arrays, "permuted and rotated streams change")
         transform, names = self.transform(arrays.x_train.shape[1:], generator)
         classes = len(arrays.classes)
         heads, outputs = self.heads(classes)

@@ -4,22 +4,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlbench.explain.attribution.examples import View
 from mlbench.explain.base import Maps
 
 SOBEL = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 8
 
 
-def controls(maps: Maps, outputs: int, generator: torch.Generator) -> dict[str, Maps]:
-    """Name -> maps of every control: noise, edges, the picture itself, and the method's map of another class."""
+def controls(maps: Maps, view: View, outputs: int, generator: torch.Generator) -> dict[str, Maps]:
+    """Name -> maps of every control of a view: noise, edges, the picture itself, the method's map of another class."""
     shift = torch.randint(1, outputs, (), generator=generator).item()
 
     def random(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
-        return torch.randn(x.shape, generator=generator).to(x.device)
+        return torch.randn(view.random(x), generator=generator).to(x.device)
 
     def wrong_class(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return maps(net, x, (target + shift) % outputs)
 
-    return {"random": random, "edges": edges, "input": itself, "wrong_class": wrong_class}
+    makers = {"random": random, "edges": edges, "input": itself, "wrong_class": wrong_class}
+    return {name: makers[name] for name in view.controls}
 
 
 def edges(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001

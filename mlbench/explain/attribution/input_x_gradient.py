@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from mlbench.data.modality import EVERY
 from mlbench.explain.base import Attribution, input_gradient
 
 
@@ -11,7 +12,7 @@ from mlbench.explain.base import Attribution, input_gradient
 class InputXGradient(Attribution):
     """Normalised pixels times the logit's gradient (Shrikumar et al. 2016): exact where the network is linear."""
 
-    reads_texts = True
+    modalities = EVERY
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, C, H, W]."""

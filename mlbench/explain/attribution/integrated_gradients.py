@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import need, require
+from mlbench.data.modality import EVERY
+from mlbench.data.stream import Task
 from mlbench.explain.attribution.baselines import REFERENCES
 from mlbench.explain.attribution.captum_adapter import quietly
 from mlbench.explain.base import Attribution, Workbench
@@ -23,7 +25,7 @@ class IntegratedGradients(Attribution):
     get nothing, whatever they mean.
     """
 
-    reads_texts = True
+    modalities = EVERY
 
     baseline: Literal["zero", "mean", "blur"]
     steps: int
@@ -31,6 +33,12 @@ class IntegratedGradients(Attribution):
     def __post_init__(self):
         super().__post_init__()
         require(self.steps >= 1, "steps", self.steps, "1 or more")
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """Only what has neighbours can be blurred."""
+        super().check_data(task, classes)
+        allowed = f"zero|mean for {task.modality.name}"
+        require(task.modality.ordered or self.baseline != "blur", "baseline", self.baseline, allowed)
 
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
         """captum must be there."""

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import require
+from mlbench.data.modality import EVERY
 from mlbench.data.patches import side
+from mlbench.data.stream import Task
 from mlbench.explain.attribution.inference_copy import folded
 from mlbench.explain.attribution.segments import slic
 from mlbench.explain.base import Attribution, logit
@@ -24,7 +26,7 @@ class Occlusion(Attribution):
     is 0 in the normalised picture: the mean of the training pictures, unless data.normalise=unit.
     """
 
-    reads_texts = True
+    modalities = EVERY
 
     patch: int | None
     stride: int
@@ -36,6 +38,14 @@ class Occlusion(Attribution):
         largest = self.patch or NARROWEST
         require(1 <= self.stride <= largest, "stride", self.stride, f"1 to {largest}, so that no pixel is left out")
         require(self.segments is None or self.segments >= 2, "segments", self.segments, "2 or more, or null")
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """Parts without neighbours are covered one by one."""
+        super().check_data(task, classes)
+        if not task.modality.ordered:
+            for name in ("patch", "segments"):
+                alone = f"null: {task.modality.unit} of {task.modality.name} are covered one by one"
+                require(getattr(self, name) is None, name, getattr(self, name), alone)
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]."""

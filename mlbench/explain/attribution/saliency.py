@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from mlbench.data.modality import EVERY
 from mlbench.explain.base import Attribution, input_gradient
 
 
@@ -11,7 +12,7 @@ from mlbench.explain.base import Attribution, input_gradient
 class Saliency(Attribution):
     """The gradient of the logit with respect to the pixels (Simonyan et al. 2014, section 3), its sign kept."""
 
-    reads_texts = True
+    modalities = EVERY
     amounts = False
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:

@@ -8,7 +8,12 @@ COMPACTNESS = 0.1  # how much nearness counts beside likeness, for pictures scal
 
 
 def slic(x: Tensor, segments: int) -> Tensor:
-    """About so many superpixels (Achanta et al. 2012) of each picture [B, C, H, W]: their numbers, int64 [B, H, W]."""
+    """About so many superpixels (Achanta et al. 2012) of each picture [B, C, H, W]: their numbers, int64 [B, H, W].
+
+    Of a single row, as features of a table are, each place is a part of its own.
+    """
+    if x.shape[2] == 1:
+        return torch.arange(x.shape[3], device=x.device).expand(len(x), 1, -1)
     from skimage.segmentation import slic as segmented
 
     low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)

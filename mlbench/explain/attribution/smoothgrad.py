@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import require
+from mlbench.data.modality import EVERY
 from mlbench.explain.attribution.inference_copy import folded
 from mlbench.explain.base import Attribution, Workbench, input_gradient
 
@@ -21,7 +22,7 @@ class SmoothGrad(Attribution):
     gradients (Hooker et al. 2019), `variance` is their variance over the copies (VarGrad, Adebayo et al. 2018).
     """
 
-    reads_texts = True
+    modalities = EVERY
     amounts = False
 
     copies: int

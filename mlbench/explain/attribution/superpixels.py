@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import need, require
+from mlbench.data.modality import Pictures, Spectrograms, Tables
 from mlbench.explain.attribution.captum_adapter import drawing
 from mlbench.explain.attribution.segments import slic
 from mlbench.explain.base import Attribution, Workbench, logit
@@ -23,7 +24,9 @@ class Superpixels(Attribution):
     About `segments` superpixels, `perturbations` pictures; a subclass says which are drawn and how much each counts.
     """
 
-    segments: int
+    modalities = (Pictures, Spectrograms, Tables)
+
+    segments: int  # of a row of a table each feature is one
     perturbations: int
 
     def __post_init__(self):

@@ -5,19 +5,14 @@ A text becomes a picture of one row, [1, D, 1, l]: a pixel for each piece, a cha
 covered text and deletion curves are what they are for pictures.
 """
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from mlbench.data.modality import PAD, Text
+from mlbench.data.modality import PAD
 from mlbench.data.stream import Task
-from mlbench.explain.attribution import metrics
-from mlbench.explain.base import Attribution, strength
-from mlbench.runs.results import Chart, Findings, Passage
-from mlbench.training.compute import Compute
+from mlbench.explain.attribution.examples import Examples, View
+from mlbench.explain.base import Attribution, Workbench, strength
+from mlbench.runs.results import Findings, Passage
 
 SHOWN = 12  # texts in the figure
 DECIDES = "decides"  # the property of words that is 1 where the label is decided, where that is known
@@ -38,126 +33,71 @@ class FromVectors(nn.Module):
         return self.net.from_embeddings(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool, device=x.device))
 
 
-@dataclass
-class Sentence:
-    """A text to explain."""
+class TokenView(View):
+    """Test texts drawn by the seed, each by itself; those without any pieces are left out."""
 
-    view: FromVectors
-    x: Tensor  # [1, D, 1, l]
-    target: Tensor  # [1]
-    title: str
-    pieces: list[str]  # l
-    truth: Tensor | None  # [1, 1, l] bool, the pieces that decide
+    controls = ("random", "wrong_class")
+    thorough = False  # texts differ in length, and each is explained through a network of its own
 
+    def __init__(self, net: nn.Module, method: Attribution, bench: Workbench):
+        self.examples, self.pieces = [], []
+        tokens, task = bench.task.modality, bench.task
+        with torch.no_grad():
+            for row in bench.chosen(method):
+                ids = task.test.raw(row[None])[0].long()
+                if torch.isin(ids, torch.tensor(tokens.special, device=ids.device)).all():
+                    continue
+                decides, label = deciding(task, row, ids), int(task.test.labels[row])
+                self.add(net, ids, method.target, decides, label, bench)
 
-@torch.no_grad()
-def sentences(
-    net: nn.Module, method: Attribution, task: Task, index: Tensor, classes: list[str]
-) -> Iterator["Sentence"]:
-    """The test texts at `index`, those without any pieces left out."""
-    known = task.properties.test if task.properties is not None and DECIDES in task.properties.values else None
-    for row in index:
-        ids = task.test.raw(row[None])[0].long()
-        decides = torch.zeros_like(ids, dtype=torch.bool)
-        if known is not None:
-            for start, end in known.spans[(known.rows == row) & (known.labels[DECIDES] == 1)].tolist():
-                decides[start:end] = True
-        if not torch.isin(ids, torch.tensor(task.text.special, device=ids.device)).all():
-            told = (int(task.test.labels[row]), classes)
-            yield sentence(net, ids, task.text, method.target, told, decides if known is not None else None)
+    def add(
+        self, net: nn.Module, ids: Tensor, target: int | None, decides: Tensor | None, label: int, bench: Workbench
+    ) -> None:
+        """Add the text of ids [L]; `decides` [L] bool says where the answer stands, if that is known."""
+        tokens, ids = bench.task.modality, ids[ids != PAD][None]
+        inner = ~torch.isin(ids[0], torch.tensor(tokens.special, device=ids.device))
+        first, last = inner.nonzero()[0].item(), inner.nonzero()[-1].item() + 1
+        vectors = net.embed(ids)
+        mask = net.embed(torch.tensor([tokens.mask], device=ids.device))  # [1, D]
+        view = FromVectors(net, vectors[:, :first], vectors[:, last:], mask)
+        x = (vectors[:, first:last] - mask).transpose(1, 2)[:, :, None]
+        predicted = view(x).argmax(1)
+        explained = predicted if target is None else torch.full_like(predicted, target)
+        truth = None if decides is None else decides[None, None, first:last]
+        labels = torch.full_like(predicted, label)
+        self.examples.append(Examples(view, x, explained, predicted, labels, truth, bench.classes))
+        self.pieces.append([tokens.vocabulary[number] for number in ids[0, first:last].tolist()])
 
+    def empty(self, x: Tensor) -> Tensor:
+        """Every piece covered by the mask."""
+        return torch.zeros_like(x)
 
-def sentence(
-    net: nn.Module, ids: Tensor, text: Text, target: int | None, told: tuple[int, list[str]], decides: Tensor | None
-) -> Sentence:
-    """The text of ids [L]; `told` is its label and the names of the classes, `decides` [L] where the answer stands."""
-    ids = ids[ids != PAD][None]
-    inner = ~torch.isin(ids[0], torch.tensor(text.special, device=ids.device))
-    first, last = inner.nonzero()[0].item(), inner.nonzero()[-1].item() + 1
-    vectors, (label, classes) = net.embed(ids), told
-    mask = net.embed(torch.tensor([text.mask], device=ids.device))  # [1, D]
-    view = FromVectors(net, vectors[:, :first], vectors[:, last:], mask)
-    x = (vectors[:, first:last] - mask).transpose(1, 2)[:, :, None]
-    predicted = view(x).argmax(1)
-    explained = predicted if target is None else torch.full_like(predicted, target)
-    title = f"explained: {classes[explained]}"
-    title += f", answered: {classes[predicted]}" if predicted != explained else ""
-    title += f", label: {classes[label]}" if label != explained else ""
-    pieces = [text.pieces[number] for number in ids[0, first:last].tolist()]
-    truth = None if decides is None else decides[None, None, first:last]
-    return Sentence(view, x, explained, title, pieces, truth)
+    def reduced(self, method: Attribution, maps: Tensor) -> Tensor:
+        """One number for each piece, [1, 1, 1, l]: gradients have a size, amounts are added up."""
+        return maps.sum(1, keepdim=True) if method.amounts else strength(maps)[:, None]
 
+    def random(self, x: Tensor) -> tuple[int, ...]:
+        """A number for each piece."""
+        return 1, 1, 1, x.shape[3]
 
-def judge(
-    method: Attribution, sentences: list[Sentence], name: str, outputs: int, draws: torch.Generator, compute: Compute
-) -> Findings:
-    """Scores of `method` and of two controls, noise and a wrong class; figures; the values themselves."""
-    shift = torch.randint(1, outputs, (), generator=draws).item()
-
-    def noise(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
-        return torch.randn(1, 1, 1, x.shape[3], generator=draws).to(x.device)
-
-    def wrong(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        return method.maps(net, x, (target + shift) % outputs)
-
-    findings, table, curves = Findings("maps", metrics.HEADLINES), [], []
-    for title, of in {name: method.maps, "random": noise, "wrong_class": wrong}.items():
-        compute.wait()
-        began = time.perf_counter()
-        values = [pieces_of(method, of(each.view, each.x, each.target)).detach() for each in sentences]
-        compute.wait()
-        found = {"seconds_per_text": (time.perf_counter() - began) / len(sentences)}
-        found |= scored(sentences, values, title, curves)
-        prefix = "" if title == name else f"control_{title}_"
-        findings.metrics |= {f"{prefix}{metric}": value for metric, value in found.items()}
-        table.append({"map": title, "examples": len(sentences), **found})
-        if title == name:
-            passages = zip(sentences, values, strict=True)
-            findings.passages["texts"] = [
-                Passage(each.title, each.pieces, value.flatten().tolist()) for each, value in passages
-            ][:SHOWN]
-            findings.arrays["maps"] = packed(sentences, values)
-    findings.tables |= {"scores": table, "curves": curves}
-    for curve in ("deletion", "insertion"):
-        findings.charts[curve] = Chart("curves", "share of pieces", curve, by="map")
-    return findings
+    def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
+        """Texts with coloured pieces; values [n, longest] as arrays, 0 behind the end, with pieces and classes."""
+        values = [self.reduced(method, each).flatten() for each in maps[name]]
+        texts = zip(self.examples, self.pieces, values, strict=True)
+        passages = [Passage(each.title(0), pieces, value.tolist()) for each, pieces, value in texts]
+        results.passages["texts"] = passages[:SHOWN]
+        longest = max(map(len, values))
+        padded = torch.stack([nn.functional.pad(value, (0, longest - len(value))) for value in values])
+        pieces = [each + [""] * (longest - len(each)) for each in self.pieces]
+        target = torch.cat([each.target for each in self.examples])
+        results.arrays["maps"] = {"maps": padded.cpu().numpy(), "pieces": pieces, "target": target.cpu().numpy()}
 
 
-def pieces_of(method: Attribution, maps: Tensor) -> Tensor:
-    """One number for each piece, [1, 1, 1, l]: gradients have a size, amounts are added up."""
-    return maps.sum(1, keepdim=True) if method.amounts else strength(maps)[:, None]
-
-
-def scored(sentences: list[Sentence], values: list[Tensor], title: str, curves: list[dict]) -> dict[str, float]:
-    """Means over the texts; rows of the mean curves are added to `curves`."""
-    each: dict[str, list[Tensor]] = {}
-    lines = []
-    for text, value in zip(sentences, values, strict=True):
-        covered = torch.zeros_like(text.x)
-        deletion = metrics.perturbation_curve(text.view, text.x, covered, value, text.target)
-        insertion = metrics.perturbation_curve(text.view, covered, text.x, value, text.target)
-        lines.append(torch.cat([deletion, insertion]))
-        found = {"deletion_auc": metrics.area(deletion), "insertion_auc": metrics.area(insertion)}
-        found["sparsity"] = metrics.sparsity(value)
-        if text.truth is not None and text.truth.any():
-            found |= {
-                "pointing": metrics.pointing(value, text.truth),
-                "top25_share": metrics.top_share(value, text.truth),
-            }
-        for name, score in found.items():
-            each.setdefault(name, []).append(score.double())
-    mean = torch.stack(lines).mean(0)  # [2, steps]
-    shares = torch.linspace(0, 1, metrics.STEPS + 1).tolist()
-    rows = zip(shares, *mean.tolist(), strict=True)
-    curves += [{"map": title, "share of pieces": share, "deletion": a, "insertion": b} for share, a, b in rows]
-    means = {name: torch.cat(parts).nanmean().item() for name, parts in each.items()}
-    return {name: value for name, value in means.items() if value == value}  # defined for no text
-
-
-def packed(sentences: list[Sentence], values: list[Tensor]) -> dict:
-    """Values [n, longest], 0 behind the end, with pieces and classes explained."""
-    longest = max(value.shape[3] for value in values)
-    padded = torch.cat([nn.functional.pad(value.flatten(1), (0, longest - value.shape[3])) for value in values])
-    pieces = [each.pieces + [""] * (longest - len(each.pieces)) for each in sentences]
-    target = torch.cat([each.target for each in sentences])
-    return {"maps": padded.cpu().numpy(), "pieces": pieces, "target": target.cpu().numpy()}
+def deciding(task: Task, row: Tensor, ids: Tensor) -> Tensor | None:
+    """Which pieces of the test text `row`, ids [L], decide its label: bool [L]; None where that is not known."""
+    if task.properties is None or DECIDES not in task.properties.values:
+        return None
+    words, decides = task.properties.test, torch.zeros_like(ids, dtype=torch.bool)
+    for start, end in words.spans[(words.rows == row) & (words.labels[DECIDES] == 1)].tolist():
+        decides[start:end] = True
+    return decides

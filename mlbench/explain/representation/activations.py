@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
-from mlbench.data.modality import PAD
 from mlbench.data.properties import Items
 from mlbench.data.split import Split
-from mlbench.data.stream import Task
 from mlbench.models.surgery import can_be_left
 from mlbench.training.module_hooks import hooked
 from mlbench.training.module_modes import eval_mode
@@ -77,13 +75,13 @@ def activations(net: nn.Module, split: Split, paths: list[str], reduce: Reduce =
     return {path: torch.cat(parts) for path, parts in found.items()}
 
 
-def vectors(net: nn.Module, split: Split, items: Items, task: Task, paths: list[str]) -> Tensor:
+def vectors(net: nn.Module, split: Split, items: Items, paths: list[str]) -> Tensor:
     """What each layer gives for each item, [n, layers, D]; shorter ones have zeros at the end.
 
     Of a word it is the mean over its pieces, of a sound over the frames that are there; maps of a picture are made
     PLACES x PLACES coarse.
     """
-    reduce = words(items) if items.spans is not None else examples(split, task)
+    reduce = words(items) if items.spans is not None else examples(split)
     found = activations(net, split, paths, reduce)
     width = max(each.shape[1] for each in found.values())
     stacked = torch.stack([nn.functional.pad(each, (0, width - each.shape[1])) for each in found.values()], 1)
@@ -106,7 +104,7 @@ def words(items: Items) -> Reduce:
     return reduce
 
 
-def examples(split: Split, task: Task) -> Reduce:
+def examples(split: Split) -> Reduce:
     """The mean [b, D] over what there is of each example."""
 
     def reduce(output: Tensor, index: Tensor) -> Tensor:
@@ -115,15 +113,7 @@ def examples(split: Split, task: Task) -> Reduce:
         if output.dim() == 4:
             sides = [min(side, PLACES) for side in output.shape[2:]]
             return nn.functional.adaptive_avg_pool2d(output, sides).flatten(1)
-        there = present(split, task, index, output.shape[1]).unsqueeze(2)
+        there = split.present(index, output.shape[1]).unsqueeze(2)
         return (output * there).sum(1) / there.sum(1)
 
     return reduce
-
-
-def present(split: Split, task: Task, index: Tensor, length: int) -> Tensor:
-    """Where the examples at `index` are, and not what pads them: bool [b, length] of frames or word pieces."""
-    if task.text is not None:
-        return split.raw(index)[:, :length] != PAD
-    frames = task.sound.train if split.pool is task.train.pool else task.sound.test
-    return torch.arange(length, device=index.device) < frames[split.rows[index]][:, None]

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mlbench.core.errors import SettingError, UserError, need, require
+from mlbench.data.modality import EVERY
 from mlbench.data.stream import Task
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.representation.activations import check_layers, layers_of, vectors
@@ -59,8 +60,7 @@ class Embed(Method):
     """
 
     about_answers = False
-    reads_texts = True
-    hears_sounds = True
+    modalities = EVERY
 
     property: str | None
     samples: int
@@ -99,10 +99,10 @@ class Embed(Method):
         order = torch.randperm(len(candidates), generator=bench.generator).to(labels.device)
         items = some(known.test, candidates[order[: self.samples]])
         spaces = {}
-        if task.text is None:
+        if task.modality.continuous:
             spaces["input", "trained"] = task.test.batch(items.rows).x.flatten(1)
         for which, each in (("trained", net), ("untrained", bench.start)):
-            layers = vectors(each, task.test, items, task, paths)
+            layers = vectors(each, task.test, items, paths)
             spaces |= {(path, which): layers[:, number] for number, path in enumerate(paths)}
         ready = {key: StandardScaler().fit_transform(x.cpu().double().numpy()) for key, x in spaces.items()}
         return self.found(ready, items.labels[name].cpu().numpy(), known.values[name], bench)

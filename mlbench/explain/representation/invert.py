@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError, require
+from mlbench.data.modality import Pictures, Spectrograms
 from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Task
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.representation.activations import activations, check_layers, layers_of
 from mlbench.explain.representation.decoders import Rebuild, outputs
 from mlbench.explain.representation.probe_training import Standardise
-from mlbench.explain.representation.reconstructions import STORED, Frames, Pictures, explained
+from mlbench.explain.representation.reconstructions import FORMS, STORED, FrameReconstruction, explained
 from mlbench.runs.results import Chart, Findings
 
 INPUT = "input"
@@ -37,7 +38,7 @@ class Invert(Method):
     test examples become pictures and, of each layer, sounds.
     """
 
-    hears_sounds = True
+    modalities = (Pictures, Spectrograms)
 
     train_samples: int | None
     width: int
@@ -69,11 +70,11 @@ class Invert(Method):
         super().check_data(task, classes)
         if len(task.test) < 2:
             raise UserError("explain=invert measures how test examples vary; needed are 2 or more")
-        self.sounds = task.sound is not None
+        self.frames = FORMS[type(task.modality)] is FrameReconstruction
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """Layers of sounds must give a vector for each frame."""
-        if not self.sounds:
+        if not self.frames:
             return
         split = Split(Pool(x), torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64), 0, nn.Identity())
         for path, found in activations(net, split, layers_of(net)).items():
@@ -87,7 +88,7 @@ class Invert(Method):
         task, paths = bench.task, layers_of(net)
         order = torch.randperm(len(task.train), generator=bench.generator)[: self.train_samples].sort().values
         parts = {"train": task.train.take(order.to(task.train.labels.device)), "test": task.test}
-        kind = Frames(self, bench) if task.sound is not None else Pictures(self, bench)
+        kind = FORMS[type(task.modality)](self, bench)
         targets = {part: kind.inputs(split) for part, split in parts.items()}
         rows, given = [], {}
         for network, each in (("trained", net), ("untrained", bench.start)):

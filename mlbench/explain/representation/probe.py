@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError, require
+from mlbench.data.modality import EVERY
 from mlbench.data.properties import Items, Properties
 from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Task
@@ -37,8 +38,7 @@ class Probe(Method):
     """
 
     about_answers = False
-    reads_texts = True
-    hears_sounds = True
+    modalities = EVERY
 
     property: str | None
     hidden: list[int]
@@ -87,7 +87,7 @@ class Probe(Method):
             nonsense = probe_baselines.control(known.train, name, forms, len(values), bench.generator)
         splits, targets = {}, {}
         for part, (split, items) in parts.items():
-            layers = [vectors(each, split, items, bench.task, paths).to(STORED) for each in (net, bench.start)]
+            layers = [vectors(each, split, items, paths).to(STORED) for each in (net, bench.start)]
             x, labels = torch.cat(layers, 1), [items.labels[name]]
             targets[part] = torch.stack(labels + ([nonsense[items.forms]] if words else []), 1)
             rows = torch.arange(len(x), device=x.device)

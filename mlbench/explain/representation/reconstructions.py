@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mlbench.data.modality import Modality, Pictures, Spectrograms
 from mlbench.data.split import Split
 from mlbench.explain.base import Workbench
-from mlbench.explain.representation.activations import present, whole
+from mlbench.explain.representation.activations import whole
 from mlbench.explain.representation.decoders import Deconvolution, HighwayDecoder, Judge
 from mlbench.runs.results import Findings, Panel, Row
 
@@ -42,7 +43,7 @@ def cells(first: Panel, given: dict[int, np.ndarray], paths: list[str]) -> list[
     return [first, *(Panel(paths[k], given.get(k)) if k in given else Panel() for k in range(len(paths)))]
 
 
-class Pictures:
+class PictureReconstruction:
     """Pictures are given back whole."""
 
     def __init__(self, method: Wanted, bench: Workbench):
@@ -87,14 +88,14 @@ class Pictures:
         return findings
 
 
-class Frames:
+class FrameReconstruction:
     """Spectrograms are given back frame by frame, and heard by judges."""
 
     def __init__(self, method: Wanted, bench: Workbench):
         self.method, self.bench, self.task = method, bench, bench.task
         self.judges = {name: self.judge(name) for name in ("digit", "speaker") if self.met(name)}
         split = self.task.test
-        self.there = present(split, self.task, split.places, self.frames)
+        self.there = split.present(split.places, self.frames)
 
     @property
     def frames(self) -> int:
@@ -118,7 +119,7 @@ class Frames:
 
     def inputs(self, split: Split) -> Tensor:
         """The frames that are there, [n, bands]."""
-        there = present(split, self.task, split.places, self.frames)
+        there = split.present(split.places, self.frames)
         return split.batch(split.places).x.squeeze(1).transpose(1, 2)[there]
 
     def given(self, inputs: Tensor) -> Tensor:
@@ -127,7 +128,7 @@ class Frames:
 
     def reduce(self, split: Split) -> Callable[[Tensor, Tensor], Tensor]:
         """The frames that are there, [k, D]."""
-        return lambda output, index: output[present(split, self.task, index, self.frames)].to(STORED)
+        return lambda output, index: output[split.present(index, self.frames)].to(STORED)
 
     def decoder(self, features: Tensor) -> nn.Module:
         """For features [n, D]."""
@@ -136,7 +137,9 @@ class Frames:
 
     def spectrograms(self, found: Tensor) -> Tensor:
         """[N, 1, bands, frames] of frames [n, bands], silence where there is none."""
-        silence = self.task.test.normalise(torch.full((1, 1, 1, 1), self.task.sound.mel.silence, device=found.device))
+        silence = self.task.test.normalise(
+            torch.full((1, 1, 1, 1), self.task.modality.mel.silence, device=found.device)
+        )
         table = silence.flatten().expand(*self.there.shape, found.shape[1]).clone()
         table[self.there] = found
         return table.transpose(1, 2)[:, None]
@@ -176,7 +179,7 @@ class Frames:
 
     def sound(self, spectrogram: Tensor, example: int) -> tuple[int, np.ndarray]:
         """(samples a second, wave [n]) of the frames that are there."""
-        normalise, mel = self.task.test.normalise, self.task.sound.mel
+        normalise, mel = self.task.test.normalise, self.task.modality.mel
         loud = (spectrogram * normalise.std + normalise.mean)[0, 0, :, self.there[example]]
         return mel.rate, mel.wave(loud).cpu().numpy()
 
@@ -186,3 +189,9 @@ def picture(spectrogram: Tensor) -> np.ndarray:
     low, high = -2.0, 2.5  # in standard deviations, the same for all
     grey = ((spectrogram - low) / (high - low)).clamp(0, 1) * 255
     return grey.to(torch.uint8).cpu().numpy()
+
+
+FORMS: dict[type[Modality], type[PictureReconstruction] | type[FrameReconstruction]] = {
+    Pictures: PictureReconstruction,
+    Spectrograms: FrameReconstruction,
+}

@@ -1,0 +1,66 @@
+"""Maps of rows of a table: the methods that explain pictures, on a row of features, and bars in place of a picture.
+
+A row becomes a picture of one pixel for each feature, [1, 1, F]; 0, the feature's mean over the training data, stands
+for an absent one.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mlbench.explain.attribution.examples import Examples, View
+from mlbench.explain.base import Attribution, Workbench
+from mlbench.runs.results import Bars, Findings
+
+SHOWN = 6  # rows in the figure
+
+
+class FromFeatures(nn.Module):
+    """The network as one of the pictures [B, 1, 1, F] of rows."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, outputs]."""
+        return self.net(x.flatten(1))
+
+
+class FeatureView(View):
+    """Test rows drawn by the seed."""
+
+    controls = ("random", "input", "wrong_class")  # features have no neighbours, so there are no edges
+
+    def __init__(self, net: nn.Module, method: Attribution, bench: Workbench):
+        batch = bench.test.batch(bench.chosen(method))
+        self.features = bench.task.modality.part_names(bench.input_shape)
+        with torch.no_grad():
+            predicted = net(batch.x).argmax(1)
+        target = predicted if method.target is None else torch.full_like(predicted, method.target)
+        about = (target, predicted, batch.y, None, bench.classes)
+        self.examples = [Examples(FromFeatures(net).eval(), batch.x[:, None, None], *about)]
+
+    def empty(self, x: Tensor) -> Tensor:
+        """Every feature absent."""
+        return torch.zeros_like(x)
+
+    def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
+        """Bars: how much each feature matters on average, and what it says in some rows."""
+        (examples,), (values,) = self.examples, maps[name]
+        values = self.reduced(method, values).flatten(1).cpu()  # [B, F]
+        means = values.abs().mean(0).tolist()
+        bars = [Bars(f"mean size over {len(values)} rows", self.features, means)]
+        shown = range(min(SHOWN, len(values)))
+        bars += [Bars(examples.title(number), self.features, values[number].tolist()) for number in shown]
+        results.bars["features"] = bars
+        results.tables["features"] = [
+            {"feature": feature, "mean_size": size} for feature, size in zip(self.features, means, strict=True)
+        ]
+        results.arrays["maps"] = {
+            "maps": values.numpy(),
+            "features": self.features,
+            "rows": examples.x.flatten(1).cpu().numpy(),
+            "target": examples.target.cpu().numpy(),
+            "predicted": examples.predicted.cpu().numpy(),
+            "labels": examples.labels.cpu().numpy(),
+        }

@@ -1,0 +1,110 @@
+"""Maps of pictures and spectrograms: as they are drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlbench.core.errors import UserError
+from mlbench.data.datasets.image_folder import SUFFIXES, decoded, images
+from mlbench.explain.attribution.evaluation import in_parts
+from mlbench.explain.attribution.examples import Examples, View
+from mlbench.explain.base import Attribution, Workbench
+from mlbench.runs.results import Findings, Panel, Row
+
+SHOWN = 8  # examples in the figure of maps
+OF_CLASSES = 4  # in the figure of maps for every class
+CLASSES_UP_TO = 10  # columns that figure has room for
+
+
+class PictureView(View):
+    """Test pictures drawn by the seed, or the user's own."""
+
+    def __init__(self, net: nn.Module, method: Attribution, bench: Workbench):
+        self.net = net
+        x, self.pictures, labels, truth = own(method, bench) if method.images else drawn(method, bench)
+        with torch.no_grad():
+            predicted = net(x).argmax(1)
+        target = predicted if method.target is None else torch.full_like(predicted, method.target)
+        self.examples = [Examples(net, x, target, predicted, labels, truth, bench.classes)]
+
+    def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
+        """Maps beside pictures and controls, the same for every class, and all of it as arrays."""
+        (examples,), first = self.examples, {title: each for title, (each,) in maps.items()}
+        kept = {"pictures": self.pictures, "maps": first[name].cpu().numpy()}
+        for part in ("target", "predicted", "labels", "truth"):
+            if (tensor := getattr(examples, part)) is not None:
+                kept[part] = tensor.cpu().numpy()
+        results.arrays["maps"] = kept
+        shown = range(min(SHOWN, len(examples)))
+        results.grids["maps"] = [self.row(examples, first, name, number) for number in shown]
+        if len(examples.classes) <= CLASSES_UP_TO:
+            results.grids["classes"] = self.by_class(examples, method)
+
+    def row(self, examples: Examples, maps: dict[str, Tensor], name: str, number: int) -> Row:
+        """A picture, the method's map, the map over the picture, and the controls' maps."""
+        picture = self.pictures[number]
+        cells = [Panel("input", picture), Panel(name, map=flat(maps[name][number]))]
+        cells.append(Panel("overlay", picture, flat(maps[name][number])))
+        for title in (title for title in maps if title != name):
+            cells.append(Panel(f"control: {title.replace('_', ' ')}", map=flat(maps[title][number])))
+        return examples.title(number), cells
+
+    def by_class(self, examples: Examples, method: Attribution) -> list[Row]:
+        """The same pictures, explained for every class."""
+        x, rows = examples.x[:OF_CLASSES], []
+        target = examples.target[: len(x)]
+        maps = [
+            in_parts(method.maps, examples.net, x, torch.full_like(target, number))
+            for number in range(len(examples.classes))
+        ]
+        for number in range(len(x)):
+            answer = examples.classes[examples.predicted[number]]
+            cells = [Panel(c, map=flat(each[number])) for c, each in zip(examples.classes, maps, strict=True)]
+            rows.append((f"answered: {answer}", [Panel("input", self.pictures[number]), *cells]))
+        return rows
+
+
+Inputs = tuple[Tensor, np.ndarray, Tensor | None, Tensor | None]  # x, pictures uint8, labels, truth
+
+
+def drawn(method: Attribution, bench: Workbench) -> Inputs:
+    """Test pictures drawn by the seed."""
+    index = bench.chosen(method)
+    batch, truth = bench.test.batch(index), None
+    if bench.planted is not None:
+        corners = bench.planted.test[bench.test.rows[index]]
+        truth = bench.planted.masks(corners, bench.input_shape[1:])
+    return batch.x, bench.picture(batch.x), batch.y, truth
+
+
+def own(method: Attribution, bench: Workbench) -> Inputs:
+    """The user's own pictures."""
+    paths = files(Path(method.images).expanduser())[: method.samples]
+    raw = torch.stack([picture(path, bench.input_shape) for path in paths]).to(bench.compute.device)
+    return bench.test.normalise(raw), raw.cpu().numpy(), None, None
+
+
+def files(path: Path) -> list[Path]:
+    """The picture, or those in a folder, in order of their names. Raises UserError where there is none."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"explain.images={path} does not exist; give a picture or a folder of pictures")
+    if not (found := images(path)):
+        raise UserError(f"explain.images={path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
+    """A file as uint8 [C, H, W] in the network's shape. Raises UserError for what is no picture."""
+    channels, height, width = shape
+    if height != width:
+        raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
+    return torch.from_numpy(decoded(path, height, channels == 1))
+
+
+def flat(maps: Tensor) -> np.ndarray:
+    """Maps [C, H, W] as they are drawn: channels added up, signs kept."""
+    return maps.sum(0).cpu().numpy()
