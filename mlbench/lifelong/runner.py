@@ -99,11 +99,11 @@ class Lifelong(Job):
 
     def measure(self) -> None:
         """A row of R: the accuracy on every task now. A run that learns all tasks at once has only the last row."""
-        at_once = self.method.at_once
+        joint = self.method.joint
         self.measured = self.learned
-        if at_once and not self.learned:
+        if joint and not self.learned:
             return
-        row = len(self.tests) if at_once else self.learned
+        row = len(self.tests) if joint else self.learned
         began = time.perf_counter()
         accuracies = []
         for number, test in enumerate(self.tests):
@@ -115,7 +115,7 @@ class Lifelong(Job):
         self.costs.eval_seconds += seconds
         if row:
             self.run.display.measured(accuracies[:row])
-        if self.learned == 1 and not at_once:
+        if self.learned == 1 and not joint:
             self.estimate(seconds)
 
     def estimate(self, row_seconds: float) -> None:
@@ -123,7 +123,7 @@ class Lifelong(Job):
         tasks = self.stream.tasks
         sizes = [self.method.learned_from(task) * self.training.epochs for task in tasks]
         forward = row_seconds / sum(len(test) for test in self.tests)
-        replayed = sum(size * self.method.replays(number) for number, size in enumerate(sizes))
+        replayed = sum(size * self.method.replay_ratio(number) for number, size in enumerate(sizes))
         training = self.costs.task_seconds[0] * sum(sizes) / sizes[0] + BACKWARD * forward * replayed
         between = row_seconds + self.costs.consolidate_seconds
         self.run.display.estimate(training + between * (len(tasks) + 1))
@@ -170,7 +170,7 @@ class Lifelong(Job):
             "samples_replayed": self.method.samples_replayed,
             "samples_per_second": self.costs.samples_processed / self.costs.train_seconds,
         }
-        scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class") | self.method.measured()
+        scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class") | self.method.metrics()
         tables.write_matrix(self.run.folder, self.matrix, self.names)
         if self.service is not None:
             scores |= self.service.scores(self.matrix)
@@ -207,14 +207,14 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
             f"lifelong={name} needs a stream of tasks, and this data is a single task\n"
             "take split_*, permuted_*, rotated_* or feedback_* data, as in data=split_mnist (see `mlbench list data`)"
         )
-    if stream.feedback is not None and method.at_once:
+    if stream.feedback is not None and method.joint:
         raise UserError(
             f"lifelong={name} learns everything at once, but feedback comes round by round: take lifelong=cumulative"
         )
     if stream.scenario not in method.scenarios:
         allowed = "|".join(method.scenarios)
         raise UserError(f"lifelong={name} is not defined for data.scenario={stream.scenario}: allowed is {allowed}")
-    if config.training.patience and not method.turns_back:
+    if config.training.patience and not method.early_stopping:
         raise UserError(
             f"lifelong={name} goes by the whole way through a task, which early stopping would go back on: "
             "take train.patience=0 and train.validation=0"

@@ -85,7 +85,7 @@ def test_all_heads_in_a_union_learn():
 def test_gem_says_how_much_it_will_replay():
     stream, method = split_digits(), GEM(memory_total=100, margin=0.5)
     method.begin(stream, training(batch_size=10), Compute(), torch.Generator())
-    assert [method.replays(task) for task in range(3)] == [0, 2, 4]
+    assert [method.replay_ratio(task) for task in range(3)] == [0, 2, 4]
 
 
 def test_threads_follow_the_work_of_a_batch():

@@ -8,9 +8,9 @@ from scipy.special import expit, rel_entr, softmax
 
 import mlbench as package
 from mlbench.core.errors import SettingError
-from mlbench.lifelong.buffer import Memory
 from mlbench.lifelong.regularisation.lwf import LwF
 from mlbench.lifelong.replay.icarl import ICaRL, NearestMean, herding, normalised_features
+from mlbench.lifelong.stored_examples import StoredExamples
 from mlbench.models.cnn import CNN
 from mlbench.models.mlp import MLP
 from mlbench.training.losses import distillation
@@ -169,9 +169,9 @@ def test_icarl_learns_labels_of_new_classes_and_answers_for_old_ones(scenario):
     new = stream.tasks[1].train.batch(torch.arange(9))
     state = method.generator.get_state()
     found = method.loss(net, new).item()
-    index = torch.randint(len(method.memory), (6,), generator=torch.Generator().set_state(state))
-    x = torch.cat([new.x, method.normalise(method.memory.pictures[index])])
-    y = torch.cat([new.y, method.memory.labels[index]]).numpy()
+    index = torch.randint(len(method.buffer), (6,), generator=torch.Generator().set_state(state))
+    x = torch.cat([new.x, method.normalise(method.buffer.examples.pictures[index])])
+    y = torch.cat([new.y, method.buffer.examples.labels[index]]).numpy()
     classes = 4 if scenario == "class" else 2
     g, q = np.eye(classes)[y], expit(net(x)[:, :classes].detach().double().numpy())
     old = expit(then(x)[:, :2].detach().double().numpy())
@@ -193,12 +193,14 @@ def test_exemplars_are_equally_many_for_each_class_and_the_first_of_the_herding_
             members = (data.labels == label).nonzero().squeeze(1)
             order = members[herding(features[members], len(members))]
             orders[label] = data.raw(order)
-        counts = method.memory.labels.bincount()
-        assert len(method.memory) == 24
+        counts = method.buffer.examples.labels.bincount()
+        assert len(method.buffer) == 24
         assert counts.max() - counts.min() <= 1
         assert len(counts) == 2 * number + 2
         for label, count in enumerate(counts.tolist()):
-            assert torch.equal(method.memory.pictures[method.memory.labels == label], orders[label][:count])
+            assert torch.equal(
+                method.buffer.examples.pictures[method.buffer.examples.labels == label], orders[label][:count]
+            )
 
     learn(method, stream, network(10), settings, check)
 
@@ -214,10 +216,10 @@ def test_the_nearest_mean_of_the_exemplars_answers(scenario):
             hidden = F.relu(F.linear(x.flatten(1), net[1].weight, net[1].bias)).detach().double().numpy()
             return hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
 
-        stored = features(method.normalise(method.memory.pictures))
+        stored = features(method.normalise(method.buffer.examples.pictures))
         means = {}
-        for label in method.memory.labels.unique().tolist():
-            mean = stored[method.memory.labels.numpy() == label].mean(0)
+        for label in method.buffer.examples.labels.unique().tolist():
+            mean = stored[method.buffer.examples.labels.numpy() == label].mean(0)
             means[label] = mean / np.linalg.norm(mean)
         distances = np.stack([((features(test.x) - mean) ** 2).sum(1) for mean in means.values()], 1)
         answers = method.predictor(net, 0)(test.x).detach()
@@ -251,13 +253,13 @@ def test_the_nearest_mean_ignores_classes_without_one():
     net = network(4)
     means = torch.full((4, 12), torch.inf)
     means[2] = F.normalize(torch.ones(12), dim=0)
-    answers = NearestMean(net, 4, 12).holding(means)(torch.randn(5, 1, 8, 8))
+    answers = NearestMean(net, 4, 12).with_means(means)(torch.randn(5, 1, 8, 8))
     assert answers.argmax(1).tolist() == [2] * 5
     assert not answers.isnan().any()
 
 
 def test_memory_of_a_class_scenario_counts_each_class_once():
-    memory = Memory(torch.zeros(6, 1, 1, 1), torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 0, 1, 1]))
+    memory = StoredExamples(torch.zeros(6, 1, 1, 1), torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 0, 1, 1]))
     assert memory.balanced(3).labels.tolist() == [0, 1, 2]
 
 

@@ -122,7 +122,7 @@ def test_every_task_counts_the_same(scenario):
     met = 6 if scenario == "class" else 2
     expected = F.cross_entropy(net(new.x)[:, :met], new.y) / 3 + 2 * F.cross_entropy(net(old.x)[:, :met], old.y) / 3
     torch.testing.assert_close(found, expected)
-    assert [method.replays(task) for task in range(2)] == [0, 6 / 8]
+    assert [method.replay_ratio(task) for task in range(2)] == [0, 6 / 8]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.25])

@@ -11,7 +11,7 @@ from mlbench.lifelong.base import Method
 class Joint(Method):
     """Learns the union of all tasks as one: the upper bound, which a lifelong learner is not allowed."""
 
-    at_once = True
+    joint = True
 
     def stream(self, stream: Stream) -> Stream:
         """A single task that holds the training data of all."""

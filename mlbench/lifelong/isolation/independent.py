@@ -15,7 +15,7 @@ from mlbench.lifelong.isolation.per_task import PerTask
 class Independent(PerTask):
     """A fresh network for each task, told at test time which task it is: no forgetting, T times the storage."""
 
-    copies = ("initial",)
+    frozen_networks = ("initial",)
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:
         """A copy of the network as it was before the first task."""

@@ -34,7 +34,7 @@ class PackNet(PerTask):
     fraction: float | None
     retrain_epochs: int
 
-    keeps = ("numbers", "owner")
+    state_fields = ("numbers", "owner")
 
     def __post_init__(self):
         require(self.fraction is None or 0 < self.fraction < 1, "fraction", self.fraction, "above 0, below 1, or null")

@@ -19,7 +19,7 @@ class PerTask(Method):
     """
 
     scenarios = ("task", "domain")
-    keeps = ("numbers",)
+    state_fields = ("numbers",)
     numbers: ClassVar[tuple[int, ...]] = ()  # of the tasks begun, from 0
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:

@@ -24,7 +24,7 @@ class Progressive(PerTask):
     independent network. The parameters grow with the square of the number of tasks.
     """
 
-    copies = ("initial",)
+    frozen_networks = ("initial",)
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:
         """One column more."""

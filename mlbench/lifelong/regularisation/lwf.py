@@ -27,8 +27,8 @@ class LwF(Method):
     strength: float
     temperature: float
 
-    keeps = ("task",)
-    copies = ("teacher",)
+    state_fields = ("task",)
+    frozen_networks = ("teacher",)
 
     def __post_init__(self):
         require(0 <= self.strength < math.inf, "strength", self.strength, "0 or more")

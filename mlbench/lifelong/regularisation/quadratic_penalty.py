@@ -35,7 +35,7 @@ class Anchored(Method):
     strength: float
     penalty: Literal["proximal", "gradient"]
 
-    keeps = ("importance", "anchor")
+    state_fields = ("importance", "anchor")
 
     def __post_init__(self):
         require(0 <= self.strength <= MOST, "strength", self.strength, f"0 to {MOST:g}")
@@ -76,8 +76,8 @@ class PathIntegral(Anchored):
     is that of the loss without the penalty, the step everything that moved the parameter.
     """
 
-    keeps = ("importance", "anchor", "drop", "departure")
-    turns_back = False  # `drop` would hold steps that were taken back
+    state_fields = ("importance", "anchor", "drop", "departure")
+    early_stopping = False  # `drop` would hold steps that were taken back
 
     def start(self, net: nn.Module, theta: Theta) -> None:
         """Depart from the present parameters, unless a resumed run is on its way."""

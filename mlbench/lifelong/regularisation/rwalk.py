@@ -30,7 +30,7 @@ class RWalk(PathIntegral):
     interval: int
     damping: float
 
-    keeps = (*PathIntegral.keeps, "fisher", "score", "past_score", "steps")
+    state_fields = (*PathIntegral.state_fields, "fisher", "score", "past_score", "steps")
     fisher: ClassVar[Tensor | None] = None  # [P]
     past_score: ClassVar[Tensor | None] = None  # [P]
 

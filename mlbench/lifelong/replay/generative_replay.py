@@ -15,8 +15,7 @@ from mlbench.data.normalisation import Normalise
 from mlbench.data.split import Batch
 from mlbench.data.stream import Stream, Task
 from mlbench.lifelong.base import frozen_copy
-from mlbench.lifelong.replay.replay import joined
-from mlbench.lifelong.replay.replay_batch import Rehearsing
+from mlbench.lifelong.replay.base import ReplayMethod, concatenate
 from mlbench.training.compute import Compute
 from mlbench.training.learner import Learner
 from mlbench.training.loop import fit
@@ -25,7 +24,7 @@ from mlbench.training.theta import Theta
 
 
 @dataclass
-class GenerativeReplay(Rehearsing):
+class GenerativeReplay(ReplayMethod):
     """Deep generative replay (Shin et al. 2017, section 3): a generator makes old pictures, the old network labels.
 
     After each task a new variational autoencoder (Kingma & Welling 2014) learns the task's pictures and those that the
@@ -41,8 +40,8 @@ class GenerativeReplay(Rehearsing):
     generator_lr: float
 
     scenarios = ("domain", "class")  # a dreamt picture has no task number that would name its outputs
-    keeps = ("learned",)
-    copies = ("solver",)
+    state_fields = ("learned",)
+    frozen_networks = ("solver",)
     learned: ClassVar[int] = 0  # tasks so far
 
     def __post_init__(self):
@@ -69,7 +68,7 @@ class GenerativeReplay(Rehearsing):
             return super().loss(net, batch)
         old = self.dream(self.count)
         self.samples_replayed += self.count
-        new, again = self.logits(net, joined(batch, old)).split([len(batch.y), len(old.y)])
+        new, again = self.logits(net, concatenate(batch, old)).split([len(batch.y), len(old.y)])
         share = 1 / (self.learned + 1)
         return share * F.cross_entropy(new, batch.y) + (1 - share) * F.cross_entropy(again, old.y)
 
