@@ -176,8 +176,8 @@ def test_true_fisher_draws_labels_from_the_network(split):
 def test_fisher_counts_at_most_the_samples_asked_for(split):
     data = split(30)
     net = MLP((1, 4, 4), 3, [])
-    assert sum(len(b.y) for b in ewc(samples=7).labelled(net, data)) == 7
-    assert sum(len(b.y) for b in ewc(samples=700).labelled(net, data)) == 30
+    assert sum(len(b.y) for b in ewc(samples=7).fisher_batches(net, data)) == 7
+    assert sum(len(b.y) for b in ewc(samples=700).fisher_batches(net, data)) == 30
 
 
 @pytest.mark.parametrize(("name", "value"), [("strength", -1.0), ("samples", 0), ("decay", 1.5)])

@@ -1,4 +1,4 @@
-"""The springs of selective plasticity: each importance against a plain loop, and that every strength has its effect."""
+"""Quadratic penalties: each importance against a plain loop, and the effect of every strength."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ from mlbench.training.theta import Theta
 from tests.lifelong.test_base import learn, met, split_digits
 from tests.training.test_theta import training
 
-SPRINGS = {
+PENALTIES = {
     "ewc": (EWC, {"fisher": "empirical", "samples": 50, "decay": 1.0}),
     "si": (SI, {"damping": 0.1}),
     "mas": (MAS, {"samples": 50}),
@@ -38,14 +38,14 @@ NETS = {
 HEADS = {"task": OwnHeads(3), "domain": SharedHead(), "class": GrowingHead(3, 3)}
 
 
-def spring(name, strength=1.0, penalty="proximal", **changes):
-    kind, settings = SPRINGS[name]
+def penalty_method(name, strength=1.0, penalty="proximal", **changes):
+    kind, settings = PENALTIES[name]
     return kind(strength=strength, penalty=penalty, **{**settings, **changes})
 
 
 def alone(name, heads="domain", **changes):
     """A method that has met no stream, for calls by hand."""
-    method = spring(name, **changes)
+    method = penalty_method(name, **changes)
     method.heads, method.generator = HEADS[heads], torch.Generator().manual_seed(0)
     return method
 
@@ -73,7 +73,7 @@ def singles(net, heads, data):
 
 
 @pytest.mark.parametrize("penalty", ["proximal", "gradient"])
-@pytest.mark.parametrize("name", SPRINGS)
+@pytest.mark.parametrize("name", PENALTIES)
 def test_every_strength_has_its_effect_and_zero_is_finetuning_bit_for_bit(name, penalty):
     """A published SI compared the live weights with themselves, so that no strength did anything."""
     settings = training(lr=0.05, momentum=0.5, weight_decay=0.01)
@@ -85,7 +85,7 @@ def test_every_strength_has_its_effect_and_zero_is_finetuning_bit_for_bit(name, 
         return vector(learn(met(method, stream, settings), stream, MLP((1, 8, 8), 2, [8]), settings))
 
     plain, nothing, once, twice = (
-        learned(method) for method in (Finetune(), *(spring(name, s, penalty) for s in (0.0, 0.05, 0.1)))
+        learned(method) for method in (Finetune(), *(penalty_method(name, s, penalty) for s in (0.0, 0.05, 0.1)))
     )
     assert torch.equal(plain, nothing)
     assert (plain - once).norm() > 1e-3 * plain.norm()
@@ -108,11 +108,11 @@ def test_si_follows_the_way_of_plain_sgd(split, strength, penalty):
             torch.nn.utils.vector_to_parameters(value, copy.parameters())
             batch = data.batch(index)
             g = gradient(copy, F.cross_entropy(copy(batch.x), batch.y))
-            spring_force = 2 * strength * importance
+            weight = 2 * strength * importance
             if penalty == "gradient":
-                after = value - lr * (g + spring_force * (value - anchor))
+                after = value - lr * (g + weight * (value - anchor))
             else:
-                after = (value - lr * g + lr * spring_force * anchor) / (1 + lr * spring_force)
+                after = (value - lr * g + lr * weight * anchor) / (1 + lr * weight)
             drop -= g * (after - value)
             value = after
         torch.testing.assert_close(theta.value, value, rtol=1e-4, atol=1e-6)
@@ -189,8 +189,8 @@ def test_mas_is_the_mean_size_of_single_gradients(split, kind, heads):
 
 def test_mas_draws_as_many_examples_as_it_is_told(split):
     net, method, data, counts = network(), alone("mas", samples=7), split(30), []
-    energy = method.answer_energy
-    method.answer_energy = lambda net, batch: (counts.append(len(batch.y)), energy(net, batch))[1]
+    norm = method.squared_norm
+    method.squared_norm = lambda net, batch: (counts.append(len(batch.y)), norm(net, batch))[1]
     theta = Theta(net)
     method.start(net, theta)
     method.end_task(net, theta, SimpleNamespace(train=data))
@@ -200,7 +200,7 @@ def test_mas_draws_as_many_examples_as_it_is_told(split):
 @pytest.mark.parametrize("heads", HEADS)
 @pytest.mark.parametrize("kind", NETS)
 def test_scp_is_the_mean_over_slices_of_squared_gradients_of_the_mean_answer(split, kind, heads, monkeypatch):
-    monkeypatch.setattr("mlbench.lifelong.regularisation.quadratic_penalty.EXAMPLES_AT_ONCE", 5)
+    monkeypatch.setattr("mlbench.lifelong.regularisation.quadratic_penalty.CHUNK", 5)
     net, data = network(kind), split(12, task=1)
     method = alone("scp", heads, samples=100, slices=9)
     draws = torch.Generator().manual_seed(0)
@@ -291,4 +291,4 @@ def test_l2_holds_everything_alike_where_it_was_last(split):
 )
 def test_settings_out_of_range_are_refused(method, name, value):
     with pytest.raises(SettingError, match=name):
-        spring(method, **{name: value})
+        penalty_method(method, **{name: value})
