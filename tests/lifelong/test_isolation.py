@@ -108,8 +108,8 @@ def test_packnet_keeps_its_share_of_each_layer_and_the_largest_of_it(fraction):
     stream = split_digits("domain")
     method = met(packnet(fraction, retrain_epochs=0), stream, training())
     trained = {}
-    choose = method.chosen
-    method.chosen = lambda net, theta, task: (trained.update(value=theta.copy()), choose(net, theta, task))[1]
+    choose = method.task_weights
+    method.task_weights = lambda net, theta, task: (trained.update(value=theta.copy()), choose(net, theta, task))[1]
 
     def count(number, net, _):
         theta = Theta(net)
@@ -193,7 +193,7 @@ def test_progressive_columns_are_equation_1():
             following.append(value)
         hidden = [F.relu(value) for value in following] if layer == 0 else following
     for k in range(3):
-        torch.testing.assert_close(net.answering(k)(x), hidden[k])
+        torch.testing.assert_close(net.with_output(k)(x), hidden[k])
 
 
 def test_progressive_trains_the_newest_column_and_its_laterals_alone():

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from mlbench.core.statistics import components, spread
-from mlbench.lifelong.metrics import against, scores
+from mlbench.lifelong.metrics import compared_with_joint, scores
 
 # three tasks; columns are tasks, row 0 the untrained network
 R = [
@@ -41,10 +41,10 @@ def test_what_is_not_defined_is_left_out():
 
 
 def test_intransigence_is_what_learning_lacks_of_joint_training():
-    found = against(R, [0.95, 0.90, 0.80])
+    found = compared_with_joint(R, [0.95, 0.90, 0.80])
     assert found["joint_accuracy"] == pytest.approx((0.95 + 0.90 + 0.80) / 3)
     assert found["intransigence"] == pytest.approx(((0.95 - 0.9) + (0.90 - 0.8) + (0.80 - 1.0)) / 3)
-    assert set(against([None, None, [0.4, 0.6]], [0.5, 0.5])) == {"joint_accuracy"}
+    assert set(compared_with_joint([None, None, [0.4, 0.6]], [0.5, 0.5])) == {"joint_accuracy"}
 
 
 def test_spread_between_groups_and_within_them():

@@ -9,7 +9,7 @@ from mlbench.lifelong.base import Method
 
 @dataclass
 class Joint(Method):
-    """Learns the union of all tasks as one: the upper bound, which a lifelong learner is not allowed."""
+    """Learns the union of all tasks as one: the upper bound, not available to a lifelong learner."""
 
     joint = True
 
