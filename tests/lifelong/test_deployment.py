@@ -111,11 +111,11 @@ def test_a_deployment_counts_and_labels_by_hand(rate):
     deployment.serve(2, torch.nn.Identity(), always_three, asks=True)
     matrix = [None, [0.9, 0.1, 0.1], [0.8, 0.6, 0.2], [0.7, 0.5, 0.5]]
     matrix[0] = [0.1, 0.1, 0.1]
-    found = deployment.scores(matrix)
-    assert found["original_accuracy"] == 0.7
-    assert found["round_accuracy"] == pytest.approx(0.55)
-    assert found["online_accuracy"] == pytest.approx(np.mean(deployment.online))
-    assert found["labels_used"] == sum(deployment.labels)
+    result = deployment.scores(matrix)
+    assert result["original_accuracy"] == 0.7
+    assert result["round_accuracy"] == pytest.approx(0.55)
+    assert result["online_accuracy"] == pytest.approx(np.mean(deployment.online))
+    assert result["labels_used"] == sum(deployment.labels)
     assert deployment.rows(matrix)[1][2:] == [0.7, 0.5, deployment.labels[1]]
     other = Deployment(stream, Draws(0, torch.device("cpu")))
     other.load_state(deployment.state())
@@ -138,11 +138,11 @@ def test_a_run_leaves_rounds_and_their_figure(mlbench, tmp_path):
     header, *rows = (folder / "rounds.csv").read_text().splitlines()
     assert header == "round,online_accuracy,original_accuracy,round_accuracy,labels"
     online = [float(row.split(",")[1]) for row in rows]
-    found = summary(folder)
-    assert found["metrics"]["online_accuracy"] == pytest.approx(np.mean(online))
+    result = summary(folder)
+    assert result["metrics"]["online_accuracy"] == pytest.approx(np.mean(online))
     errors = sum(round(0.5 * round((1 - value) * 50)) for value in online)
-    assert found["metrics"]["labels_used"] == errors
-    assert found["costs"]["samples_processed"] == 2 * (200 + errors)
+    assert result["metrics"]["labels_used"] == errors
+    assert result["costs"]["samples_processed"] == 2 * (200 + errors)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["value"] for line in lines if line["metric"] == "online_accuracy"] == online
     assert (folder / "figures" / "rounds.png").stat().st_size > 5000
@@ -151,9 +151,9 @@ def test_a_run_leaves_rounds_and_their_figure(mlbench, tmp_path):
 def test_frozen_learns_the_original_data_alone_and_no_labels_is_as_good(mlbench, tmp_path):
     assert mlbench("lifelong=frozen", *FEEDBACK)[0] == 0
     assert mlbench("lifelong=finetune", *FEEDBACK, "data.feedback_rate=0")[0] == 0
-    found = {f.parent.name.partition("-")[0]: summary(f)["metrics"] for f in folders(tmp_path / "out")}
-    assert found["frozen"]["labels_used"] == 0
-    assert found["frozen"] == found["finetune"]
+    result = {f.parent.name.partition("-")[0]: summary(f)["metrics"] for f in folders(tmp_path / "out")}
+    assert result["frozen"]["labels_used"] == 0
+    assert result["frozen"] == result["finetune"]
 
 
 def test_cumulative_learns_every_label_received_and_no_other(mlbench, tmp_path):
@@ -198,5 +198,5 @@ def test_any_method_serves(mlbench, tmp_path, method):
     """Also when a round brings one label, or none."""
     code, _, error = mlbench(f"lifelong={method}", *FEEDBACK, "data.per_round=20", "data.feedback_rate=0.1")
     assert code == 0, error
-    found = summary(only_run(tmp_path / "out"))["metrics"]
-    assert {"online_accuracy", "original_accuracy", "round_accuracy", "labels_used"} <= set(found)
+    result = summary(only_run(tmp_path / "out"))["metrics"]
+    assert {"online_accuracy", "original_accuracy", "round_accuracy", "labels_used"} <= set(result)

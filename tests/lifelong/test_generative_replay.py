@@ -12,7 +12,7 @@ from mlbench.lifelong.replay.generative_replay import VAE, GenerativeReplay, VAE
 from mlbench.models.mlp import MLP
 from mlbench.training.compute import Compute
 from mlbench.training.loop import fit
-from tests.lifelong.test_base import learn, met, split_digits
+from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.training.test_theta import training
 
 SETTINGS = {
@@ -27,7 +27,7 @@ SETTINGS = {
 
 def replay(scenario="class", seed=0, **changes):
     stream = split_digits(scenario)
-    return met(GenerativeReplay(**{**SETTINGS, **changes}), stream, training(), seed), stream
+    return begin_method(GenerativeReplay(**{**SETTINGS, **changes}), stream, training(), seed), stream
 
 
 def network(outputs):
@@ -59,20 +59,20 @@ def test_the_loss_of_the_autoencoder_is_the_evidence_lower_bound():
     for parameter in vae.parameters():
         parameter.data.normal_(std=0.5)
     noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(3))
-    found = vae.loss(pictures, torch.Generator().manual_seed(3))
-    assert found.item() == pytest.approx(bound(vae, pictures, noise).mean(), rel=1e-5)
+    result = vae.loss(pictures, torch.Generator().manual_seed(3))
+    assert result.item() == pytest.approx(bound(vae, pictures, noise).mean(), rel=1e-5)
 
 
 def test_generated_pictures_are_decoded_codes():
     torch.manual_seed(0)
     vae = VAE((2, 3, 3), 7, 4)
-    found = vae.sample(50, torch.Generator().manual_seed(3))
+    result = vae.sample(50, torch.Generator().manual_seed(3))
     codes = torch.randn(50, 4, generator=torch.Generator().manual_seed(3))
-    assert found.shape == (50, 2, 3, 3)
-    torch.testing.assert_close(found.flatten(1), vae.decode(codes).sigmoid())
-    assert found.min() > 0
-    assert found.max() < 1
-    assert not found.requires_grad
+    assert result.shape == (50, 2, 3, 3)
+    torch.testing.assert_close(result.flatten(1), vae.decode(codes).sigmoid())
+    assert result.min() > 0
+    assert result.max() < 1
+    assert not result.requires_grad
 
 
 @pytest.mark.parametrize("scenario", ["class", "domain"])
@@ -115,13 +115,13 @@ def test_every_task_counts_the_same(scenario):
     new = stream.tasks[2].train.batch(torch.arange(9))
     before = method.samples_replayed
     method.generator.manual_seed(5)
-    found = method.loss(net, new)
+    result = method.loss(net, new)
     assert method.samples_replayed == before + 6
     method.generator.manual_seed(5)
     old = method.generate(6)
     met = 6 if scenario == "class" else 2
     expected = F.cross_entropy(net(new.x)[:, :met], new.y) / 3 + 2 * F.cross_entropy(net(old.x)[:, :met], old.y) / 3
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
     assert [method.replay_ratio(task) for task in range(2)] == [0, 6 / 8]
 
 
@@ -130,14 +130,14 @@ def test_a_generator_learns_old_tasks_from_the_old_generator(share):
     stream = replay()[1]
     data, old, new = stream.tasks[0].train, VAE((1, 8, 8), 7, 4), VAE((1, 8, 8), 7, 4)
     batch = data.batch(torch.arange(9))
-    found = VAELearner(old, data.normalise, share, torch.Generator().manual_seed(2)).loss(new, batch).item()
+    result = VAELearner(old, data.normalise, share, torch.Generator().manual_seed(2)).loss(new, batch).item()
     draws = torch.Generator().manual_seed(2)
     noise = torch.randn(9, 4, generator=draws)
     expected = share * bound(new, data.raw(torch.arange(9)) / 255, noise).mean()
     if share < 1:
         samples = old.sample(9, draws)
         expected += (1 - share) * bound(new, samples, torch.randn(9, 4, generator=draws)).mean()
-    assert found == pytest.approx(expected, rel=1e-4)
+    assert result == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_autoencoder_learns_the_digits():
@@ -205,8 +205,8 @@ def test_a_restored_state_generates_the_same_pictures():
     again, _ = replay()
     again.load_state(saved, network(10))
     again.generator.set_state(method.generator.get_state())
-    for found, expected in zip(again.generate(9), method.generate(9), strict=True):
-        assert torch.equal(found, expected)
+    for result, expected in zip(again.generate(9), method.generate(9), strict=True):
+        assert torch.equal(result, expected)
     assert torch.equal(weights(again.new_dreamer()), weights(method.new_dreamer()))
 
 

@@ -1,4 +1,4 @@
-"""Replay: what the memory holds, what each step takes from it, and the losses by hand."""
+"""Replay: the content of the buffer, the draws of each step, and the losses by hand."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ from mlbench.lifelong.stored_examples import StoredExamples
 from mlbench.models.mlp import MLP
 from mlbench.training.compute import Compute
 from mlbench.training.theta import Theta
-from tests.lifelong.test_base import learn, met, split_digits
+from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.training.test_theta import training
 
 HEADS = {"task": lambda: OwnHeads(3), "domain": SharedHead, "class": lambda: GrowingHead(3, 6)}
@@ -53,7 +53,7 @@ def groups_of(buffer):
 
 
 def replay(kind, heads="domain", batch_size=8, augment="none", seed=0, **settings):
-    """A method that has met a stream of three random tasks."""
+    """A method at the start of a stream of three random tasks."""
     method = kind(**settings)
     tasks = [Task("", numbered(i, [0]), numbered(i, [0])) for i in range(3)]
     stream = Stream(tasks, heads, 6, [], HEADS[heads]())
@@ -92,35 +92,35 @@ def test_balanced_shares_alike_and_keeps_the_first_of_each_label_in_order():
 
 
 @pytest.mark.parametrize("method", ["er", "gdumb"])
-def test_a_balanced_memory_is_balanced_where_labels_are_rare(method):
+def test_a_balanced_buffer_is_balanced_where_labels_are_rare(method):
     """A rare label is not lost by drawing first and sharing out afterwards."""
     labels = [0] * 60 + [1] * 20 + [2] * 4
     for seed in range(5):
         if method == "er":
-            found = er("balanced", 12, seed=seed)
-            fill(found, numbered(0, labels))
+            result = er("balanced", 12, seed=seed)
+            fill(result, numbered(0, labels))
         else:
-            found = GDumb(memory_total=12)
-            found.buffer.generator = torch.Generator().manual_seed(seed)
-            found.start_task(MLP((1, 2, 2), 3, []), SimpleNamespace(train=numbered(0, labels)))
-        assert found.buffer.examples.labels.bincount().tolist() == [4, 4, 4]
+            result = GDumb(memory_total=12)
+            result.buffer.generator = torch.Generator().manual_seed(seed)
+            result.start_task(MLP((1, 2, 2), 3, []), SimpleNamespace(train=numbered(0, labels)))
+        assert result.buffer.examples.labels.bincount().tolist() == [4, 4, 4]
 
 
-def test_balanced_replay_shares_the_memory_among_labels_and_tasks():
+def test_balanced_replay_shares_the_buffer_among_labels_and_tasks():
     method, before = er("balanced", 12), []
     for task, sizes in enumerate(([12], [4, 4, 4], [3, 3, 3, 3])):
         fill(method, numbered(task, {0: [0] * 20, 1: [0, 1] * 20, 2: [5] * 20}[task]))
-        found = names(method.buffer.examples)
+        result = names(method.buffer.examples)
         groups = torch.stack([method.buffer.examples.tasks, method.buffer.examples.labels]).unique(
             dim=1, return_counts=True
         )[1]
         assert groups.tolist() == sizes
-        assert {name for name in found if name[0] < task} <= set(before)  # what was thrown away is gone
-        before = found
+        assert {name for name in result if name[0] < task} <= set(before)  # what was thrown away is gone
+        before = result
 
 
 @pytest.mark.parametrize("policy", ["reservoir", "balanced"])
-def test_memory_holds_raw_pictures_once_and_never_too_many(split, policy):
+def test_buffer_holds_raw_pictures_once_within_capacity(split, policy):
     method, data = er(policy, 25), [split(count, task, seed=task) for task, count in enumerate((7, 40, 13, 1))]
     seen = 0
     for task in data:
@@ -135,7 +135,7 @@ def test_memory_holds_raw_pictures_once_and_never_too_many(split, policy):
             assert label == data[number].labels[place]
 
 
-def test_memory_holds_what_the_task_shows_not_what_the_pool_has(split):
+def test_buffer_holds_transformed_pictures(split):
     data = split(6)
     data.transform = lambda pictures, task: 255 - pictures
     method = er("reservoir")
@@ -219,24 +219,24 @@ def test_stored_pictures_are_augmented_before_the_task_permutes_them(split, kind
         fill(method, task)
         state = method.generator.get_state()
         stored = method.draw()
-        found = method.buffer.batch(stored)
+        result = method.buffer.batch(stored)
         pictures, draws = stored.pictures, torch.Generator().set_state(state)
         torch.randint(30, (30,), generator=draws)
     else:
         method.start_task(MLP((1, 4, 4), 6, [5]), SimpleNamespace(train=task))
         pictures, draws = method.buffer.examples.pictures, torch.Generator().manual_seed(5)
         shown = method.examples(task)
-        found = shown.batch(shown.places, lambda x: AUGMENTATIONS["crop_flip"](x, torch.Generator().manual_seed(5)))
+        result = shown.batch(shown.places, lambda x: AUGMENTATIONS["crop_flip"](x, torch.Generator().manual_seed(5)))
     rows = [int((task.pool.pictures == picture).flatten(1).all(1).nonzero()[0, 0]) for picture in pictures]
     index = torch.tensor([task.rows.tolist().index(row) for row in rows])
     expected = task.batch(index, lambda x: AUGMENTATIONS["crop_flip"](x, draws))
-    assert torch.equal(found.x, expected.x)
-    assert found.y.tolist() == expected.y.tolist()
+    assert torch.equal(result.x, expected.x)
+    assert result.y.tolist() == expected.y.tolist()
 
 
 @pytest.mark.parametrize("heads", HEADS)
 @pytest.mark.parametrize("kind", [DER, DERPP])
-def test_dark_replay_is_its_formula(split, kind, heads):
+def test_dark_replay_is_the_formula_of_the_paper(split, kind, heads):
     """Eq. 5 and 6 with the same draws, one example after the other."""
     beta = {"beta": 0.4} if kind is DERPP else {}
     method = replay(kind, heads, memory_total=20, replay_batch=6, policy="reservoir", alpha=0.3, **beta)
@@ -251,7 +251,7 @@ def test_dark_replay_is_its_formula(split, kind, heads):
     for parameter in net.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     method.generator.manual_seed(7)
-    found = method.loss(net, new)
+    result = method.loss(net, new)
     draws = torch.Generator().manual_seed(7)
     first = torch.randint(15, (6,), generator=draws)
     now = net(method.normalise(method.buffer.examples.pictures))
@@ -262,14 +262,14 @@ def test_dark_replay_is_its_formula(split, kind, heads):
         second = torch.randint(15, (6,), generator=draws)
         labels = method.buffer.examples.labels
         expected = expected + 0.4 * torch.stack([-now[i, cut].log_softmax(0)[labels[i]] for i in second]).mean()
-    torch.testing.assert_close(found, expected)
-    found.backward()
+    torch.testing.assert_close(result, expected)
+    result.backward()
     assert method.samples_replayed == (12 if kind is DERPP else 6)
     assert method.replay_ratio(1) == (12 if kind is DERPP else 6) / 8
 
 
 @pytest.mark.parametrize("policy", ["reservoir", "balanced"])
-def test_dark_answers_stay_with_their_pictures(split, policy):
+def test_stored_logits_stay_with_their_pictures(split, policy):
     """The outputs are those of the task's end, whatever happens to the network and the memory afterwards."""
     method = replay(DER, memory_total=20, replay_batch=6, policy=policy, alpha=0.3)
     nets = []
@@ -295,7 +295,7 @@ def agem(split, heads="domain", **settings):
 
 
 @pytest.mark.parametrize("heads", HEADS)
-def test_agem_projects_onto_the_gradient_of_the_whole_memory(split, heads):
+def test_agem_projects_onto_the_gradient_of_the_whole_buffer(split, heads):
     method, net, theta, data = agem(split, heads)
     theta.grad.normal_()
     before = theta.grad.clone()
@@ -336,7 +336,7 @@ def test_agem_takes_the_reference_with_the_statistics_of_its_batch(split):
     averages = net[2].running_mean.clone()
     theta.grad.fill_(1.0)
     method.adjust(net, theta)
-    found, before = theta.grad.clone(), torch.ones_like(theta.grad)
+    result, before = theta.grad.clone(), torch.ones_like(theta.grad)
     method.generator.set_state(state)
     old = method.buffer.draw(20).batch(method.normalise)
     hidden = net[1](old.x.flatten(1))
@@ -345,7 +345,7 @@ def test_agem_takes_the_reference_with_the_statistics_of_its_batch(split):
     reference = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
     product = before @ reference
     expected = before - min(product, torch.tensor(0.0)) / (reference @ reference) * reference
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     method.generator.set_state(state)
     theta.grad.copy_(-before)
     method.adjust(net, theta)
@@ -354,7 +354,7 @@ def test_agem_takes_the_reference_with_the_statistics_of_its_batch(split):
     assert torch.equal(net[2].running_mean, averages)
 
 
-def test_an_episodic_memory_has_an_example_of_each_task_at_least(split):
+def test_a_task_buffer_has_an_example_of_each_task_at_least(split):
     method, net, _, data = agem(split)
     method.buffer.capacity = 2
     fill(method, *data, net=net)
@@ -378,10 +378,10 @@ def test_agem_draws_anew_at_each_step(split):
     assert [method.replay_ratio(task) for task in range(2)] == [0, 1]
 
 
-def test_gdumb_learns_a_fresh_network_from_its_memory_alone():
+def test_gdumb_learns_a_fresh_network_from_its_buffer_alone():
     """At every task from the same weights, and from examples that were in the memory before or come with the task."""
     stream, settings = split_digits("domain"), training()
-    method, starts, stored = met(GDumb(memory_total=20), stream, settings), [], []
+    method, starts, stored = begin_method(GDumb(memory_total=20), stream, settings), [], []
     torch.manual_seed(0)
     net = MLP((1, 8, 8), 2, [8])
     initial = torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone()
@@ -410,7 +410,7 @@ def test_gdumb_learns_a_fresh_network_from_its_memory_alone():
 
 def test_gdumb_examples_keep_their_heads():
     stream, settings = split_digits("task"), training()
-    method = met(GDumb(memory_total=20), stream, settings)
+    method = begin_method(GDumb(memory_total=20), stream, settings)
     net = MLP((1, 8, 8), 10, [8])
     for task in stream.tasks[:3]:
         method.start_task(net, task)
