@@ -1,4 +1,4 @@
-"""What a lifelong method may do: the hooks, and what they do by default. The runner stands in runner.py."""
+"""The base class of lifelong methods: its hooks and their defaults. They are called by runner.py."""
 
 import copy
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from mlbench.data.output_heads import OwnHeads, SharedHead
 from mlbench.data.split import Batch, Split
 from mlbench.data.stream import Stream, Task
 from mlbench.experiment.technique import Technique
-from mlbench.lifelong.buffer import Memory
+from mlbench.lifelong.buffer import Buffer
 from mlbench.models.surgery import last_linear
 from mlbench.training.compute import Compute
 from mlbench.training.learner import Learner
@@ -20,38 +20,47 @@ from mlbench.training.theta import Theta
 
 
 class Method(Learner, Technique):
-    """A way to learn task after task; subclasses are dataclasses whose fields are the hyperparameters.
+    """A way to learn one task after another; subclasses are dataclasses whose fields are the hyperparameters.
 
-    Hooks of the loop come from `Learner`, those of the stream stand here; all defaults do nothing, which is
-    fine-tuning. `keeps` names the attributes that a checkpoint must hold: tensors, numbers, lists or dicts of them,
-    or a Memory; `copies` those that are frozen copies of the network. One that keeps other modules has a `state` of its
-    own.
+    The hooks of the training loop come from `Learner`, those of the stream are here. All defaults do nothing, which is
+    fine-tuning. A checkpoint holds the attributes named in `state_fields` (tensors, numbers, or lists and dicts of
+    them), the weights of those named in `frozen_networks` (copies of the network), and the content of `buffer`. A
+    method that owns other modules overrides `state` and `load_state`.
     """
 
     takes = ("reference",)
     scenarios: ClassVar[tuple[str, ...]] = ("task", "domain", "class")
-    keeps: ClassVar[tuple[str, ...]] = ()
-    copies: ClassVar[tuple[str, ...]] = ()
-    turns_back: ClassVar[bool] = True  # whether early stopping may go back to weights of an earlier epoch
-    at_once: ClassVar[bool] = False  # whether `stream` makes one task of all, so that R has only its last row
-    memory: Memory | None = None
+    state_fields: ClassVar[tuple[str, ...]] = ()
+    frozen_networks: ClassVar[tuple[str, ...]] = ()
+    early_stopping: ClassVar[bool] = True  # whether early stopping may return to the weights of an earlier epoch
+    joint: ClassVar[bool] = False  # whether `stream` merges all tasks into one, so that R has only its last row
+    buffer: Buffer | None = None  # stored examples of earlier tasks
 
     def __post_init__(self):
         """Subclasses raise SettingError for settings out of their ranges."""
 
     def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
-        """Meet the stream before the first task; called again when a run is resumed, before `load_state`."""
+        """Prepare for a stream, before its first task. A resumed run calls it before `load_state`.
+
+        Args:
+            stream: The tasks, as returned by `stream`.
+            training: The settings of each task's training.
+            compute: The device and the precision.
+            generator: The source of all random draws of the method.
+        """
         self.heads: SharedHead = stream.heads
         self.task_count, self.outputs = len(stream.tasks), stream.outputs
         self.normalise = stream.tasks[0].train.normalise
         self.training, self.compute, self.generator = training, compute, generator
+        if self.buffer is not None:
+            self.buffer.begin(stream, training, generator)
 
     def stream(self, stream: Stream) -> Stream:
         """The tasks as this method learns them."""
         return stream
 
     def examples(self, split: Split) -> Split:
-        """What to learn from when `split` holds the task's own examples."""
+        """The examples to train on, where `split` holds the task's own."""
         return split
 
     def logits(self, net: nn.Module, batch: Batch) -> Tensor:
@@ -59,11 +68,11 @@ class Method(Learner, Technique):
         return self.heads(net(batch.x), batch.task)
 
     def validation_loss(self, net: nn.Module, batch: Batch) -> Tensor:
-        """The cross-entropy on the new task, for all methods alike, whatever they learn from besides."""
+        """The cross-entropy on the new task, the same for all methods, whatever else is in their loss."""
         return F.cross_entropy(self.logits(net, batch), batch.y)
 
     def undecayed(self, net: nn.Module, theta: Theta, split: Split) -> list[slice]:
-        """The outputs of tasks that `split` does not hold: weight decay must not wear them away."""
+        """Where the vector holds outputs of tasks that are not in `split`: weight decay must not shrink them."""
         head = last_linear(net)
         if not isinstance(self.heads, OwnHeads) or head is None or head.out_features != self.outputs:
             return []
@@ -86,15 +95,15 @@ class Method(Learner, Technique):
         """Consolidate what was learned from `task`."""
 
     def predictor(self, net: nn.Module, task: int) -> nn.Module:  # noqa: ARG002
-        """The module that answers for `task` (from 0) in the evaluation, given the network just trained."""
+        """The module that is evaluated on `task` (from 0), given the network just trained."""
         return net
 
-    def replays(self, task: int) -> float:  # noqa: ARG002
-        """Old examples that go through the network again for each new one at `task` (from 0), for the time estimate."""
+    def replay_ratio(self, task: int) -> float:  # noqa: ARG002
+        """Replayed examples for each new one during `task` (from 0), for the estimate of the remaining time."""
         return 0.0
 
-    def measured(self) -> dict[str, float]:
-        """What the method saw on its way that nobody else can measure, as metrics of the run."""
+    def metrics(self) -> dict[str, float]:
+        """Metrics of the run that only the method itself can measure."""
         return {}
 
     def networks(self, net: nn.Module) -> list[nn.Module]:
@@ -102,29 +111,33 @@ class Method(Learner, Technique):
         return [net]
 
     def state(self) -> dict[str, Any]:
-        """What `keeps` and `copies` name, as tensors and plain values."""
-        present = {name: getattr(self, name, None) for name in (*self.keeps, *self.copies)}
-        return {name: packed(value) for name, value in present.items() if value is not None}
+        """What a checkpoint needs, as tensors and plain values."""
+        values = {name: getattr(self, name) for name in self.state_fields if getattr(self, name, None) is not None}
+        copies = {name: getattr(self, name).state_dict() for name in self.frozen_networks if hasattr(self, name)}
+        return {**values, **copies, **(self.buffer.state() if self.buffer is not None else {})}
 
     def load_state(self, state: dict[str, Any], net: nn.Module) -> nn.Module:
-        """The inverse of `state`; returns the network with the structure that it had, its weights to be loaded."""
+        """Restore what `state` returned.
+
+        Args:
+            state: The method's part of a checkpoint, with tensors on the device of the run.
+            net: The network before the first task.
+
+        Returns:
+            The network with the structure that it had; its weights are still to be loaded.
+        """
+        if self.buffer is not None:
+            self.buffer.load_state(state)
         for name, value in state.items():
-            if name in self.copies:
+            if name in self.frozen_networks:
                 copied = frozen_copy(net)
                 copied.load_state_dict(value)
                 setattr(self, name, copied)
             else:
-                setattr(self, name, Memory(**value) if name == "memory" else value)
+                setattr(self, name, value)
         return net
 
 
-def packed(value: object) -> object:
-    """A Memory as the dict of its tensors, a module as its weights; everything else as it is."""
-    if isinstance(value, nn.Module):
-        return value.state_dict()
-    return vars(value) if isinstance(value, Memory) else value
-
-
 def frozen_copy(net: nn.Module) -> nn.Module:
-    """The network as it is now, in eval mode, never to be trained."""
+    """The network as it is now, in eval mode and without gradients."""
     return copy.deepcopy(net).eval().requires_grad_(False)

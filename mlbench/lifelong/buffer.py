@@ -1,80 +1,146 @@
-"""Stored examples of earlier tasks."""
+"""Buffers of stored examples: which examples of earlier tasks stay, and how they are drawn again."""
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
+from mlbench.core.errors import require
 from mlbench.data.normalisation import Normalise
-from mlbench.data.split import Augment, Batch, Pool, Split, Transform
+from mlbench.data.split import Augment, Batch, Split, Transform
+from mlbench.data.stream import Stream
+from mlbench.lifelong.stored_examples import StoredExamples
+from mlbench.training.loop import augmentation
+from mlbench.training.optimizer import Training
 
 
-@dataclass
-class Memory:
-    """Pictures with labels and tasks; kept on the device, counted in bytes.
+class Buffer:
+    """At most `capacity` examples, the same number of each label of each task: what a replay method holds.
 
-    They are kept as the tasks showed them or, where they will be augmented, as they were before the tasks' `transform`
-    (permuted pixels cannot be shifted), which then is given to `batch` and `split`.
+    A method creates its buffer in `__post_init__`, as `self.buffer`; `Method` then attaches it to the stream and writes
+    it to checkpoints. `store` takes the examples of a task, `draw` and `batch` give them back. Published methods let
+    examples in during a task. Here they enter when it ends, since the new task's examples are in the batches anyway:
+    none is stored twice when there are several epochs, and a step needs no bookkeeping.
+
+    Args:
+        capacity: The largest number of examples, at least 1.
+
+    Raises:
+        SettingError: If `capacity`, which is the setting `memory_total`, is below 1.
     """
 
-    pictures: Tensor  # [M, C, H, W] uint8
-    labels: Tensor  # [M] int64
-    tasks: Tensor  # [M] int64
-    outputs: Tensor | None = None  # [M, outputs] of the network when they were stored, for those who keep them
+    augmented: ClassVar[bool] = True  # whether drawn pictures are augmented as new ones are
 
-    @staticmethod
-    def of(split: Split, count: int, generator: torch.Generator) -> "Memory":
-        """`count` examples of `split` drawn without replacement, or all there are when they are fewer."""
-        index = torch.randperm(len(split), generator=generator)[:count].to(split.labels.device)
-        return Memory(split.raw(index), split.labels[index], split.tasks(index))
+    def __init__(self, capacity: int):
+        require(capacity >= 1, "memory_total", capacity, "1 or more")
+        self.capacity = capacity
+        self.examples: StoredExamples | None = None  # None: empty
+        self.seen = 0  # examples of all tasks so far
+        self.augment: Augment | None = None
+        self.transform: Transform | None = None  # of the tasks, where it has to wait for the augmentation
 
-    @staticmethod
-    def balanced_of(split: Split, count: int, generator: torch.Generator) -> "Memory":
-        """At most `count` examples of `split`, drawn so that each label is there as often as in `balanced`."""
-        order = torch.randperm(len(split), generator=generator).to(split.labels.device)
-        index = order[evenly(split.tasks(order), split.labels[order], count)]
-        return Memory(split.raw(index), split.labels[index], split.tasks(index))
+    def begin(self, stream: Stream, training: Training, generator: torch.Generator) -> None:
+        """Attach to a stream, before its first task.
 
-    def __add__(self, other: "Memory") -> "Memory":
-        """Both, one behind the other."""
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Memory(*(None if mine is None else torch.cat([mine, theirs]) for mine, theirs in pairs))
+        Args:
+            stream: The tasks, as the method learns them.
+            training: The settings of the training, of which the buffer uses the augmentation.
+            generator: The source of all random draws of the buffer.
+        """
+        self.generator, self.tasks = generator, len(stream.tasks)
+        self.normalise: Normalise = stream.tasks[0].train.normalise
+        if self.augmented and training.augment != "none":
+            self.augment, self.transform = augmentation(training, generator), stream.tasks[0].train.transform
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return 0 if self.examples is None else len(self.examples)
 
-    def take(self, index: Tensor) -> "Memory":
-        """The examples at `index`, in that order."""
-        return Memory(*(None if part is None else part.index_select(0, index) for part in vars(self).values()))
+    def store(self, split: Split) -> None:
+        """Let the examples of a task that has just been learned into the buffer."""
+        self.add(self.sample(split), len(split))
 
-    def balanced(self, count: int) -> "Memory":
-        """At most `count` examples, each label of each task as often as any other where there are enough of it.
+    def sample(self, split: Split) -> StoredExamples:
+        """Those examples of `split` that could stay in the buffer: at most `capacity`."""
+        return StoredExamples.balanced_sample(self.untransformed(split), self.capacity, self.generator)
 
-        Within a label the first ones stay: those that `of` drew first, or that herding put there.
-        """
-        return self.take(evenly(self.tasks, self.labels, count))
+    def add(self, new: StoredExamples, drawn_from: int) -> None:
+        """Merge the sample `new` of a task with `drawn_from` examples into the buffer."""
+        self.examples = self.merge(new, drawn_from)
+        self.seen += drawn_from
 
-    def batch(self, normalise: Normalise, augment: Augment | None = None, transform: Transform | None = None) -> Batch:
-        """All of it, ready for the network; `augment` changes the pictures before `transform` does."""
-        pictures = self.pictures if augment is None else augment(self.pictures)
-        if transform is not None:
-            pictures = transform(pictures, self.tasks)
-        return Batch(normalise(pictures), self.labels, self.tasks)
+    def merge(self, new: StoredExamples, drawn_from: int) -> StoredExamples:  # noqa: ARG002
+        """What stays of the stored examples and the `new` ones."""
+        return (new if self.examples is None else self.examples + new).balanced(self.capacity)
 
-    def split(self, normalise: Normalise, transform: Transform | None = None) -> Split:
-        """All of it as training data."""
-        rows = torch.arange(len(self), device=self.labels.device)
-        return Split(Pool(self.pictures), rows, self.labels, self.tasks, normalise, transform)
+    def untransformed(self, split: Split) -> Split:
+        """`split` with its pictures as they are stored: without the task's transform where augmentation precedes it."""
+        return split if self.transform is None else replace(split, transform=None)
+
+    def draw(self, count: int) -> StoredExamples:
+        """`count` stored examples, drawn uniformly with replacement."""
+        index = torch.randint(len(self.examples), (count,), generator=self.generator)
+        return self.examples.take(index.to(self.examples.labels.device))
+
+    def batch(self, stored: StoredExamples) -> Batch:
+        """`stored` ready for the network, augmented as new examples are."""
+        return stored.batch(self.normalise, self.augment, self.transform)
+
+    def split(self, stored: StoredExamples) -> Split:
+        """`stored` as data for training or evaluation."""
+        return stored.split(self.normalise, self.transform)
+
+    def state(self) -> dict[str, Any]:
+        """The content, for a checkpoint."""
+        return {} if self.examples is None else {"memory": vars(self.examples), "seen": self.seen}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the buffer's entries out of the `state` of a method."""
+        if "memory" in state:
+            self.examples = StoredExamples(**state.pop("memory"))
+        self.seen = state.pop("seen", 0)
 
 
-def evenly(tasks: Tensor, labels: Tensor, count: int) -> Tensor:
-    """The places of at most `count` of the examples [M], rising: first the first of each label of each task, then the
-    second of each, and so on.
+class ReservoirBuffer(Buffer):
+    """A uniform sample of all examples seen so far (Vitter 1985, but merged once a task).
+
+    Where tasks are equally large it holds about as much of each as a balanced buffer; otherwise it follows their sizes.
     """
-    groups = torch.stack([tasks, labels], 1).unique(dim=0, return_inverse=True)[1]  # [M]
-    order = groups.argsort(stable=True)
-    sizes = groups.bincount()
-    starts = sizes.cumsum(0) - sizes
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=order.device) - starts[groups[order]]
-    return rank.argsort(stable=True)[:count].sort().values
+
+    def sample(self, split: Split) -> StoredExamples:
+        """A uniform sample in random order, the first examples of which are a uniform sample again."""
+        return StoredExamples.sample(self.untransformed(split), self.capacity, self.generator)
+
+    def merge(self, new: StoredExamples, drawn_from: int) -> StoredExamples:
+        """As many new examples as a uniform sample of all examples seen would contain, which is a random number."""
+        if self.examples is None:
+            return new
+        places = torch.randperm(self.seen + drawn_from, generator=self.generator)[: self.capacity]
+        count = int((places >= self.seen).sum())
+        old = torch.randperm(len(self.examples), generator=self.generator)[: len(places) - count]
+        device = new.labels.device
+        return self.examples.take(old.to(device)) + new.take(torch.arange(count, device=device))
+
+
+class TaskBuffer(Buffer):
+    """An equal share for each task of the stream, fixed from the start: the episodic memory of GEM and A-GEM.
+
+    The examples serve as a constraint, not as training data, and are never augmented.
+    """
+
+    augmented = False
+
+    @property
+    def share(self) -> int:
+        """Examples of each task, at least one."""
+        return max(1, self.capacity // self.tasks)
+
+    def sample(self, split: Split) -> StoredExamples:
+        """A uniform sample as large as the task's share."""
+        return StoredExamples.sample(split, self.share, self.generator)
+
+    def merge(self, new: StoredExamples, drawn_from: int) -> StoredExamples:  # noqa: ARG002
+        """All of both: no task gives up what it has."""
+        return new if self.examples is None else self.examples + new
+
+
+POLICIES = {"reservoir": ReservoirBuffer, "balanced": Buffer}  # the setting `policy`

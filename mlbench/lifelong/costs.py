@@ -1,4 +1,4 @@
-"""What learning costs: seconds, examples and bytes."""
+"""The costs of learning: seconds, examples and bytes."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ def tensor_bytes(value: object) -> int:
 
 @dataclass
 class Costs:
-    """What learning cost so far."""
+    """The costs of all tasks learned so far; lists have one entry for each task."""
 
     train_seconds: float = 0.0
     consolidate_seconds: float = 0.0
@@ -28,7 +28,12 @@ class Costs:
     task_samples: list[int] = field(default_factory=list)
 
     def add(self, progress: Progress, consolidate_seconds: float) -> None:
-        """Count one more task: a finished fit, and what the method did after it."""
+        """Add the costs of one task.
+
+        Args:
+            progress: The finished fit.
+            consolidate_seconds: Time that the method took at the end of the task.
+        """
         self.train_seconds += progress.seconds
         self.consolidate_seconds += consolidate_seconds
         self.samples_processed += progress.samples
@@ -37,6 +42,6 @@ class Costs:
         self.task_samples.append(progress.samples)
 
     def rows(self, names: list[str]) -> list[list[object]]:
-        """The rows of tasks.csv for tasks called `names`."""
+        """The rows of tasks.csv for tasks with these `names`: number, name, seconds, seconds, examples."""
         columns = (names, self.task_seconds, self.task_consolidate_seconds, self.task_samples)
         return [[number, *row] for number, row in enumerate(zip(*columns, strict=True), start=1)]

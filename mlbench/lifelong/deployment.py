@@ -1,4 +1,4 @@
-"""A model in service: it answers, users correct some answers, and only what they corrected can be learned."""
+"""A deployed model: it predicts, users correct some predictions, and it learns from the corrected examples."""
 
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -14,8 +14,13 @@ from mlbench.training.evaluation import Logits, answers
 
 
 @dataclass
-class Service:
-    """The rounds of a feedback stream: what was answered right, and which true labels are known."""
+class Deployment:
+    """The rounds of a feedback stream: the accuracy of the predictions, and which true labels are available.
+
+    Args:
+        stream: The stream as it is, whatever the method makes of it.
+        draws: The random generators of the run.
+    """
 
     HEADLINES: ClassVar[dict[str, str]] = {
         "online_accuracy": "high",
@@ -24,7 +29,7 @@ class Service:
         "labels_used": "",
     }
 
-    stream: Stream  # as it is, whatever the method makes of it
+    stream: Stream
     draws: Draws
     labelled: Tensor = field(init=False)  # [rows of the pool] bool
     online: list[float] = field(default_factory=list)  # accuracy in each round before its update
@@ -36,9 +41,18 @@ class Service:
         self.labelled[original.rows] = True
 
     def serve(self, number: int, net: nn.Module, logits: Logits, asks: bool) -> float:
-        """Answer the inputs of round `number`, and let users correct if the method `asks`; returns the accuracy.
+        """Predict the inputs of a round, and let users correct some of the predictions.
 
-        Each round draws from a generator of its own, so that the same answers get the same corrections.
+        Each round has a generator of its own, so that the same predictions get the same corrections.
+
+        Args:
+            number: The round, from 1.
+            net: The deployed model.
+            logits: Computes the competing outputs of a batch.
+            asks: Whether the method uses corrections at all.
+
+        Returns:
+            The accuracy of the predictions.
         """
         split = self.stream.tasks[number].train
         right = torch.cat([outputs.argmax(1) == labels for outputs, labels in answers(net, split, logits)])
@@ -51,14 +65,14 @@ class Service:
         return self.online[-1]
 
     def learnable(self, task: Task) -> Task:
-        """The task with the examples whose labels are known; with none after a round that brought no new ones."""
+        """The task with the examples whose labels are available; with none after a round without corrections."""
         if self.labels and not self.labels[-1]:
             return replace(task, train=task.train.take(torch.empty_like(task.train.rows[:0])))
-        known = self.labelled[task.train.rows].nonzero().squeeze(1)
-        return replace(task, train=task.train.take(known))
+        index = self.labelled[task.train.rows].nonzero().squeeze(1)
+        return replace(task, train=task.train.take(index))
 
     def scores(self, matrix: Matrix) -> dict[str, float]:
-        """What the family measures of a model in service, R being measured on test pictures with the same drift."""
+        """The metrics of a deployed model; `matrix` is R, measured on test pictures with the drift of each round."""
         rounds = range(1, len(matrix) - 1)
         return {
             "online_accuracy": fmean(self.online),
@@ -68,16 +82,23 @@ class Service:
         }
 
     def rows(self, matrix: Matrix) -> list[list[float]]:
-        """Of each round: its number, online accuracy, then those after the update on the original data and on itself,
-        and the labels."""
-        found = enumerate(zip(self.online, self.labels, strict=True), start=1)
-        return [[i, online, matrix[i + 1][0], matrix[i + 1][i], count] for i, (online, count) in found]
+        """The rows of rounds.csv.
+
+        Args:
+            matrix: R.
+
+        Returns:
+            For each round its number, the accuracy before the update, the accuracies after it on the original data and
+            on the round's own, and the number of true labels.
+        """
+        rounds = enumerate(zip(self.online, self.labels, strict=True), start=1)
+        return [[i, online, matrix[i + 1][0], matrix[i + 1][i], count] for i, (online, count) in rounds]
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """What a checkpoint needs."""
         return {"labelled": self.labelled, "online": self.online, "labels": self.labels}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`."""
+        """Restore what `state` returned."""
         self.labelled = state["labelled"].to(self.labelled.device)
         self.online, self.labels = state["online"], state["labels"]

@@ -1,4 +1,4 @@
-"""What a lifelong method is measured against: the same network, from the same start, learns all tasks at once."""
+"""The reference of a lifelong method: joint training of the same network from the same initial weights."""
 
 import copy
 
@@ -16,11 +16,18 @@ from mlbench.training.loop import fit
 from mlbench.training.optimizer import Training
 
 
-class Reference:
-    """Joint training, made before the first task and measured after the last: what `lifelong=joint` does at this seed.
+class JointReference:
+    """Joint training, prepared before the first task and run after the last: `lifelong=joint` with the same seed.
 
-    The network is a copy, and the generators are put back to where they stood when it was made, so that the method's
-    numbers are the same with and without it, and a resumed run finds the same reference.
+    The network is copied and the states of the random generators are saved at the start. The numbers of the method are
+    therefore the same with and without a reference, and a resumed run gets the same reference.
+
+    Args:
+        stream: The tasks as they are, whatever the method makes of them.
+        net: The initial network.
+        training: The settings of the training.
+        compute: The device and the precision.
+        draws: The random generators of the run.
     """
 
     def __init__(self, stream: Stream, net: nn.Module, training: Training, compute: Compute, draws: Draws):
@@ -31,15 +38,25 @@ class Reference:
         self.start = draws.state()
 
     def measure(self, display: Display) -> list[float]:
-        """Train, and the accuracy on every task. Raises RunError when the training diverges."""
+        """Train on all tasks together.
+
+        Args:
+            display: Shows the progress.
+
+        Returns:
+            The accuracy on each task.
+
+        Raises:
+            RunError: If the training diverges.
+        """
         self.draws.load_state(self.start)
         self.method.begin(self.stream, self.training, self.compute, self.draws.method)
         (task,) = self.stream.tasks
         progress = Progress()
         display.start("reference: joint training", len(task.train) * self.training.epochs, progress)
-        where = (self.training, self.compute, self.draws.batches, progress, display.advance)
+        settings = (self.training, self.compute, self.draws.batches, progress, display.advance)
         try:
-            fit(self.net, task.train, self.method, *where)
+            fit(self.net, task.train, self.method, *settings)
         except RunError as error:
             raise RunError(f"reference=joint: {error}") from error
         accuracies = [accuracy(self.net, test, self.method.logits) for test in self.tests]

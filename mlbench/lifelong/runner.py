@@ -1,4 +1,4 @@
-"""The runner of the lifelong family: it trains and measures every method alike."""
+"""The runner of the lifelong family: it trains and measures every method in the same way."""
 
 import time
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ from mlbench.lifelong import metrics, tables
 from mlbench.lifelong.base import Method
 from mlbench.lifelong.bounds.joint import Joint
 from mlbench.lifelong.costs import Costs, tensor_bytes
-from mlbench.lifelong.deployment import Service
-from mlbench.lifelong.joint_reference import Reference
+from mlbench.lifelong.deployment import Deployment
+from mlbench.lifelong.joint_reference import JointReference
 from mlbench.runs.checkpoint import each_tensor
 from mlbench.training.evaluation import accuracy
 from mlbench.training.fit_state import Progress
@@ -30,7 +30,7 @@ class Lifelong(Job):
     """One run of one method over one stream."""
 
     method: Method
-    compared: bool = False  # whether joint training from the same start is measured, too
+    has_reference: bool = False  # whether joint training is measured as a reference
     matrix: list[list[float] | None] = field(default_factory=list)  # R, row i after learning i tasks
     costs: Costs = field(default_factory=Costs)
     learned: int = 0
@@ -40,15 +40,15 @@ class Lifelong(Job):
     def __post_init__(self):
         self.tests = [task.test for task in self.stream.tasks]
         self.names = [task.name for task in self.stream.tasks]
-        where = (self.training, self.compute, self.draws)
-        self.reference = Reference(self.stream, self.net, *where) if self.compared else None
-        self.service = Service(self.stream, self.draws) if self.stream.feedback else None
+        settings = (self.training, self.compute, self.draws)
+        self.reference = JointReference(self.stream, self.net, *settings) if self.has_reference else None
+        self.deployment = Deployment(self.stream, self.draws) if self.stream.feedback else None
         self.matrix = [None] * (len(self.tests) + 1)
         self.stream = self.method.stream(self.stream)
         self.method.begin(self.stream, self.training, self.compute, self.draws.method)
 
     def __call__(self) -> None:
-        """Learn and measure task after task, from wherever the run's checkpoint stands, and write the results."""
+        """Learn and measure one task after another, starting at the run's checkpoint, and write the results."""
         if (saved := self.run.saved()) is not None:
             self.load(saved)
         while True:
@@ -60,15 +60,15 @@ class Lifelong(Job):
         self.finish()
 
     def learn(self, number: int, task: Task) -> None:
-        """One task: train, consolidate, save."""
+        """Train on one task (`number` from 0), let the method consolidate, and save."""
         title = f"task {number + 1}/{len(self.stream.tasks)} ({task.name})"
         self.stream.heads.meet(task.train.newest_task)
-        if self.service is not None:
+        if self.deployment is not None:
             if self.progress is None and number:
-                answering, asks = self.method.predictor(self.net, number), bool(len(task.train))
-                online = self.service.serve(number, answering, self.method.logits, asks)
+                predictor, asks = self.method.predictor(self.net, number), bool(len(task.train))
+                online = self.deployment.serve(number, predictor, self.method.logits, asks)
                 self.run.log(number, "serve", number + 1, "train", "online_accuracy", online)
-            task = self.service.learnable(task)
+            task = self.deployment.learnable(task)
         if not examples_in_epoch(self.net, len(task.train), self.training.batch_size):
             self.run.display.start(title, 0, Progress())
             self.end(number, Progress(), 0.0)  # nothing to learn from
@@ -81,8 +81,8 @@ class Lifelong(Job):
         self.run.display.start(title, total, progress)
         watch = self.run.follow(number + 1, progress, self.state, lambda: self.describe(self.net), f"{label}_")
         try:
-            where = (self.training, self.compute, self.draws.batches)
-            theta = fit(self.net, examples, self.method, *where, progress, watch)
+            settings = (self.training, self.compute, self.draws.batches)
+            theta = fit(self.net, examples, self.method, *settings, progress, watch)
         except RunError as error:
             raise RunError(f"task {number + 1} ({task.name}): {error}") from error
         began = time.perf_counter()
@@ -91,19 +91,19 @@ class Lifelong(Job):
         self.end(number, progress, time.perf_counter() - began)
 
     def end(self, number: int, progress: Progress, consolidation: float) -> None:
-        """Count what the task cost (`consolidation` in seconds) and save."""
+        """Add the costs of the task (`consolidation` in seconds) and save."""
         self.costs.add(progress, consolidation)
         self.learned, self.progress = number + 1, None
         self.run.keep_task(self.describe(self.net), task_label(number))
         self.run.save(self.state())
 
     def measure(self) -> None:
-        """A row of R: the accuracy on every task now. A run that learns all tasks at once has only the last row."""
-        at_once = self.method.at_once
+        """Measure a row of R, the accuracy on every task now. Joint training has only the last row."""
+        joint = self.method.joint
         self.measured = self.learned
-        if at_once and not self.learned:
+        if joint and not self.learned:
             return
-        row = len(self.tests) if at_once else self.learned
+        row = len(self.tests) if joint else self.learned
         began = time.perf_counter()
         accuracies = []
         for number, test in enumerate(self.tests):
@@ -115,15 +115,15 @@ class Lifelong(Job):
         self.costs.eval_seconds += seconds
         if row:
             self.run.display.measured(accuracies[:row])
-        if self.learned == 1 and not at_once:
+        if self.learned == 1 and not joint:
             self.estimate(seconds)
 
     def estimate(self, row_seconds: float) -> None:
-        """After the first task, say how long all will take."""
+        """After the first task, show an estimate of the time for all (`row_seconds`: to measure a row of R)."""
         tasks = self.stream.tasks
         sizes = [self.method.learned_from(task) * self.training.epochs for task in tasks]
         forward = row_seconds / sum(len(test) for test in self.tests)
-        replayed = sum(size * self.method.replays(number) for number, size in enumerate(sizes))
+        replayed = sum(size * self.method.replay_ratio(number) for number, size in enumerate(sizes))
         training = self.costs.task_seconds[0] * sum(sizes) / sizes[0] + BACKWARD * forward * replayed
         between = row_seconds + self.costs.consolidate_seconds
         self.run.display.estimate(training + between * (len(tasks) + 1))
@@ -141,13 +141,13 @@ class Lifelong(Job):
             "measured": self.measured,
             "progress": self.progress.state() if self.progress is not None else None,
             "draws": self.draws.state(),
-            "service": self.service.state() if self.service is not None else None,
+            "service": self.deployment.state() if self.deployment is not None else None,
         }
 
     def load(self, saved: dict[str, Any]) -> None:
-        """The inverse of `state`."""
-        there = self.compute.device
-        state = each_tensor(saved["method"], lambda tensor: tensor.to(there))
+        """Restore what `state` returned."""
+        device = self.compute.device
+        state = each_tensor(saved["method"], lambda tensor: tensor.to(device))
         self.net = self.method.load_state(state, self.net)
         self.net.load_state_dict(saved["network"]["weights"])
         self.method.samples_replayed = saved["samples_replayed"]
@@ -156,11 +156,11 @@ class Lifelong(Job):
         self.costs = Costs(**saved["costs"])
         self.progress = Progress.from_state(saved["progress"]) if saved["progress"] is not None else None
         self.draws.load_state(saved["draws"])
-        if self.service is not None:
-            self.service.load_state(saved["service"])
+        if self.deployment is not None:
+            self.deployment.load_state(saved["service"])
 
     def finish(self) -> None:
-        """Metrics, costs, tables, figures and the trained networks; the done marker last."""
+        """Write metrics, costs, tables, figures and the trained networks; last the summary, the done marker."""
         state = self.method.state()
         costs = {
             "parameters": sum(p.numel() for net in self.method.networks(self.net) for p in net.parameters()),
@@ -170,11 +170,11 @@ class Lifelong(Job):
             "samples_replayed": self.method.samples_replayed,
             "samples_per_second": self.costs.samples_processed / self.costs.train_seconds,
         }
-        scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class") | self.method.measured()
+        scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class") | self.method.metrics()
         tables.write_matrix(self.run.folder, self.matrix, self.names)
-        if self.service is not None:
-            scores |= self.service.scores(self.matrix)
-            tables.write_rounds(self.run.folder, self.service.rows(self.matrix))
+        if self.deployment is not None:
+            scores |= self.deployment.scores(self.matrix)
+            tables.write_rounds(self.run.folder, self.deployment.rows(self.matrix))
         tables.write_tasks(self.run.folder, self.costs.rows([task.name for task in self.stream.tasks]))
         for number in range(len(self.tests)):
             predictor = self.method.predictor(self.net, number)
@@ -186,20 +186,31 @@ class Lifelong(Job):
             costs["reference_seconds"] = time.perf_counter() - began
             for number, value in enumerate(joint, start=1):
                 self.run.log(len(joint), "reference", number, "test", "accuracy", value)
-            scores |= metrics.against(self.matrix, joint)
-        told = (metrics.HEADLINES,) if self.service is None else (Service.HEADLINES, "in service")
-        self.run.finish(self.describe(self.net), scores, costs, *told)
+            scores |= metrics.compared_with_joint(self.matrix, joint)
+        headlines = (metrics.HEADLINES,) if self.deployment is None else (Deployment.HEADLINES, "in service")
+        self.run.finish(self.describe(self.net), scores, costs, *headlines)
 
 
 def task_label(number: int) -> str:
-    """The name of task `number` (from 0) in files."""
+    """The name of task `number` (from 0) in file names."""
     return f"task_{number + 1:02d}"
 
 
 def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:  # noqa: ARG001
-    """What makes the runner. Raises UserError when the method is not defined for the stream's scenario.
+    """Check that the method is defined for the stream.
 
-    With a `reference`, joint training is measured as well, unless it is what the method does.
+    With the setting `reference`, joint training is measured as well, unless it is the method itself.
+
+    Args:
+        config: The settings of the run.
+        stream: The tasks.
+        net: The initial network.
+
+    Returns:
+        What makes the runner.
+
+    Raises:
+        UserError: If the method is not defined for the stream, its scenario, or early stopping.
     """
     method, name = config.technique, config.names["lifelong"]
     if stream.scenario is None:
@@ -207,17 +218,17 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
             f"lifelong={name} needs a stream of tasks, and this data is a single task\n"
             "take split_*, permuted_*, rotated_* or feedback_* data, as in data=split_mnist (see `mlbench list data`)"
         )
-    if stream.feedback is not None and method.at_once:
+    if stream.feedback is not None and method.joint:
         raise UserError(
             f"lifelong={name} learns everything at once, but feedback comes round by round: take lifelong=cumulative"
         )
     if stream.scenario not in method.scenarios:
         allowed = "|".join(method.scenarios)
         raise UserError(f"lifelong={name} is not defined for data.scenario={stream.scenario}: allowed is {allowed}")
-    if config.training.patience and not method.turns_back:
+    if config.training.patience and not method.early_stopping:
         raise UserError(
-            f"lifelong={name} goes by the whole way through a task, which early stopping would go back on: "
-            "take train.patience=0 and train.validation=0"
+            f"lifelong={name} needs the whole path of the parameters through a task, "
+            "part of which early stopping undoes: take train.patience=0 and train.validation=0"
         )
-    compared = config.settings.reference is not None and not isinstance(method, Joint)
-    return partial(Lifelong, method=method, compared=compared)
+    has_reference = config.settings.reference is not None and not isinstance(method, Joint)
+    return partial(Lifelong, method=method, has_reference=has_reference)

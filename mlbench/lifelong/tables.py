@@ -8,7 +8,7 @@ from mlbench.reporting.figures import streams
 
 
 def write_matrix(folder: Path, matrix: Matrix, names: list[str]) -> None:
-    """accuracy_matrix.csv (rows that were not measured are left out) and the figures drawn from it."""
+    """Write accuracy_matrix.csv (without the rows that were not measured) and the figures drawn from it."""
     rows = [[learned, *row] for learned, row in enumerate(matrix) if row is not None]
     table = folder / "accuracy_matrix.csv"
     write_csv(table, ["tasks_learned", *names], rows)
@@ -16,7 +16,7 @@ def write_matrix(folder: Path, matrix: Matrix, names: list[str]) -> None:
 
 
 def write_tasks(folder: Path, rows: list[list[object]]) -> None:
-    """tasks.csv, what each task cost, and its figure (a single task has nothing to be compared with)."""
+    """Write tasks.csv, the costs of each task, and its figure if there are several tasks."""
     table = folder / "tasks.csv"
     write_csv(table, ["task", "name", "train_seconds", "consolidate_seconds", "samples"], rows)
     if len(rows) > 1:
@@ -24,7 +24,7 @@ def write_tasks(folder: Path, rows: list[list[object]]) -> None:
 
 
 def write_rounds(folder: Path, rows: list[list[float]]) -> None:
-    """rounds.csv of a model in service, and its figure."""
+    """Write rounds.csv of a deployed model, and its figure."""
     table = folder / "rounds.csv"
     write_csv(table, ["round", "online_accuracy", "original_accuracy", "round_accuracy", "labels"], rows)
     streams.draw_rounds(table, folder / "figures" / "rounds.png")

@@ -33,7 +33,7 @@ def split_digits(scenario="task", tasks=5, train_per_task=60, test_per_task=None
     return data.stream(None, torch.Generator().manual_seed(0))
 
 
-def met(method, stream, settings, seed=0):
+def begin_method(method, stream, settings, seed=0):
     """The method after `begin`, with a generator of its own."""
     method.begin(stream, settings, Compute(), torch.Generator().manual_seed(seed))
     return method
@@ -85,7 +85,7 @@ def test_all_heads_in_a_union_learn():
 def test_gem_says_how_much_it_will_replay():
     stream, method = split_digits(), GEM(memory_total=100, margin=0.5)
     method.begin(stream, training(batch_size=10), Compute(), torch.Generator())
-    assert [method.replays(task) for task in range(3)] == [0, 2, 4]
+    assert [method.replay_ratio(task) for task in range(3)] == [0, 2, 4]
 
 
 def test_threads_follow_the_work_of_a_batch():
@@ -100,10 +100,10 @@ def test_threads_follow_the_work_of_a_batch():
 
 
 @pytest.mark.parametrize("method", [DER(memory_total=10, replay_batch=4, policy="balanced", alpha=0.5), LwF(1.0, 2.0)])
-def test_all_methods_are_judged_by_the_new_tasks_cross_entropy(method):
+def test_validation_loss_is_the_new_tasks_cross_entropy_for_all_methods(method):
     """Without draws of their own, whatever they remember besides."""
     stream = split_digits()
-    met(method, stream, training(batch_size=10))
+    begin_method(method, stream, training(batch_size=10))
     net = learn(method, stream, MLP((1, 8, 8), stream.outputs, [5]), training(batch_size=10))
     batch, state = stream.tasks[1].test.batch(torch.arange(20)), method.generator.get_state()
     expected = F.cross_entropy(method.heads(net(batch.x), batch.task), batch.y)

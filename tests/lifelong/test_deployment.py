@@ -1,4 +1,4 @@
-"""A model in service: drift, corrections, and what is measured."""
+"""A deployed model: drift, corrections, and metrics."""
 
 import json
 
@@ -12,13 +12,13 @@ from mlbench.data.datasets.digits import Digits
 from mlbench.data.scenarios.feedback import Feedback, faded, noisy, rotated
 from mlbench.data.split import Split
 from mlbench.data.stream import Corrections
-from mlbench.lifelong.deployment import Service
+from mlbench.lifelong.deployment import Deployment
 from tests.experiment.test_runs import METHODS, folders, only_run, summary
 
 FEEDBACK = ("data=feedback_digits", "data.rounds=3", "data.original=200", "data.per_round=50", "train.epochs=2")
 
 
-def made(**changes):
+def feedback_stream(**changes):
     values = {
         "source": Digits(), "drift": "rotation", "severity": 1.0, "rounds": 4, "original": 100, "per_round": 40,
         "test_per_task": None, "feedback": "errors", "feedback_rate": 0.5,
@@ -31,7 +31,7 @@ def raw(split):
 
 
 def test_drift_grows_evenly_and_no_picture_is_used_twice():
-    plain, turned = made(severity=0.0), made()
+    plain, turned = feedback_stream(severity=0.0), feedback_stream()
     pictures = torch.cat([raw(task.train) for task in plain.tasks]).flatten(1)
     assert len(pictures.unique(dim=0)) == 100 + 4 * 40
     assert torch.equal(raw(plain.tasks[0].train), raw(turned.tasks[0].train))
@@ -54,18 +54,20 @@ def test_drifts_are_what_they_say():
 
 
 def test_new_classes_come_round_by_round():
-    stream = made(drift="classes", rounds=5, per_round=120)
+    stream = feedback_stream(drift="classes", rounds=5, per_round=120)
     assert [sorted(task.train.labels.unique().tolist()) for task in stream.tasks] == [
         list(range(5 + i)) for i in range(6)
     ]
     assert stream.tasks[5].train.labels.bincount().max() < 40  # the newest class does not crowd out the others
-    tested = [int(task.test.labels.max()) + 1 for task in made(drift="classes", rounds=5, severity=0.4).tasks]
+    tested = [
+        int(task.test.labels.max()) + 1 for task in feedback_stream(drift="classes", rounds=5, severity=0.4).tasks
+    ]
     assert tested == [5, 5, 6, 6, 7, 7]
 
 
 def test_too_many_inputs_are_refused():
     with pytest.raises(SettingError, match="per_round=400: allowed is at most 137 here"):
-        made(per_round=400, rounds=4)
+        feedback_stream(per_round=400, rounds=4)
 
 
 def test_only_wrong_answers_are_corrected_and_only_a_share_of_them():
@@ -96,36 +98,36 @@ def always_three(net, batch):
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_a_service_counts_and_labels_by_hand(rate):
-    stream = made(feedback_rate=rate)
-    service = Service(stream, Draws(0, torch.device("cpu")))
+def test_a_deployment_counts_and_labels_by_hand(rate):
+    stream = feedback_stream(feedback_rate=rate)
+    deployment = Deployment(stream, Draws(0, torch.device("cpu")))
     first = stream.tasks[1].train
-    online = service.serve(1, torch.nn.Identity(), always_three, asks=True)
+    online = deployment.serve(1, torch.nn.Identity(), always_three, asks=True)
     assert online == pytest.approx((first.labels == 3).float().mean().item())
-    learned = service.learnable(stream.tasks[1]).train
+    learned = deployment.learnable(stream.tasks[1]).train
     assert sorted(learned.rows.tolist()) == sorted(first.rows[first.labels != 3].tolist() if rate else [])
-    assert len(service.learnable(stream.tasks[0]).train) == (100 if rate else 0)  # no news, nothing to learn
-    assert len(service.learnable(stream.tasks[2]).train) == 0
-    service.serve(2, torch.nn.Identity(), always_three, asks=True)
+    assert len(deployment.learnable(stream.tasks[0]).train) == (100 if rate else 0)  # no news, nothing to learn
+    assert len(deployment.learnable(stream.tasks[2]).train) == 0
+    deployment.serve(2, torch.nn.Identity(), always_three, asks=True)
     matrix = [None, [0.9, 0.1, 0.1], [0.8, 0.6, 0.2], [0.7, 0.5, 0.5]]
     matrix[0] = [0.1, 0.1, 0.1]
-    found = service.scores(matrix)
-    assert found["original_accuracy"] == 0.7
-    assert found["round_accuracy"] == pytest.approx(0.55)
-    assert found["online_accuracy"] == pytest.approx(np.mean(service.online))
-    assert found["labels_used"] == sum(service.labels)
-    assert service.rows(matrix)[1][2:] == [0.7, 0.5, service.labels[1]]
-    other = Service(stream, Draws(0, torch.device("cpu")))
-    other.load_state(service.state())
-    assert torch.equal(other.labelled, service.labelled)
+    result = deployment.scores(matrix)
+    assert result["original_accuracy"] == 0.7
+    assert result["round_accuracy"] == pytest.approx(0.55)
+    assert result["online_accuracy"] == pytest.approx(np.mean(deployment.online))
+    assert result["labels_used"] == sum(deployment.labels)
+    assert deployment.rows(matrix)[1][2:] == [0.7, 0.5, deployment.labels[1]]
+    other = Deployment(stream, Draws(0, torch.device("cpu")))
+    other.load_state(deployment.state())
+    assert torch.equal(other.labelled, deployment.labelled)
 
 
 def test_corrections_are_the_same_for_the_same_answers():
-    stream, labelled = made(), []
+    stream, labelled = feedback_stream(), []
     for _ in range(2):
-        service = Service(stream, Draws(5, torch.device("cpu")))
-        service.serve(2, torch.nn.Identity(), always_three, asks=True)
-        labelled.append(service.labelled)
+        deployment = Deployment(stream, Draws(5, torch.device("cpu")))
+        deployment.serve(2, torch.nn.Identity(), always_three, asks=True)
+        labelled.append(deployment.labelled)
     assert torch.equal(*labelled)
 
 
@@ -136,11 +138,11 @@ def test_a_run_leaves_rounds_and_their_figure(mlbench, tmp_path):
     header, *rows = (folder / "rounds.csv").read_text().splitlines()
     assert header == "round,online_accuracy,original_accuracy,round_accuracy,labels"
     online = [float(row.split(",")[1]) for row in rows]
-    found = summary(folder)
-    assert found["metrics"]["online_accuracy"] == pytest.approx(np.mean(online))
+    result = summary(folder)
+    assert result["metrics"]["online_accuracy"] == pytest.approx(np.mean(online))
     errors = sum(round(0.5 * round((1 - value) * 50)) for value in online)
-    assert found["metrics"]["labels_used"] == errors
-    assert found["costs"]["samples_processed"] == 2 * (200 + errors)
+    assert result["metrics"]["labels_used"] == errors
+    assert result["costs"]["samples_processed"] == 2 * (200 + errors)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["value"] for line in lines if line["metric"] == "online_accuracy"] == online
     assert (folder / "figures" / "rounds.png").stat().st_size > 5000
@@ -149,9 +151,9 @@ def test_a_run_leaves_rounds_and_their_figure(mlbench, tmp_path):
 def test_frozen_learns_the_original_data_alone_and_no_labels_is_as_good(mlbench, tmp_path):
     assert mlbench("lifelong=frozen", *FEEDBACK)[0] == 0
     assert mlbench("lifelong=finetune", *FEEDBACK, "data.feedback_rate=0")[0] == 0
-    found = {f.parent.name.partition("-")[0]: summary(f)["metrics"] for f in folders(tmp_path / "out")}
-    assert found["frozen"]["labels_used"] == 0
-    assert found["frozen"] == found["finetune"]
+    result = {f.parent.name.partition("-")[0]: summary(f)["metrics"] for f in folders(tmp_path / "out")}
+    assert result["frozen"]["labels_used"] == 0
+    assert result["frozen"] == result["finetune"]
 
 
 def test_cumulative_learns_every_label_received_and_no_other(mlbench, tmp_path):
@@ -162,14 +164,14 @@ def test_cumulative_learns_every_label_received_and_no_other(mlbench, tmp_path):
     assert summary(folder)["costs"]["samples_processed"] == 2 * seen
 
 
-def test_joint_is_not_for_a_model_in_service(mlbench, tmp_path):
+def test_joint_is_not_for_a_deployed_model(mlbench, tmp_path):
     code, _, error = mlbench("lifelong=joint", *FEEDBACK)
     assert code == 2
     assert "lifelong=cumulative" in error
     assert not (tmp_path / "out").exists()
 
 
-def test_a_service_goes_on_after_ctrl_c(mlbench, tmp_path, monkeypatch):
+def test_a_deployment_resumes_after_ctrl_c(mlbench, tmp_path, monkeypatch):
     from mlbench.runs import run_dir
 
     save, left = run_dir.Run.save, iter(range(4, -1, -1))
@@ -196,5 +198,5 @@ def test_any_method_serves(mlbench, tmp_path, method):
     """Also when a round brings one label, or none."""
     code, _, error = mlbench(f"lifelong={method}", *FEEDBACK, "data.per_round=20", "data.feedback_rate=0.1")
     assert code == 0, error
-    found = summary(only_run(tmp_path / "out"))["metrics"]
-    assert {"online_accuracy", "original_accuracy", "round_accuracy", "labels_used"} <= set(found)
+    result = summary(only_run(tmp_path / "out"))["metrics"]
+    assert {"online_accuracy", "original_accuracy", "round_accuracy", "labels_used"} <= set(result)

@@ -1,4 +1,4 @@
-"""Learning the answers of an older network: distillation, LwF and iCaRL, each by hand."""
+"""Learning from the outputs of an earlier network: distillation, LwF and iCaRL, each by hand."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from scipy.special import expit, rel_entr, softmax
 
 import mlbench as package
 from mlbench.core.errors import SettingError
-from mlbench.lifelong.buffer import Memory
 from mlbench.lifelong.regularisation.lwf import LwF
 from mlbench.lifelong.replay.icarl import ICaRL, NearestMean, herding, normalised_features
+from mlbench.lifelong.stored_examples import StoredExamples
 from mlbench.models.cnn import CNN
 from mlbench.models.mlp import MLP
 from mlbench.training.losses import distillation
-from tests.lifelong.test_base import learn, met, split_digits
+from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.training.test_theta import training
 
 
@@ -48,8 +48,8 @@ def test_distillation_tells_networks_apart_that_nearly_agree_in_bfloat16():
     student = (teacher.float() + 0.05 * torch.randn(50, 10, generator=draws)).bfloat16()
     p, q = (softmax(z.double().numpy() / 2, -1) for z in (teacher, student))
     with torch.autocast("cpu", torch.bfloat16):
-        found = distillation(student, teacher, 2.0)
-    assert found.item() == pytest.approx(4 * rel_entr(p, q).sum() / 50, rel=1e-3)
+        result = distillation(student, teacher, 2.0)
+    assert result.item() == pytest.approx(4 * rel_entr(p, q).sum() / 50, rel=1e-3)
 
 
 def test_the_gradient_of_distillation_keeps_its_size_as_the_temperature_grows():
@@ -64,7 +64,7 @@ def test_the_gradient_of_distillation_keeps_its_size_as_the_temperature_grows():
 def test_lwf_is_cross_entropy_plus_the_old_answers_on_new_pictures(scenario):
     """In the third task: two old heads, four old classes, or all outputs."""
     stream, settings, strength, temperature = split_digits(scenario), training(), 0.7, 2.0
-    method = met(LwF(strength=strength, temperature=temperature), stream, settings)
+    method = begin_method(LwF(strength=strength, temperature=temperature), stream, settings)
     net, batch = network(stream.outputs), stream.tasks[0].train.batch(torch.arange(9))
     stream.heads.meet(0)
     method.start_task(net, stream.tasks[0])
@@ -96,7 +96,7 @@ def test_lwf_is_cross_entropy_plus_the_old_answers_on_new_pictures(scenario):
 def test_the_teacher_is_the_network_at_the_end_of_the_task_before():
     """With batch norm, whose running averages must not follow the student."""
     stream, settings, teachers = split_digits("domain"), training(), []
-    method = met(LwF(strength=1.0, temperature=2.0), stream, settings)
+    method = begin_method(LwF(strength=1.0, temperature=2.0), stream, settings)
     torch.manual_seed(0)
     begin = method.start_task
 
@@ -124,7 +124,9 @@ def test_lwf_without_strength_is_finetuning():
     weights = []
     for strength in (0.0, 1.0, 5.0):
         stream, settings = split_digits("task"), training()
-        net = learn(met(LwF(strength=strength, temperature=2.0), stream, settings), stream, network(10), settings)
+        net = learn(
+            begin_method(LwF(strength=strength, temperature=2.0), stream, settings), stream, network(10), settings
+        )
         weights.append(net[1].weight.detach().clone())
     assert (weights[0] - weights[1]).norm() > 1e-3
     assert (weights[1] - weights[2]).norm() > 1e-3
@@ -133,7 +135,7 @@ def test_lwf_without_strength_is_finetuning():
 def icarl(scenario, total=20, replay_batch=6, batch_size=8):
     stream = split_digits(scenario)
     settings = training(batch_size=batch_size)
-    return met(ICaRL(memory_total=total, replay_batch=replay_batch), stream, settings), stream, settings
+    return begin_method(ICaRL(memory_total=total, replay_batch=replay_batch), stream, settings), stream, settings
 
 
 def test_herding_is_the_greedy_search_for_the_nearest_mean():
@@ -168,10 +170,10 @@ def test_icarl_learns_labels_of_new_classes_and_answers_for_old_ones(scenario):
     method.start_task(moved(net), stream.tasks[1])
     new = stream.tasks[1].train.batch(torch.arange(9))
     state = method.generator.get_state()
-    found = method.loss(net, new).item()
-    index = torch.randint(len(method.memory), (6,), generator=torch.Generator().set_state(state))
-    x = torch.cat([new.x, method.normalise(method.memory.pictures[index])])
-    y = torch.cat([new.y, method.memory.labels[index]]).numpy()
+    result = method.loss(net, new).item()
+    index = torch.randint(len(method.buffer), (6,), generator=torch.Generator().set_state(state))
+    x = torch.cat([new.x, method.normalise(method.buffer.examples.pictures[index])])
+    y = torch.cat([new.y, method.buffer.examples.labels[index]]).numpy()
     classes = 4 if scenario == "class" else 2
     g, q = np.eye(classes)[y], expit(net(x)[:, :classes].detach().double().numpy())
     old = expit(then(x)[:, :2].detach().double().numpy())
@@ -179,7 +181,7 @@ def test_icarl_learns_labels_of_new_classes_and_answers_for_old_ones(scenario):
         g[:, :2] = old  # of new pictures, too
     else:
         g[9:] = old[9:]
-    assert found == pytest.approx(-(g * np.log(q) + (1 - g) * np.log(1 - q)).sum() / 15, rel=1e-5)
+    assert result == pytest.approx(-(g * np.log(q) + (1 - g) * np.log(1 - q)).sum() / 15, rel=1e-5)
 
 
 def test_exemplars_are_equally_many_for_each_class_and_the_first_of_the_herding_order():
@@ -193,12 +195,14 @@ def test_exemplars_are_equally_many_for_each_class_and_the_first_of_the_herding_
             members = (data.labels == label).nonzero().squeeze(1)
             order = members[herding(features[members], len(members))]
             orders[label] = data.raw(order)
-        counts = method.memory.labels.bincount()
-        assert len(method.memory) == 24
+        counts = method.buffer.examples.labels.bincount()
+        assert len(method.buffer) == 24
         assert counts.max() - counts.min() <= 1
         assert len(counts) == 2 * number + 2
         for label, count in enumerate(counts.tolist()):
-            assert torch.equal(method.memory.pictures[method.memory.labels == label], orders[label][:count])
+            assert torch.equal(
+                method.buffer.examples.pictures[method.buffer.examples.labels == label], orders[label][:count]
+            )
 
     learn(method, stream, network(10), settings, check)
 
@@ -214,10 +218,10 @@ def test_the_nearest_mean_of_the_exemplars_answers(scenario):
             hidden = F.relu(F.linear(x.flatten(1), net[1].weight, net[1].bias)).detach().double().numpy()
             return hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
 
-        stored = features(method.normalise(method.memory.pictures))
+        stored = features(method.normalise(method.buffer.examples.pictures))
         means = {}
-        for label in method.memory.labels.unique().tolist():
-            mean = stored[method.memory.labels.numpy() == label].mean(0)
+        for label in method.buffer.examples.labels.unique().tolist():
+            mean = stored[method.buffer.examples.labels.numpy() == label].mean(0)
             means[label] = mean / np.linalg.norm(mean)
         distances = np.stack([((features(test.x) - mean) ** 2).sum(1) for mean in means.values()], 1)
         answers = method.predictor(net, 0)(test.x).detach()
@@ -251,13 +255,13 @@ def test_the_nearest_mean_ignores_classes_without_one():
     net = network(4)
     means = torch.full((4, 12), torch.inf)
     means[2] = F.normalize(torch.ones(12), dim=0)
-    answers = NearestMean(net, 4, 12).holding(means)(torch.randn(5, 1, 8, 8))
+    answers = NearestMean(net, 4, 12).with_means(means)(torch.randn(5, 1, 8, 8))
     assert answers.argmax(1).tolist() == [2] * 5
     assert not answers.isnan().any()
 
 
-def test_memory_of_a_class_scenario_counts_each_class_once():
-    memory = Memory(torch.zeros(6, 1, 1, 1), torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 0, 1, 1]))
+def test_balance_in_the_class_scenario_counts_each_class_once():
+    memory = StoredExamples(torch.zeros(6, 1, 1, 1), torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 0, 1, 1]))
     assert memory.balanced(3).labels.tolist() == [0, 1, 2]
 
 

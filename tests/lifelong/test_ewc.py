@@ -132,7 +132,7 @@ def test_both_forms_agree_for_small_steps(settings):
     torch.testing.assert_close(ends[0], ends[1], rtol=0.02, atol=1e-3)
 
 
-def test_huge_strength_holds_what_mattered_and_zero_does_nothing():
+def test_huge_strength_fixes_important_parameters_and_zero_does_nothing():
     for strength, held in ((1e12, True), (0.0, False)):
         net, theta = small_theta()
         method = ewc(strength=strength)
@@ -146,7 +146,7 @@ def test_huge_strength_holds_what_mattered_and_zero_does_nothing():
         torch.testing.assert_close(moved[3:], torch.ones(3))
 
 
-def test_the_weight_of_the_pull_follows_the_step_size():
+def test_the_weight_of_the_anchor_follows_the_step_size():
     net, theta = small_theta()
     method = ewc(strength=1.0)
     method.importance, method.anchor = torch.ones(6), torch.zeros(6)
@@ -164,20 +164,20 @@ def test_true_fisher_draws_labels_from_the_network(split):
     with torch.no_grad():
         net[1].weight.zero_()
         net[1].bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
-    theta, found = Theta(net), {}
+    theta, result = Theta(net), {}
     for fisher in ("empirical", "true"):
         method = ewc(fisher=fisher)
         method.start(net, theta)
         method.end_task(net, theta, SimpleNamespace(train=data))
-        found[fisher] = method.importance.sum()
-    assert found["true"] < 0.01 * found["empirical"]
+        result[fisher] = method.importance.sum()
+    assert result["true"] < 0.01 * result["empirical"]
 
 
 def test_fisher_counts_at_most_the_samples_asked_for(split):
     data = split(30)
     net = MLP((1, 4, 4), 3, [])
-    assert sum(len(b.y) for b in ewc(samples=7).labelled(net, data)) == 7
-    assert sum(len(b.y) for b in ewc(samples=700).labelled(net, data)) == 30
+    assert sum(len(b.y) for b in ewc(samples=7).fisher_batches(net, data)) == 7
+    assert sum(len(b.y) for b in ewc(samples=700).fisher_batches(net, data)) == 30
 
 
 @pytest.mark.parametrize(("name", "value"), [("strength", -1.0), ("samples", 0), ("decay", 1.5)])

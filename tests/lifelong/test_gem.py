@@ -89,8 +89,8 @@ def test_dense_parallel_gradients_of_any_size_are_projected(norm):
 
 def learner(net, total=12, margin=0.0, tasks=3):
     method = GEM(memory_total=total, margin=margin)
-    method.heads, method.generator, method.task_count = SharedHead(), torch.Generator().manual_seed(0), tasks
-    method.lowest = math.inf
+    method.heads, method.lowest = SharedHead(), math.inf
+    method.buffer.generator, method.buffer.tasks = torch.Generator().manual_seed(0), tasks
     return method
 
 
@@ -102,13 +102,13 @@ def test_a_step_against_a_memory_is_projected_and_one_along_it_is_left_alone(spl
     theta = Theta(net)
     method.end_task(net, theta, SimpleNamespace(train=data))
     method.start(net, theta)
-    memory = method.memory
+    memory = method.buffer.examples
     loss = F.cross_entropy(net(data.normalise(memory.pictures)), memory.labels)
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
     theta.grad.copy_(2 * gradient)
     method.adjust(net, theta)
     assert torch.equal(theta.grad, 2 * gradient)
-    assert method.measured() == {}
+    assert method.metrics() == {}
     method.margin = 0.0
     against = -gradient + torch.randn_like(gradient) * gradient.norm() / 30
     theta.grad.copy_(against)
@@ -117,7 +117,7 @@ def test_a_step_against_a_memory_is_projected_and_one_along_it_is_left_alone(spl
     assert gradient @ against < -0.5 * gradient.norm() ** 2
     assert method.samples_replayed == 2 * len(memory)
     cosine = F.cosine_similarity(theta.grad, gradient, dim=0).item()
-    assert method.measured()["lowest_cosine"] == pytest.approx(cosine, abs=2e-4)
+    assert method.metrics()["lowest_cosine"] == pytest.approx(cosine, abs=2e-4)
     first = method.lowest
     theta.grad.copy_(gradient)
     method.adjust(net, theta)
@@ -133,9 +133,9 @@ def test_memory_is_shared_equally_and_holds_no_more_than_there_is(split):
         method.end_task(net, theta, SimpleNamespace(train=split(count, task=task, seed=task)))
     method.start(net, theta)
     assert method.sizes == [10, 4, 10]
-    assert method.memory.tasks.tolist() == [0] * 10 + [1] * 4 + [2] * 10
+    assert method.buffer.examples.tasks.tolist() == [0] * 10 + [1] * 4 + [2] * 10
     assert method.gradients.shape == (3, theta.value.numel())
-    stored = {tuple(p.flatten().tolist()) for p in method.memory.pictures[10:14]}
+    stored = {tuple(p.flatten().tolist()) for p in method.buffer.examples.pictures[10:14]}
     assert stored == {tuple(p.flatten().tolist()) for p in split(4, seed=1).pool.pictures}
 
 

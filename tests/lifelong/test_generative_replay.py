@@ -1,4 +1,4 @@
-"""Generative replay: the autoencoder by hand, and what it and the network learn from dreams."""
+"""Generative replay: the autoencoder by hand, and what it and the network learn from generated pictures."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from scipy.special import expit
 
 from mlbench.core.errors import RunError, SettingError
 from mlbench.data.split import Split
-from mlbench.lifelong.replay.generative_replay import VAE, GenerativeReplay, Imitation
+from mlbench.lifelong.replay.generative_replay import VAE, GenerativeReplay, VAELearner
 from mlbench.models.mlp import MLP
 from mlbench.training.compute import Compute
 from mlbench.training.loop import fit
-from tests.lifelong.test_base import learn, met, split_digits
+from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.training.test_theta import training
 
 SETTINGS = {
@@ -27,7 +27,7 @@ SETTINGS = {
 
 def replay(scenario="class", seed=0, **changes):
     stream = split_digits(scenario)
-    return met(GenerativeReplay(**{**SETTINGS, **changes}), stream, training(), seed), stream
+    return begin_method(GenerativeReplay(**{**SETTINGS, **changes}), stream, training(), seed), stream
 
 
 def network(outputs):
@@ -49,8 +49,8 @@ def bound(vae, pictures, noise):
     z = mean + np.sqrt(variance) * noise.double().numpy()
     hidden = np.maximum(z @ w["decode.0.weight"].T + w["decode.0.bias"], 0)
     p = expit(hidden @ w["decode.2.weight"].T + w["decode.2.bias"])
-    surprise = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(1)
-    return surprise + 0.5 * (mean**2 + variance - 1 - np.log(variance)).sum(1)
+    reconstruction = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(1)
+    return reconstruction + 0.5 * (mean**2 + variance - 1 - np.log(variance)).sum(1)
 
 
 def test_the_loss_of_the_autoencoder_is_the_evidence_lower_bound():
@@ -59,24 +59,24 @@ def test_the_loss_of_the_autoencoder_is_the_evidence_lower_bound():
     for parameter in vae.parameters():
         parameter.data.normal_(std=0.5)
     noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(3))
-    found = vae.loss(pictures, torch.Generator().manual_seed(3))
-    assert found.item() == pytest.approx(bound(vae, pictures, noise).mean(), rel=1e-5)
+    result = vae.loss(pictures, torch.Generator().manual_seed(3))
+    assert result.item() == pytest.approx(bound(vae, pictures, noise).mean(), rel=1e-5)
 
 
-def test_dreams_are_decoded_codes():
+def test_generated_pictures_are_decoded_codes():
     torch.manual_seed(0)
     vae = VAE((2, 3, 3), 7, 4)
-    found = vae.dream(50, torch.Generator().manual_seed(3))
+    result = vae.sample(50, torch.Generator().manual_seed(3))
     codes = torch.randn(50, 4, generator=torch.Generator().manual_seed(3))
-    assert found.shape == (50, 2, 3, 3)
-    torch.testing.assert_close(found.flatten(1), vae.decode(codes).sigmoid())
-    assert found.min() > 0
-    assert found.max() < 1
-    assert not found.requires_grad
+    assert result.shape == (50, 2, 3, 3)
+    torch.testing.assert_close(result.flatten(1), vae.decode(codes).sigmoid())
+    assert result.min() > 0
+    assert result.max() < 1
+    assert not result.requires_grad
 
 
 @pytest.mark.parametrize("scenario", ["class", "domain"])
-def test_dreamt_pictures_take_their_labels_from_the_old_network(scenario):
+def test_generated_pictures_are_labelled_by_the_old_network(scenario):
     """Among the classes that it had learned, however large its other outputs are."""
     method, stream = replay(scenario)
     net = network(stream.outputs)
@@ -87,8 +87,8 @@ def test_dreamt_pictures_take_their_labels_from_the_old_network(scenario):
         for module in (net, method.solver):
             module[-1].bias[4:] += 100.0
     method.generator.manual_seed(5)
-    batch = method.dream(60)
-    raw = method.dreamer.dream(60, torch.Generator().manual_seed(5)) * 255
+    batch = method.generate(60)
+    raw = method.vae.sample(60, torch.Generator().manual_seed(5)) * 255
     torch.testing.assert_close(batch.x, method.normalise(raw))
     expected = solver(batch.x)[:, : 4 if scenario == "class" else 2].argmax(1)
     assert torch.equal(batch.y, expected)
@@ -105,7 +105,7 @@ def learn_two(method, stream, net):
 
 @pytest.mark.parametrize("scenario", ["class", "domain"])
 def test_every_task_counts_the_same(scenario):
-    """The third task a third, the dreams of two tasks two thirds, whatever the sizes of the batches."""
+    """The third task a third, the generated pictures of two tasks two thirds, whatever the sizes of the batches."""
     method, stream = replay(scenario)
     net = network(stream.outputs)
     batch = stream.tasks[0].train.batch(torch.arange(9))
@@ -115,39 +115,39 @@ def test_every_task_counts_the_same(scenario):
     new = stream.tasks[2].train.batch(torch.arange(9))
     before = method.samples_replayed
     method.generator.manual_seed(5)
-    found = method.loss(net, new)
+    result = method.loss(net, new)
     assert method.samples_replayed == before + 6
     method.generator.manual_seed(5)
-    old = method.dream(6)
+    old = method.generate(6)
     met = 6 if scenario == "class" else 2
     expected = F.cross_entropy(net(new.x)[:, :met], new.y) / 3 + 2 * F.cross_entropy(net(old.x)[:, :met], old.y) / 3
-    torch.testing.assert_close(found, expected)
-    assert [method.replays(task) for task in range(2)] == [0, 6 / 8]
+    torch.testing.assert_close(result, expected)
+    assert [method.replay_ratio(task) for task in range(2)] == [0, 6 / 8]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.25])
-def test_a_generator_imitates_the_old_one_for_the_old_tasks(share):
+def test_a_generator_learns_old_tasks_from_the_old_generator(share):
     stream = replay()[1]
     data, old, new = stream.tasks[0].train, VAE((1, 8, 8), 7, 4), VAE((1, 8, 8), 7, 4)
     batch = data.batch(torch.arange(9))
-    found = Imitation(old, data.normalise, share, torch.Generator().manual_seed(2)).loss(new, batch).item()
+    result = VAELearner(old, data.normalise, share, torch.Generator().manual_seed(2)).loss(new, batch).item()
     draws = torch.Generator().manual_seed(2)
     noise = torch.randn(9, 4, generator=draws)
     expected = share * bound(new, data.raw(torch.arange(9)) / 255, noise).mean()
     if share < 1:
-        dreams = old.dream(9, draws)
-        expected += (1 - share) * bound(new, dreams, torch.randn(9, 4, generator=draws)).mean()
-    assert found == pytest.approx(expected, rel=1e-4)
+        samples = old.sample(9, draws)
+        expected += (1 - share) * bound(new, samples, torch.randn(9, 4, generator=draws)).mean()
+    assert result == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_autoencoder_learns_the_digits():
-    """It rebuilds them far better than pixels at their mean do, and its dreams are nearer to them than noise is."""
+    """It rebuilds them far better than pixels at their mean do, and its samples are nearer to them than noise is."""
     torch.manual_seed(0)
     vae, draws = VAE((1, 8, 8), 128, 10), torch.Generator().manual_seed(0)
     union = Split.union([task.train for task in split_digits("domain", train_per_task=None).tasks])
     x = union.raw(torch.arange(len(union))) / 255
-    imitation = Imitation(vae, union.normalise, 1.0, draws)
-    fit(vae, union, imitation, training(epochs=25, batch_size=64, optimizer="adam", lr=0.003), Compute(), draws)
+    learner = VAELearner(vae, union.normalise, 1.0, draws)
+    fit(vae, union, learner, training(epochs=25, batch_size=64, optimizer="adam", lr=0.003), Compute(), draws)
     best, independent = (
         F.binary_cross_entropy(guess, x, reduction="sum").item() / len(x) for guess in (x, x.mean(0).expand_as(x))
     )
@@ -155,22 +155,22 @@ def test_the_autoencoder_learns_the_digits():
     rebuilt = F.binary_cross_entropy(vae.decode(mean).sigmoid(), x.flatten(1), reduction="sum").item() / len(x)
     assert rebuilt - best < 0.6 * (independent - best)
     assert vae.loss(x, draws).item() < independent
-    dreams = vae.dream(2000, draws)
-    assert (dreams.mean(0) - x.mean(0)).abs().max() < 0.15
-    nearest = torch.cdist(dreams.flatten(1), x.flatten(1)).min(1).values.mean()
+    samples = vae.sample(2000, draws)
+    assert (samples.mean(0) - x.mean(0)).abs().max() < 0.15
+    nearest = torch.cdist(samples.flatten(1), x.flatten(1)).min(1).values.mean()
     noise = torch.cdist(torch.rand(2000, 64), x.flatten(1)).min(1).values.mean()
     assert nearest < 0.5 * noise
 
 
 def test_each_task_ends_with_a_new_generator_and_the_networks_answers():
     method, stream = replay(generator_steps=7)
-    seen, seeds = [weights(method.dreamer)], []
+    seen, seeds = [weights(method.vae)], []
 
     def compare(number, net, _):
         assert method.learned == number + 1
         assert torch.equal(weights(method.solver), weights(net))
         assert not any(parameter.requires_grad for parameter in method.solver.parameters())
-        seen.append(weights(method.dreamer))
+        seen.append(weights(method.vae))
         seeds.append(weights(method.new_dreamer()))
 
     learn(method, stream, network(10), training(), compare)
@@ -178,8 +178,8 @@ def test_each_task_ends_with_a_new_generator_and_the_networks_answers():
 
 
 def test_the_generator_begins_from_the_seed_of_the_run():
-    assert torch.equal(weights(replay(seed=1)[0].dreamer), weights(replay(seed=1)[0].dreamer))
-    assert not torch.equal(weights(replay(seed=1)[0].dreamer), weights(replay(seed=2)[0].dreamer))
+    assert torch.equal(weights(replay(seed=1)[0].vae), weights(replay(seed=1)[0].vae))
+    assert not torch.equal(weights(replay(seed=1)[0].vae), weights(replay(seed=2)[0].vae))
     before = torch.get_rng_state()
     replay(seed=3)
     assert torch.equal(before, torch.get_rng_state())
@@ -197,7 +197,7 @@ def test_a_generator_takes_its_steps_whatever_the_training_of_the_network(augmen
     assert calls == [20] * 9
 
 
-def test_a_state_goes_on_with_the_same_dreams():
+def test_a_restored_state_generates_the_same_pictures():
     method, stream = replay()
     net = network(10)
     learn_two(method, stream, net)
@@ -205,8 +205,8 @@ def test_a_state_goes_on_with_the_same_dreams():
     again, _ = replay()
     again.load_state(saved, network(10))
     again.generator.set_state(method.generator.get_state())
-    for found, expected in zip(again.dream(9), method.dream(9), strict=True):
-        assert torch.equal(found, expected)
+    for result, expected in zip(again.generate(9), method.generate(9), strict=True):
+        assert torch.equal(result, expected)
     assert torch.equal(weights(again.new_dreamer()), weights(method.new_dreamer()))
 
 

@@ -1,4 +1,4 @@
-"""Methods that give each task a part of its own: what earlier tasks own never moves."""
+"""Methods with separate parameters for each task: those of earlier tasks never change."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from mlbench.models.cnn import CNN
 from mlbench.models.mlp import MLP
 from mlbench.models.resnet import ResNet18
 from mlbench.training.theta import Theta
-from tests.lifelong.test_base import learn, met, split_digits
+from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.training.test_theta import training
 
 NETS = {
@@ -65,20 +65,20 @@ def own(stream, outputs, task):
         (Independent, "domain", "cnn"),
     ],
 )
-def test_the_answers_for_a_task_are_the_same_for_ever(method, scenario, net, settings):
+def test_the_outputs_for_a_task_never_change(method, scenario, net, settings):
     """Bit for bit, so that backward transfer is exactly 0: batch norm, momentum and decay included."""
     stream = split_digits(scenario, train_per_task=40, test_per_task=20)
     stream.tasks = stream.tasks[:3] if net == "resnet" else stream.tasks
-    settings, found = training(**{"batch_size": 16, **settings}), {}
-    method = met(method(), stream, settings)
+    settings, result = training(**{"batch_size": 16, **settings}), {}
+    method = begin_method(method(), stream, settings)
 
     def compare(number, net, _):
         for task in range(number + 1):
             test = stream.tasks[task].test
             pictures = test.raw(torch.arange(len(test)))
             now = own(stream, logits(method.predictor(net, task), pictures, test.normalise), task)
-            assert torch.equal(found.setdefault(task, now), now)
-        assert len({outputs.sum().item() for outputs in found.values()}) == number + 1
+            assert torch.equal(result.setdefault(task, now), now)
+        assert len({outputs.sum().item() for outputs in result.values()}) == number + 1
 
     learn(method, stream, make(net, stream), settings, compare)
 
@@ -87,7 +87,7 @@ def test_the_answers_for_a_task_are_the_same_for_ever(method, scenario, net, set
 @pytest.mark.parametrize("scenario", ["task", "domain"])
 def test_packnet_never_moves_what_earlier_tasks_own(scenario, settings):
     stream, settings, owned = split_digits(scenario), training(**settings), []
-    method = met(packnet(), stream, settings)
+    method = begin_method(packnet(), stream, settings)
 
     def compare(number, net, _):
         value = nn.utils.parameters_to_vector(net.parameters()).detach()
@@ -106,10 +106,10 @@ def test_packnet_never_moves_what_earlier_tasks_own(scenario, settings):
 def test_packnet_keeps_its_share_of_each_layer_and_the_largest_of_it(fraction):
     """Equal parts of all weights without `fraction`, with it the same share of what is left; the rest is 0."""
     stream = split_digits("domain")
-    method = met(packnet(fraction, retrain_epochs=0), stream, training())
+    method = begin_method(packnet(fraction, retrain_epochs=0), stream, training())
     trained = {}
-    choose = method.chosen
-    method.chosen = lambda net, theta, task: (trained.update(value=theta.copy()), choose(net, theta, task))[1]
+    choose = method.task_weights
+    method.task_weights = lambda net, theta, task: (trained.update(value=theta.copy()), choose(net, theta, task))[1]
 
     def count(number, net, _):
         theta = Theta(net)
@@ -137,7 +137,7 @@ def test_packnet_retrains_what_it_kept_before_it_owns_it():
     stream = split_digits("domain", tasks=2)
     values = {}
     for epochs in (0, 2):
-        method = met(packnet(0.3, epochs), stream, training())
+        method = begin_method(packnet(0.3, epochs), stream, training())
         stream.tasks = stream.tasks[:1]
         net = learn(method, stream, make("mlp", stream), training())
         values[epochs] = nn.utils.parameters_to_vector(net.parameters()).detach()
@@ -148,7 +148,7 @@ def test_packnet_retrains_what_it_kept_before_it_owns_it():
 
 def test_packnet_keeps_the_outputs_of_the_task_whole():
     stream = split_digits("task")
-    method = met(packnet(), stream, training())
+    method = begin_method(packnet(), stream, training())
 
     def heads(number, net, _):
         theta = Theta(net)
@@ -168,7 +168,7 @@ def test_progressive_begins_as_independent_networks(net):
     pictures = stream.tasks[0].test.batch(torch.arange(9)).x
     first.eval()
     before = first(pictures).detach().clone()
-    method = met(Progressive(), stream, training())
+    method = begin_method(Progressive(), stream, training())
     stream.tasks = stream.tasks[:1]
     columns = learn(method, stream, first, training())
     assert not torch.allclose(columns(pictures), before)
@@ -193,12 +193,12 @@ def test_progressive_columns_are_equation_1():
             following.append(value)
         hidden = [F.relu(value) for value in following] if layer == 0 else following
     for k in range(3):
-        torch.testing.assert_close(net.answering(k)(x), hidden[k])
+        torch.testing.assert_close(net.with_output(k)(x), hidden[k])
 
 
 def test_progressive_trains_the_newest_column_and_its_laterals_alone():
     stream, settings = split_digits("domain"), training(momentum=0.9, weight_decay=0.01)
-    method, before = met(Progressive(), stream, settings), {}
+    method, before = begin_method(Progressive(), stream, settings), {}
 
     def compare(number, net, _):
         newest = {f"columns.{number}", f"laterals.{number}"}
@@ -227,7 +227,7 @@ def test_progressive_trains_the_newest_column_and_its_laterals_alone():
 @pytest.mark.parametrize("model", [("model=mlp", "model.hidden=[16]"), ("model=cnn", "model.channels=[4,6]"),
                                    ("model=resnet18", "model.width=4")], ids=NETS)  # fmt: skip
 @pytest.mark.parametrize("method", ["progressive", "packnet"])
-def test_what_answers_for_each_task_can_be_loaded(mlbench, tmp_path, method, model):
+def test_the_predictor_of_each_task_can_be_loaded(mlbench, tmp_path, method, model):
     """The file of a task answers with the accuracy of the task's last row, which is that of its own row."""
     words = ("data=split_digits", "data.scenario=task", "data.train_per_task=80", "train.lr=0.05", "train.momentum=0.9")
     code, _, error = mlbench(f"lifelong={method}", *words, *model)
@@ -247,7 +247,7 @@ def test_what_answers_for_each_task_can_be_loaded(mlbench, tmp_path, method, mod
 
 def test_packnet_has_owners_for_many_tasks():
     stream = split_digits()
-    method, net = met(packnet(), stream, training()), MLP((1, 8, 8), stream.outputs, [6])
+    method, net = begin_method(packnet(), stream, training()), MLP((1, 8, 8), stream.outputs, [6])
     method.numbers, theta = tuple(range(300)), Theta(net)
     method.start(net, theta)
     method.end_task(net, theta, stream.tasks[0])

@@ -62,14 +62,14 @@ def test_the_reference_is_the_joint_run_and_changes_no_other_number(mlbench, tmp
     alone = by_method(tmp_path / "out")
     assert mlbench("lifelong=ewc", "reference=joint", *words)[0] == 0
     (folder,) = set(runs(tmp_path / "out")) - set(alone.values())
-    found, plain, joint = summary(folder), summary(alone["ewc"]), summary(alone["joint"])
+    result, plain, joint = summary(folder), summary(alone["ewc"]), summary(alone["joint"])
     assert lines(folder, reference=False) == lines(alone["ewc"], reference=False)
-    assert without(found["metrics"], "joint_accuracy", "intransigence") == plain["metrics"]
+    assert without(result["metrics"], "joint_accuracy", "intransigence") == plain["metrics"]
     assert [row["value"] for row in lines(folder, reference=True)] == list(matrix(alone["joint"])[-1])
-    assert found["metrics"]["joint_accuracy"] == joint["metrics"]["average_accuracy"]
+    assert result["metrics"]["joint_accuracy"] == joint["metrics"]["average_accuracy"]
     learned = np.diagonal(matrix(folder)[1:])
-    assert found["metrics"]["intransigence"] == pytest.approx(np.mean(matrix(alone["joint"])[-1] - learned))
-    assert set(found["costs"]) - set(plain["costs"]) == {"reference_seconds"}
+    assert result["metrics"]["intransigence"] == pytest.approx(np.mean(matrix(alone["joint"])[-1] - learned))
+    assert set(result["costs"]) - set(plain["costs"]) == {"reference_seconds"}
 
 
 def test_a_run_cut_off_in_the_reference_training_goes_on_to_the_same_numbers(mlbench, tmp_path, monkeypatch):
@@ -151,16 +151,16 @@ def test_a_sweep_compares_methods_on_one_stream(mlbench, tmp_path):
     assert len(rows) == 2 * (3 + 3 + 1)
     for row in rows:
         learned = int(row["tasks_learned"])
-        found = [m[-1 if len(m) == 1 else learned] for m in matrices[row["setting"]]]
-        values = [m[:learned].mean() if row["metric"] == "average_accuracy" else m[0] for m in found]
+        result = [m[-1 if len(m) == 1 else learned] for m in matrices[row["setting"]]]
+        values = [m[:learned].mean() if row["metric"] == "average_accuracy" else m[0] for m in result]
         assert float(row["mean"]) == pytest.approx(np.mean(values))
         assert float(row["half_interval"]) == pytest.approx(12.7062047 * np.std(values, ddof=1) / np.sqrt(2))
-    found = {(row["setting"], row["metric"]): float(row["mean"]) for row in table(sweep / "sweep.csv")}
+    result = {(row["setting"], row["metric"]): float(row["mean"]) for row in table(sweep / "sweep.csv")}
     joint = np.mean([m[-1].mean() for m in matrices["joint"]])
     for method in ("finetune", "ewc"):
         learning = np.mean([score["learning_accuracy"] for score in scores[method]])
-        assert found[method, "intransigence"] == pytest.approx(joint - learning)
-    assert ("joint", "intransigence") not in found
+        assert result[method, "intransigence"] == pytest.approx(joint - learning)
+    assert ("joint", "intransigence") not in result
     assert "intransigence" in text
     assert {path.name for path in sweep.glob("*.png")} == {"average_accuracy.png", "comparison.png"}
 
@@ -179,8 +179,8 @@ def test_intransigence_takes_the_joint_run_with_the_same_settings(tmp_path):
         content = {"technique": technique, "metrics": metrics, "costs": {"train_seconds": 1.0}}
         (folder / "summary.json").write_text(json.dumps(content))
         jobs.append({"label": f"lifelong={technique} train.lr={lr}", "folder": str(folder)})
-    found = [run.summary["metrics"].get("intransigence") for run in finished(jobs)]
-    assert found == [None, None, pytest.approx(0.8 - 0.7), None]
+    result = [run.summary["metrics"].get("intransigence") for run in finished(jobs)]
+    assert result == [None, None, pytest.approx(0.8 - 0.7), None]
 
 
 def test_the_strength_preset_sweeps_by_itself(mlbench, tmp_path):
@@ -193,10 +193,10 @@ def test_the_strength_preset_sweeps_by_itself(mlbench, tmp_path):
     assert {row["setting"] for row in rows} == {f"lifelong.strength={value}" for value in (0, 1, 10)}
     pictures = {"average_accuracy.png", "comparison.png", "over_strength.png", "trade_off.png"}
     assert {path.name for path in sweep.glob("*.png")} == pictures
-    found = {(row["setting"], row["metric"]): float(row["mean"]) for row in rows}
+    result = {(row["setting"], row["metric"]): float(row["mean"]) for row in rows}
     for setting in {row["setting"] for row in rows}:
-        mean = found[setting, "joint_accuracy"] - found[setting, "learning_accuracy"]
-        assert found[setting, "intransigence"] == pytest.approx(mean)
+        mean = result[setting, "joint_accuracy"] - result[setting, "learning_accuracy"]
+        assert result[setting, "intransigence"] == pytest.approx(mean)
     order = list(dict.fromkeys(row["setting"] for row in table(sweep / "comparison.csv")))
     assert order == [f"lifelong.strength={value}" for value in (0, 1, 10)]
     code, _, error = mlbench("experiment=ewc_strength", *small)
@@ -261,12 +261,12 @@ def test_the_figure_over_a_number_draws_the_headlines(tmp_path, monkeypatch, end
     """Accuracies in one panel, others by their good end, in places where the values are."""
     drawn = {}
     monkeypatch.setattr(comparisons, "save", lambda figure, path: drawn.setdefault(path.name, figure))
-    found = []
+    result = []
     for value in (2, 4):
         numbers = {name: 0.5 if name in constant else 0.1 * value for name in (*ends, *constant, "no_headline")}
         about = {"headlines": ends, "metrics": numbers, "costs": {"train_seconds": 1.0}}
-        found.append(Finished(f"smoothgrad explain.copies={value}", tmp_path, about))
-    write_sweep(found, tmp_path)
+        result.append(Finished(f"smoothgrad explain.copies={value}", tmp_path, about))
+    write_sweep(result, tmp_path)
     axes = drawn["over_copies.png"].axes
     assert [[text.get_text() for text in one.get_legend().get_texts()] for one in axes] == panels
     for one in axes:
@@ -330,7 +330,7 @@ def test_a_sweep_joins_the_points_of_its_compression_runs(mlbench, tmp_path):
     code, _, error = mlbench("-m", *words, "model.hidden=[8]")
     assert code == 0, error
     (sweep,) = (tmp_path / "out" / "sweeps").iterdir()
-    found = {
+    result = {
         (row["setting"], row["stage"], row["metric"]): (float(row["mean"]), row["runs"])
         for row in table(sweep / "points.csv")
     }
@@ -339,7 +339,7 @@ def test_a_sweep_joins_the_points_of_its_compression_runs(mlbench, tmp_path):
         rows = [row for folder in folders for row in table(folder / "points.csv") if row["stage"] == stage]
         for metric in ("accuracy", "bytes", "latency_ms"):
             expected = np.mean([float(row[metric]) for row in rows])
-            assert found[technique, stage, metric] == (pytest.approx(expected), "2")
+            assert result[technique, stage, metric] == (pytest.approx(expected), "2")
     figures = {f"accuracy_{cost}.png" for cost in ("bytes", "macs", "latency_ms")}
     assert figures <= {path.name for path in sweep.glob("*.png")}
 

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from mlbench.core.statistics import components, spread
-from mlbench.lifelong.metrics import against, scores
+from mlbench.lifelong.metrics import compared_with_joint, scores
 
 # three tasks; columns are tasks, row 0 the untrained network
 R = [
@@ -15,19 +15,19 @@ R = [
 
 
 def test_every_formula_by_hand():
-    found = scores(R)
-    assert found["average_accuracy"] == pytest.approx((0.6 + 0.7 + 1.0) / 3)
-    assert found["learning_accuracy"] == pytest.approx((0.9 + 0.8 + 1.0) / 3)
-    assert found["backward_transfer"] == pytest.approx(((0.6 - 0.9) + (0.7 - 0.8)) / 2)
-    assert found["forward_transfer"] == pytest.approx(((0.25 - 0.20) + (0.40 - 0.30)) / 2)
-    assert found["forgetting"] == pytest.approx(((0.9 - 0.6) + (0.8 - 0.7)) / 2)
+    result = scores(R)
+    assert result["average_accuracy"] == pytest.approx((0.6 + 0.7 + 1.0) / 3)
+    assert result["learning_accuracy"] == pytest.approx((0.9 + 0.8 + 1.0) / 3)
+    assert result["backward_transfer"] == pytest.approx(((0.6 - 0.9) + (0.7 - 0.8)) / 2)
+    assert result["forward_transfer"] == pytest.approx(((0.25 - 0.20) + (0.40 - 0.30)) / 2)
+    assert result["forgetting"] == pytest.approx(((0.9 - 0.6) + (0.8 - 0.7)) / 2)
 
 
 def test_forgetting_is_not_minus_backward_transfer():
     """The best accuracy may come before or after a task's own turn."""
-    found = scores([[0.1, 0.1, 0.1], [0.5, 0.1, 0.1], [0.8, 0.9, 0.1], [0.6, 0.7, 0.9]])
-    assert found["backward_transfer"] == pytest.approx(((0.6 - 0.5) + (0.7 - 0.9)) / 2)
-    assert found["forgetting"] == pytest.approx(((0.8 - 0.6) + (0.9 - 0.7)) / 2)
+    result = scores([[0.1, 0.1, 0.1], [0.5, 0.1, 0.1], [0.8, 0.9, 0.1], [0.6, 0.7, 0.9]])
+    assert result["backward_transfer"] == pytest.approx(((0.6 - 0.5) + (0.7 - 0.9)) / 2)
+    assert result["forgetting"] == pytest.approx(((0.8 - 0.6) + (0.9 - 0.7)) / 2)
 
 
 def test_forgetting_leaves_the_untrained_network_out():
@@ -41,10 +41,10 @@ def test_what_is_not_defined_is_left_out():
 
 
 def test_intransigence_is_what_learning_lacks_of_joint_training():
-    found = against(R, [0.95, 0.90, 0.80])
-    assert found["joint_accuracy"] == pytest.approx((0.95 + 0.90 + 0.80) / 3)
-    assert found["intransigence"] == pytest.approx(((0.95 - 0.9) + (0.90 - 0.8) + (0.80 - 1.0)) / 3)
-    assert set(against([None, None, [0.4, 0.6]], [0.5, 0.5])) == {"joint_accuracy"}
+    result = compared_with_joint(R, [0.95, 0.90, 0.80])
+    assert result["joint_accuracy"] == pytest.approx((0.95 + 0.90 + 0.80) / 3)
+    assert result["intransigence"] == pytest.approx(((0.95 - 0.9) + (0.90 - 0.8) + (0.80 - 1.0)) / 3)
+    assert set(compared_with_joint([None, None, [0.4, 0.6]], [0.5, 0.5])) == {"joint_accuracy"}
 
 
 def test_spread_between_groups_and_within_them():
@@ -58,7 +58,8 @@ def test_spread_between_groups_and_within_them():
 
 @pytest.mark.parametrize("values", [[1.0, 3.0], [0.2, 0.4, 0.9], [1.0, 2.0, 4.0, 8.0, 16.0]])
 def test_the_interval_is_scipys(values):
-    found = spread(values)
+    result = spread(values)
     low, high = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
-    assert (found.mean - found.half, found.mean + found.half, found.count) == pytest.approx((low, high, len(values)))
+    ends = (result.mean - result.half, result.mean + result.half)
+    assert (*ends, result.count) == pytest.approx((low, high, len(values)))
     assert spread([3.0]).half is None

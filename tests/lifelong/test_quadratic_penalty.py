@@ -1,4 +1,4 @@
-"""The springs of selective plasticity: each importance against a plain loop, and that every strength has its effect."""
+"""Quadratic penalties: each importance against a plain loop, and the effect of every strength."""
 
 from types import SimpleNamespace
 
@@ -20,10 +20,10 @@ from mlbench.models.mlp import MLP
 from mlbench.training.compute import Compute
 from mlbench.training.loop import fit
 from mlbench.training.theta import Theta
-from tests.lifelong.test_base import learn, met, split_digits
+from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.training.test_theta import training
 
-SPRINGS = {
+PENALTIES = {
     "ewc": (EWC, {"fisher": "empirical", "samples": 50, "decay": 1.0}),
     "si": (SI, {"damping": 0.1}),
     "mas": (MAS, {"samples": 50}),
@@ -38,14 +38,14 @@ NETS = {
 HEADS = {"task": OwnHeads(3), "domain": SharedHead(), "class": GrowingHead(3, 3)}
 
 
-def spring(name, strength=1.0, penalty="proximal", **changes):
-    kind, settings = SPRINGS[name]
+def penalty_method(name, strength=1.0, penalty="proximal", **changes):
+    kind, settings = PENALTIES[name]
     return kind(strength=strength, penalty=penalty, **{**settings, **changes})
 
 
-def alone(name, heads="domain", **changes):
-    """A method that has met no stream, for calls by hand."""
-    method = spring(name, **changes)
+def unbound(name, heads="domain", **changes):
+    """A method without a stream, for direct calls."""
+    method = penalty_method(name, **changes)
     method.heads, method.generator = HEADS[heads], torch.Generator().manual_seed(0)
     return method
 
@@ -64,7 +64,7 @@ def gradient(net, value):
     return torch.cat([part.flatten() for part in parts])
 
 
-def singles(net, heads, data):
+def logits_of(net, heads, data):
     """The logits [1, classes] of each example by itself, in eval mode, and its label [1]."""
     net.eval()
     for i in range(len(data)):
@@ -73,7 +73,7 @@ def singles(net, heads, data):
 
 
 @pytest.mark.parametrize("penalty", ["proximal", "gradient"])
-@pytest.mark.parametrize("name", SPRINGS)
+@pytest.mark.parametrize("name", PENALTIES)
 def test_every_strength_has_its_effect_and_zero_is_finetuning_bit_for_bit(name, penalty):
     """A published SI compared the live weights with themselves, so that no strength did anything."""
     settings = training(lr=0.05, momentum=0.5, weight_decay=0.01)
@@ -82,10 +82,10 @@ def test_every_strength_has_its_effect_and_zero_is_finetuning_bit_for_bit(name, 
         stream = split_digits("domain")
         stream.tasks = stream.tasks[:3]
         torch.manual_seed(0)
-        return vector(learn(met(method, stream, settings), stream, MLP((1, 8, 8), 2, [8]), settings))
+        return vector(learn(begin_method(method, stream, settings), stream, MLP((1, 8, 8), 2, [8]), settings))
 
     plain, nothing, once, twice = (
-        learned(method) for method in (Finetune(), *(spring(name, s, penalty) for s in (0.0, 0.05, 0.1)))
+        learned(method) for method in (Finetune(), *(penalty_method(name, s, penalty) for s in (0.0, 0.05, 0.1)))
     )
     assert torch.equal(plain, nothing)
     assert (plain - once).norm() > 1e-3 * plain.norm()
@@ -94,10 +94,14 @@ def test_every_strength_has_its_effect_and_zero_is_finetuning_bit_for_bit(name, 
 
 @pytest.mark.parametrize("penalty", ["proximal", "gradient"])
 @pytest.mark.parametrize("strength", [0.0, 2.0])
-def test_si_follows_the_way_of_plain_sgd(split, strength, penalty):
+def test_si_follows_the_path_of_plain_sgd(split, strength, penalty):
     """Drop and importance over two tasks against gradient descent written out, with the penalty and without."""
     lr, damping, settings = 0.05, 0.1, training(lr=0.05, batch_size=10)
-    net, method, tasks = network(), alone("si", strength=strength, penalty=penalty), [split(40, seed=s) for s in (0, 1)]
+    net, method, tasks = (
+        network(),
+        unbound("si", strength=strength, penalty=penalty),
+        [split(40, seed=s) for s in (0, 1)],
+    )
     value, importance, anchor = vector(net), 0.0, vector(net)
     for number, data in enumerate(tasks):
         draws = torch.Generator().manual_seed(number)
@@ -108,11 +112,11 @@ def test_si_follows_the_way_of_plain_sgd(split, strength, penalty):
             torch.nn.utils.vector_to_parameters(value, copy.parameters())
             batch = data.batch(index)
             g = gradient(copy, F.cross_entropy(copy(batch.x), batch.y))
-            spring_force = 2 * strength * importance
+            weight = 2 * strength * importance
             if penalty == "gradient":
-                after = value - lr * (g + spring_force * (value - anchor))
+                after = value - lr * (g + weight * (value - anchor))
             else:
-                after = (value - lr * g + lr * spring_force * anchor) / (1 + lr * spring_force)
+                after = (value - lr * g + lr * weight * anchor) / (1 + lr * weight)
             drop -= g * (after - value)
             value = after
         torch.testing.assert_close(theta.value, value, rtol=1e-4, atol=1e-6)
@@ -128,7 +132,7 @@ def test_si_follows_the_way_of_plain_sgd(split, strength, penalty):
 
 def test_si_counts_a_step_that_raised_the_loss_as_nothing():
     net = torch.nn.Linear(3, 1, bias=False)
-    theta, method = Theta(net), alone("si")
+    theta, method = Theta(net), unbound("si")
     method.start(net, theta)
     theta.grad.copy_(torch.tensor([1.0, 1.0, 0.0]))
     method.adjust(net, theta)
@@ -139,7 +143,7 @@ def test_si_counts_a_step_that_raised_the_loss_as_nothing():
 
 
 @pytest.mark.parametrize("name", ["si", "rwalk"])
-def test_a_way_that_was_cut_off_goes_on_where_it_stood(split, name):
+def test_an_interrupted_path_resumes(split, name):
     def walk(method, net, theta, steps):
         for step in steps:
             batch = method.batch(split(8, seed=step).batch(torch.arange(8)))
@@ -148,7 +152,7 @@ def test_a_way_that_was_cut_off_goes_on_where_it_stood(split, name):
             theta.value.add_(theta.grad, alpha=-0.1)
             method.after_step(net, theta, lambda: 0.1)
 
-    net, method = network(), alone(name)
+    net, method = network(), unbound(name)
     theta = Theta(net)
     method.start(net, theta)
     walk(method, net, theta, range(5))
@@ -156,7 +160,7 @@ def test_a_way_that_was_cut_off_goes_on_where_it_stood(split, name):
     method.start(net, theta)
     walk(method, net, theta, range(5, 8))
     saved = {key: part.clone() if torch.is_tensor(part) else part for key, part in method.state().items()}
-    other, again = network(), alone(name)
+    other, again = network(), unbound(name)
     again.load_state(saved, other)
     other.load_state_dict(net.state_dict())
     there = Theta(other)
@@ -174,23 +178,23 @@ def test_a_way_that_was_cut_off_goes_on_where_it_stood(split, name):
 @pytest.mark.parametrize("kind", NETS)
 def test_mas_is_the_mean_size_of_single_gradients(split, kind, heads):
     """Through the closed form and through vmap, against one backward pass an example."""
-    net, method, data = network(kind), alone("mas", heads, samples=100), split(12, task=1)
-    expected = torch.stack([gradient(net, out.square().sum()).abs() for out, _ in singles(net, heads, data)]).mean(0)
+    net, method, data = network(kind), unbound("mas", heads, samples=100), split(12, task=1)
+    expected = torch.stack([gradient(net, out.square().sum()).abs() for out, _ in logits_of(net, heads, data)]).mean(0)
     theta = Theta(net)
     method.start(net, theta)
     for times in (1, 2):
         method.end_task(net, theta, SimpleNamespace(train=data))
         torch.testing.assert_close(method.importance, times * expected, rtol=1e-3, atol=1e-6)
-    of_the_mean = gradient(net, torch.stack([o.square().sum() for o, _ in singles(net, heads, data)]).mean()).abs()
+    of_the_mean = gradient(net, torch.stack([o.square().sum() for o, _ in logits_of(net, heads, data)]).mean()).abs()
     assert expected.sum() > 1.05 * of_the_mean.sum()
     assert torch.equal(method.anchor, theta.value)
     assert method.anchor.data_ptr() != theta.value.data_ptr()
 
 
-def test_mas_draws_as_many_examples_as_it_is_told(split):
-    net, method, data, counts = network(), alone("mas", samples=7), split(30), []
-    energy = method.answer_energy
-    method.answer_energy = lambda net, batch: (counts.append(len(batch.y)), energy(net, batch))[1]
+def test_mas_draws_the_given_number_of_examples(split):
+    net, method, data, counts = network(), unbound("mas", samples=7), split(30), []
+    norm = method.squared_norm
+    method.squared_norm = lambda net, batch: (counts.append(len(batch.y)), norm(net, batch))[1]
     theta = Theta(net)
     method.start(net, theta)
     method.end_task(net, theta, SimpleNamespace(train=data))
@@ -200,15 +204,15 @@ def test_mas_draws_as_many_examples_as_it_is_told(split):
 @pytest.mark.parametrize("heads", HEADS)
 @pytest.mark.parametrize("kind", NETS)
 def test_scp_is_the_mean_over_slices_of_squared_gradients_of_the_mean_answer(split, kind, heads, monkeypatch):
-    monkeypatch.setattr("mlbench.lifelong.regularisation.quadratic_penalty.EXAMPLES_AT_ONCE", 5)
+    monkeypatch.setattr("mlbench.lifelong.regularisation.quadratic_penalty.CHUNK", 5)
     net, data = network(kind), split(12, task=1)
-    method = alone("scp", heads, samples=100, slices=9)
+    method = unbound("scp", heads, samples=100, slices=9)
     draws = torch.Generator().manual_seed(0)
     torch.randperm(12, generator=draws)  # the examples
     slices = F.normalize(torch.randn(9, 6 if heads == "domain" else 3, generator=draws), dim=1)
     squares = []
     for direction in slices:
-        answer = torch.stack([out[0] for out, _ in singles(net, heads, data)]).mean(0)
+        answer = torch.stack([out[0] for out, _ in logits_of(net, heads, data)]).mean(0)
         squares.append(gradient(net, direction @ answer).square())
     theta = Theta(net)
     method.start(net, theta)
@@ -220,10 +224,10 @@ def test_scp_is_the_mean_over_slices_of_squared_gradients_of_the_mean_answer(spl
     assert torch.equal(method.anchor, theta.value)
 
 
-def test_rwalk_is_fisher_and_score_of_the_way(split):
+def test_rwalk_is_fisher_plus_score_of_the_path(split):
     """Two tasks of steps by hand: moving average, score where positive, mean of the tasks' scores, both divided."""
     weight, interval, damping, net = 0.3, 2, 0.01, network()
-    method = alone("rwalk", strength=0.0, fisher_weight=weight, interval=interval, damping=damping)
+    method = unbound("rwalk", strength=0.0, fisher_weight=weight, interval=interval, damping=damping)
     theta, fisher, past = Theta(net), None, None
     for task in range(2):
         method.start(net, theta)
@@ -238,7 +242,7 @@ def test_rwalk_is_fisher_and_score_of_the_way(split):
             drop -= theta.grad * (theta.value - before)
             method.after_step(net, theta, lambda: 0.2)
             if (step + 1) % interval == 0:
-                parts = [gradient(net, F.cross_entropy(out, y)).square() for out, y in singles(net, "domain", data)]
+                parts = [gradient(net, F.cross_entropy(out, y)).square() for out, y in logits_of(net, "domain", data)]
                 fresh = torch.stack(parts).mean(0)
                 fisher = fresh if fisher is None else weight * fresh + (1 - weight) * fisher
                 score += drop.clamp(min=0) / (fisher * (theta.value - departure) ** 2 / 2 + damping)
@@ -254,7 +258,7 @@ def test_rwalk_is_fisher_and_score_of_the_way(split):
 
 
 def test_rwalk_has_a_fisher_after_fewer_steps_than_an_interval(split):
-    net, method = network(), alone("rwalk", interval=1000)
+    net, method = network(), unbound("rwalk", interval=1000)
     theta = Theta(net)
     method.start(net, theta)
     method.end_task(net, theta, SimpleNamespace(train=split(20)))
@@ -262,8 +266,8 @@ def test_rwalk_has_a_fisher_after_fewer_steps_than_an_interval(split):
     assert method.importance.max() == 1
 
 
-def test_l2_holds_everything_alike_where_it_was_last(split):
-    net, method = network(), alone("l2")
+def test_l2_anchors_all_parameters_alike(split):
+    net, method = network(), unbound("l2")
     theta = Theta(net)
     method.start(net, theta)
     assert not method.active
@@ -291,4 +295,4 @@ def test_l2_holds_everything_alike_where_it_was_last(split):
 )
 def test_settings_out_of_range_are_refused(method, name, value):
     with pytest.raises(SettingError, match=name):
-        spring(method, **{name: value})
+        penalty_method(method, **{name: value})

@@ -1,4 +1,4 @@
-"""Replay: what the memory holds, what each step takes from it, and the losses by hand."""
+"""Replay: the content of the buffer, the draws of each step, and the losses by hand."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,16 +17,16 @@ from mlbench.data.output_heads import GrowingHead, OwnHeads, SharedHead
 from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Stream, Task
 from mlbench.data.task_transforms import Permutation
-from mlbench.lifelong.buffer import Memory
 from mlbench.lifelong.replay.agem import AGEM
 from mlbench.lifelong.replay.der import DER
 from mlbench.lifelong.replay.derpp import DERPP
 from mlbench.lifelong.replay.er import ER
 from mlbench.lifelong.replay.gdumb import GDumb
+from mlbench.lifelong.stored_examples import StoredExamples
 from mlbench.models.mlp import MLP
 from mlbench.training.compute import Compute
 from mlbench.training.theta import Theta
-from tests.lifelong.test_base import learn, met, split_digits
+from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.training.test_theta import training
 
 HEADS = {"task": lambda: OwnHeads(3), "domain": SharedHead, "class": lambda: GrowingHead(3, 6)}
@@ -46,8 +46,14 @@ def names(memory):
     return [(int(p[0, 1, 1]), int(p[0, 0, 0])) for p in memory.pictures]
 
 
+def groups_of(buffer):
+    """How many stored examples each label of each task has."""
+    pairs = torch.stack([buffer.examples.tasks, buffer.examples.labels])
+    return pairs.unique(dim=1, return_counts=True)[1]
+
+
 def replay(kind, heads="domain", batch_size=8, augment="none", seed=0, **settings):
-    """A method that has met a stream of three random tasks."""
+    """A method at the start of a stream of three random tasks."""
     method = kind(**settings)
     tasks = [Task("", numbered(i, [0]), numbered(i, [0])) for i in range(3)]
     stream = Stream(tasks, heads, 6, [], HEADS[heads]())
@@ -69,7 +75,7 @@ def test_balanced_shares_alike_and_keeps_the_first_of_each_label_in_order():
     tasks = torch.tensor([0] * 9 + [1] * 5)
     labels = torch.tensor([0, 0, 1, 0, 1, 0, 0, 2, 0, 1, 1, 0, 1, 1])
     pictures = torch.arange(14).to(torch.uint8).reshape(-1, 1, 1, 1)
-    memory = Memory(pictures, labels, tasks, torch.arange(14.0)[:, None])
+    memory = StoredExamples(pictures, labels, tasks, torch.arange(14.0)[:, None])
     for count in range(1, 20):
         kept = memory.balanced(count)
         # against filling up one label after the other, round after round
@@ -86,39 +92,41 @@ def test_balanced_shares_alike_and_keeps_the_first_of_each_label_in_order():
 
 
 @pytest.mark.parametrize("method", ["er", "gdumb"])
-def test_a_balanced_memory_is_balanced_where_labels_are_rare(method):
+def test_a_balanced_buffer_is_balanced_where_labels_are_rare(method):
     """A rare label is not lost by drawing first and sharing out afterwards."""
     labels = [0] * 60 + [1] * 20 + [2] * 4
     for seed in range(5):
         if method == "er":
-            found = er("balanced", 12, seed=seed)
-            fill(found, numbered(0, labels))
+            result = er("balanced", 12, seed=seed)
+            fill(result, numbered(0, labels))
         else:
-            found = GDumb(memory_total=12)
-            found.generator = torch.Generator().manual_seed(seed)
-            found.start_task(MLP((1, 2, 2), 3, []), SimpleNamespace(train=numbered(0, labels)))
-        assert found.memory.labels.bincount().tolist() == [4, 4, 4]
+            result = GDumb(memory_total=12)
+            result.buffer.generator = torch.Generator().manual_seed(seed)
+            result.start_task(MLP((1, 2, 2), 3, []), SimpleNamespace(train=numbered(0, labels)))
+        assert result.buffer.examples.labels.bincount().tolist() == [4, 4, 4]
 
 
-def test_balanced_replay_shares_the_memory_among_labels_and_tasks():
+def test_balanced_replay_shares_the_buffer_among_labels_and_tasks():
     method, before = er("balanced", 12), []
     for task, sizes in enumerate(([12], [4, 4, 4], [3, 3, 3, 3])):
         fill(method, numbered(task, {0: [0] * 20, 1: [0, 1] * 20, 2: [5] * 20}[task]))
-        found = names(method.memory)
-        groups = torch.stack([method.memory.tasks, method.memory.labels]).unique(dim=1, return_counts=True)[1]
+        result = names(method.buffer.examples)
+        groups = torch.stack([method.buffer.examples.tasks, method.buffer.examples.labels]).unique(
+            dim=1, return_counts=True
+        )[1]
         assert groups.tolist() == sizes
-        assert {name for name in found if name[0] < task} <= set(before)  # what was thrown away is gone
-        before = found
+        assert {name for name in result if name[0] < task} <= set(before)  # what was thrown away is gone
+        before = result
 
 
 @pytest.mark.parametrize("policy", ["reservoir", "balanced"])
-def test_memory_holds_raw_pictures_once_and_never_too_many(split, policy):
+def test_buffer_holds_raw_pictures_once_within_capacity(split, policy):
     method, data = er(policy, 25), [split(count, task, seed=task) for task, count in enumerate((7, 40, 13, 1))]
     seen = 0
     for task in data:
         fill(method, task)
         seen += len(task)
-        memory = method.memory
+        memory = method.buffer.examples
         assert len(memory) == min(25, seen)
         assert memory.pictures.dtype == torch.uint8
         assert len(memory.pictures.flatten(1).unique(dim=0)) == len(memory)
@@ -127,13 +135,13 @@ def test_memory_holds_raw_pictures_once_and_never_too_many(split, policy):
             assert label == data[number].labels[place]
 
 
-def test_memory_holds_what_the_task_shows_not_what_the_pool_has(split):
+def test_buffer_holds_transformed_pictures(split):
     data = split(6)
     data.transform = lambda pictures, task: 255 - pictures
     method = er("reservoir")
     fill(method, data)
     raw = {tuple((255 - picture).flatten().tolist()) for picture in data.pool.pictures}
-    assert {tuple(picture.flatten().tolist()) for picture in method.memory.pictures} == raw
+    assert {tuple(picture.flatten().tolist()) for picture in method.buffer.examples.pictures} == raw
 
 
 def test_reservoir_keeps_every_example_seen_with_the_same_chance():
@@ -143,9 +151,9 @@ def test_reservoir_keeps_every_example_seen_with_the_same_chance():
     for seed in range(3000):
         method = er("reservoir", 5, seed=seed)
         fill(method, *tasks)
-        for name in names(method.memory):
+        for name in names(method.buffer.examples):
             counts[name] = counts.get(name, 0) + 1
-        old.append(sum(task == 3 for task, _ in names(method.memory)))
+        old.append(sum(task == 3 for task, _ in names(method.buffer.examples)))
     assert len(counts) == 22
     # 5 of 22 without replacement: the counts vary less than a multinomial's, by (22 - 5) / 21
     statistic = chisquare(list(counts.values())).statistic / (17 / 21)
@@ -164,13 +172,13 @@ def test_er_joins_stored_examples_to_the_new_ones(split):
     joined = method.batch(new)
     index = torch.randint(10, (5,), generator=torch.Generator().manual_seed(3))
     assert torch.equal(joined.x[:8], new.x)
-    assert torch.equal(joined.x[8:], method.normalise(method.memory.pictures[index]))
-    assert torch.equal(joined.y, torch.cat([new.y, method.memory.labels[index]]))
-    assert torch.equal(joined.task, torch.cat([new.task, method.memory.tasks[index]]))
+    assert torch.equal(joined.x[8:], method.normalise(method.buffer.examples.pictures[index]))
+    assert torch.equal(joined.y, torch.cat([new.y, method.buffer.examples.labels[index]]))
+    assert torch.equal(joined.task, torch.cat([new.task, method.buffer.examples.tasks[index]]))
     method.batch(new)
     assert method.samples_replayed == 10
-    assert [method.replays(task) for task in range(3)] == [0, 5 / 8, 5 / 8]
-    assert [er().replays(task) for task in range(2)] == [0, 1]
+    assert [method.replay_ratio(task) for task in range(3)] == [0, 5 / 8, 5 / 8]
+    assert [er().replay_ratio(task) for task in range(2)] == [0, 1]
 
 
 def test_replayed_examples_keep_the_head_of_their_task(split):
@@ -189,7 +197,8 @@ def test_replayed_pictures_are_augmented_as_new_ones_are(split):
     method = er(augment="crop_flip", total=30, replay_batch=20)
     fill(method, split(30))
     method.generator.manual_seed(5)
-    stored, batch = method.draw()
+    stored = method.draw()
+    batch = method.buffer.batch(stored)
     draws = torch.Generator().manual_seed(5)
     torch.randint(30, (20,), generator=draws)
     expected = method.normalise(AUGMENTATIONS["crop_flip"](stored.pictures, draws))
@@ -209,24 +218,25 @@ def test_stored_pictures_are_augmented_before_the_task_permutes_them(split, kind
     if kind is ER:
         fill(method, task)
         state = method.generator.get_state()
-        stored, found = method.draw()
+        stored = method.draw()
+        result = method.buffer.batch(stored)
         pictures, draws = stored.pictures, torch.Generator().set_state(state)
         torch.randint(30, (30,), generator=draws)
     else:
         method.start_task(MLP((1, 4, 4), 6, [5]), SimpleNamespace(train=task))
-        pictures, draws = method.memory.pictures, torch.Generator().manual_seed(5)
+        pictures, draws = method.buffer.examples.pictures, torch.Generator().manual_seed(5)
         shown = method.examples(task)
-        found = shown.batch(shown.places, lambda x: AUGMENTATIONS["crop_flip"](x, torch.Generator().manual_seed(5)))
+        result = shown.batch(shown.places, lambda x: AUGMENTATIONS["crop_flip"](x, torch.Generator().manual_seed(5)))
     rows = [int((task.pool.pictures == picture).flatten(1).all(1).nonzero()[0, 0]) for picture in pictures]
     index = torch.tensor([task.rows.tolist().index(row) for row in rows])
     expected = task.batch(index, lambda x: AUGMENTATIONS["crop_flip"](x, draws))
-    assert torch.equal(found.x, expected.x)
-    assert found.y.tolist() == expected.y.tolist()
+    assert torch.equal(result.x, expected.x)
+    assert result.y.tolist() == expected.y.tolist()
 
 
 @pytest.mark.parametrize("heads", HEADS)
 @pytest.mark.parametrize("kind", [DER, DERPP])
-def test_dark_replay_is_its_formula(split, kind, heads):
+def test_dark_replay_is_the_formula_of_the_paper(split, kind, heads):
     """Eq. 5 and 6 with the same draws, one example after the other."""
     beta = {"beta": 0.4} if kind is DERPP else {}
     method = replay(kind, heads, memory_total=20, replay_batch=6, policy="reservoir", alpha=0.3, **beta)
@@ -235,31 +245,31 @@ def test_dark_replay_is_its_formula(split, kind, heads):
     plain = F.cross_entropy(method.logits(net, new), new.y)
     torch.testing.assert_close(method.loss(net, new), plain)
     fill(method, split(15, task=0, seed=1), net=net)
-    then = net(method.normalise(method.memory.pictures)).detach()
-    torch.testing.assert_close(method.memory.outputs, then)
-    assert not method.memory.outputs.requires_grad
+    then = net(method.normalise(method.buffer.examples.pictures)).detach()
+    torch.testing.assert_close(method.buffer.examples.outputs, then)
+    assert not method.buffer.examples.outputs.requires_grad
     for parameter in net.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     method.generator.manual_seed(7)
-    found = method.loss(net, new)
+    result = method.loss(net, new)
     draws = torch.Generator().manual_seed(7)
     first = torch.randint(15, (6,), generator=draws)
-    now = net(method.normalise(method.memory.pictures))
+    now = net(method.normalise(method.buffer.examples.pictures))
     cut = {"task": slice(0, 3), "domain": slice(0, 6), "class": slice(0, 6)}[heads]
     expected = F.cross_entropy(net(new.x)[:, 3:] if heads == "task" else net(new.x), new.y)
     expected = expected + 0.3 * torch.stack([(now[i, cut] - then[i, cut]).square().mean() for i in first]).mean()
     if kind is DERPP:
         second = torch.randint(15, (6,), generator=draws)
-        labels = method.memory.labels
+        labels = method.buffer.examples.labels
         expected = expected + 0.4 * torch.stack([-now[i, cut].log_softmax(0)[labels[i]] for i in second]).mean()
-    torch.testing.assert_close(found, expected)
-    found.backward()
+    torch.testing.assert_close(result, expected)
+    result.backward()
     assert method.samples_replayed == (12 if kind is DERPP else 6)
-    assert method.replays(1) == (12 if kind is DERPP else 6) / 8
+    assert method.replay_ratio(1) == (12 if kind is DERPP else 6) / 8
 
 
 @pytest.mark.parametrize("policy", ["reservoir", "balanced"])
-def test_dark_answers_stay_with_their_pictures(split, policy):
+def test_stored_logits_stay_with_their_pictures(split, policy):
     """The outputs are those of the task's end, whatever happens to the network and the memory afterwards."""
     method = replay(DER, memory_total=20, replay_batch=6, policy=policy, alpha=0.3)
     nets = []
@@ -267,7 +277,7 @@ def test_dark_answers_stay_with_their_pictures(split, policy):
         torch.manual_seed(task)
         nets.append(MLP((1, 4, 4), 6, [5]))
         fill(method, split(30, task, seed=task), net=nets[-1])
-    memory = method.memory
+    memory = method.buffer.examples
     for picture, task, outputs in zip(memory.pictures, memory.tasks, memory.outputs, strict=True):
         torch.testing.assert_close(nets[task](method.normalise(picture[None]))[0], outputs)
     assert memory.tasks.unique().tolist() == [0, 1, 2]
@@ -285,19 +295,19 @@ def agem(split, heads="domain", **settings):
 
 
 @pytest.mark.parametrize("heads", HEADS)
-def test_agem_projects_onto_the_gradient_of_the_whole_memory(split, heads):
+def test_agem_projects_onto_the_gradient_of_the_whole_buffer(split, heads):
     method, net, theta, data = agem(split, heads)
     theta.grad.normal_()
     before = theta.grad.clone()
     method.adjust(net, theta)
     assert torch.equal(theta.grad, before)  # nothing to remember yet
     fill(method, *data, net=net)
-    assert method.memory.tasks.bincount().tolist() == [10, 10]
+    assert method.buffer.examples.tasks.bincount().tolist() == [10, 10]
     index = torch.randint(20, (200,), generator=torch.Generator().set_state(method.generator.get_state()))
     assert set(index.tolist()) == set(range(20))  # all of all tasks can be drawn
     parts = []
     for i in index.tolist():
-        stored = method.memory.take(torch.tensor([i])).batch(method.normalise)
+        stored = method.buffer.examples.take(torch.tensor([i])).batch(method.normalise)
         loss = F.cross_entropy(method.logits(net, stored), stored.y)
         grads = torch.autograd.grad(loss, list(net.parameters()))
         parts.append(torch.cat([g.flatten() for g in grads]))
@@ -326,16 +336,16 @@ def test_agem_takes_the_reference_with_the_statistics_of_its_batch(split):
     averages = net[2].running_mean.clone()
     theta.grad.fill_(1.0)
     method.adjust(net, theta)
-    found, before = theta.grad.clone(), torch.ones_like(theta.grad)
+    result, before = theta.grad.clone(), torch.ones_like(theta.grad)
     method.generator.set_state(state)
-    old = method.remembered(20).batch(method.normalise)
+    old = method.buffer.draw(20).batch(method.normalise)
     hidden = net[1](old.x.flatten(1))
     normed = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + net[2].eps).sqrt()
     loss = F.cross_entropy(method.heads(net[4]((normed * net[2].weight + net[2].bias).relu()), old.task), old.y)
     reference = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
     product = before @ reference
     expected = before - min(product, torch.tensor(0.0)) / (reference @ reference) * reference
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     method.generator.set_state(state)
     theta.grad.copy_(-before)
     method.adjust(net, theta)
@@ -344,18 +354,19 @@ def test_agem_takes_the_reference_with_the_statistics_of_its_batch(split):
     assert torch.equal(net[2].running_mean, averages)
 
 
-def test_an_episodic_memory_has_an_example_of_each_task_at_least(split):
+def test_a_task_buffer_has_an_example_of_each_task_at_least(split):
     method, net, _, data = agem(split)
-    method.memory_total = 2
+    method.buffer.capacity = 2
     fill(method, *data, net=net)
-    assert method.memory.tasks.tolist() == [0, 1]
+    assert method.buffer.examples.tasks.tolist() == [0, 1]
 
 
 def test_agem_draws_anew_at_each_step(split):
     method, net, theta, data = agem(split, replay_batch=None)
     fill(method, *data, net=net)
     against = -torch.autograd.grad(
-        F.cross_entropy(net(method.memory.batch(method.normalise).x), method.memory.labels), list(net.parameters())
+        F.cross_entropy(net(method.buffer.examples.batch(method.normalise).x), method.buffer.examples.labels),
+        list(net.parameters()),
     )[0].flatten()
     projected = []
     for _ in range(3):
@@ -364,13 +375,13 @@ def test_agem_draws_anew_at_each_step(split):
         projected.append(theta.grad.clone())
     assert not torch.equal(projected[0], projected[1])
     assert method.samples_replayed == 3 * 8  # train.batch_size
-    assert [method.replays(task) for task in range(2)] == [0, 1]
+    assert [method.replay_ratio(task) for task in range(2)] == [0, 1]
 
 
-def test_gdumb_learns_a_fresh_network_from_its_memory_alone():
+def test_gdumb_learns_a_fresh_network_from_its_buffer_alone():
     """At every task from the same weights, and from examples that were in the memory before or come with the task."""
     stream, settings = split_digits("domain"), training()
-    method, starts, stored = met(GDumb(memory_total=20), stream, settings), [], []
+    method, starts, stored = begin_method(GDumb(memory_total=20), stream, settings), [], []
     torch.manual_seed(0)
     net = MLP((1, 8, 8), 2, [8])
     initial = torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone()
@@ -383,8 +394,10 @@ def test_gdumb_learns_a_fresh_network_from_its_memory_alone():
         pictures = {tuple(p.flatten().tolist()) for p in data.raw(torch.arange(len(data)))}
         fresh = {tuple(p.flatten().tolist()) for p in task.train.raw(torch.arange(len(task.train)))}
         assert pictures <= fresh | (stored[-1] if stored else set())
-        assert len(data) == len(method.memory) == len(pictures) == 20
-        counts = torch.stack([method.memory.tasks, method.memory.labels]).unique(dim=1, return_counts=True)[1]
+        assert len(data) == len(method.buffer) == len(pictures) == 20
+        counts = torch.stack([method.buffer.examples.tasks, method.buffer.examples.labels]).unique(
+            dim=1, return_counts=True
+        )[1]
         assert counts.max() - counts.min() <= 1
         stored.append(pictures)
         return net
@@ -397,7 +410,7 @@ def test_gdumb_learns_a_fresh_network_from_its_memory_alone():
 
 def test_gdumb_examples_keep_their_heads():
     stream, settings = split_digits("task"), training()
-    method = met(GDumb(memory_total=20), stream, settings)
+    method = begin_method(GDumb(memory_total=20), stream, settings)
     net = MLP((1, 8, 8), 10, [8])
     for task in stream.tasks[:3]:
         method.start_task(net, task)

@@ -1,1 +1,1 @@
-"""Where methods are measured between: fine-tuning, a frozen network, all data at once."""
+"""Lower and upper bounds for the other methods: fine-tuning, a frozen network, all data at once."""

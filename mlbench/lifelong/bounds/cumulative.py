@@ -1,4 +1,4 @@
-"""Cumulative training: everything seen so far, again, whenever a task comes."""
+"""Cumulative training: each task is learned together with all earlier ones."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from mlbench.lifelong.base import Method
 
 @dataclass
 class Cumulative(Method):
-    """Goes on from the last network with the union of the tasks so far; the work grows with the square of the tasks."""
+    """Continues training on the union of all tasks so far; the cost grows with the square of the number of tasks."""
 
     def stream(self, stream: Stream) -> Stream:
         """Task i holds the training data of tasks 1 to i."""

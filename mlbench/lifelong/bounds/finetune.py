@@ -1,4 +1,4 @@
-"""Fine-tuning: nothing is done against forgetting."""
+"""Fine-tuning: no protection against forgetting."""
 
 from dataclasses import dataclass
 
@@ -7,4 +7,4 @@ from mlbench.lifelong.base import Method
 
 @dataclass
 class Finetune(Method):
-    """Learns each task from where the last one ended: the lower bound, catastrophic forgetting."""
+    """Learns each task with the weights of the task before as its start: the lower bound, catastrophic forgetting."""

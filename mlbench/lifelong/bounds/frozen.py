@@ -1,4 +1,4 @@
-"""A frozen model: what was learned first stays."""
+"""A frozen model: only the first task is learned."""
 
 from dataclasses import dataclass, replace
 
@@ -10,10 +10,10 @@ from mlbench.lifelong.base import Method
 
 @dataclass
 class Frozen(Method):
-    """Learns the first task and nothing after it: a deployed model that is never updated."""
+    """Learns only the first task: a deployed model that is never updated."""
 
     def stream(self, stream: Stream) -> Stream:
-        """Later tasks have nothing to learn from."""
+        """The tasks, of which all but the first have no training data."""
         first, *later = stream.tasks
-        nothing = torch.empty(0, dtype=torch.int64, device=first.train.rows.device)
-        return replace(stream, tasks=[first, *(replace(task, train=task.train.take(nothing)) for task in later)])
+        no_rows = torch.empty(0, dtype=torch.int64, device=first.train.rows.device)
+        return replace(stream, tasks=[first, *(replace(task, train=task.train.take(no_rows)) for task in later)])

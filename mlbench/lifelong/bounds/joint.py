@@ -9,9 +9,9 @@ from mlbench.lifelong.base import Method
 
 @dataclass
 class Joint(Method):
-    """Learns the union of all tasks as one: the upper bound, which a lifelong learner is not allowed."""
+    """Learns the union of all tasks as one: the upper bound, not available to a lifelong learner."""
 
-    at_once = True
+    joint = True
 
     def stream(self, stream: Stream) -> Stream:
         """A single task that holds the training data of all."""

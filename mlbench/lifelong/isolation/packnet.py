@@ -23,30 +23,35 @@ FREE = 0  # the owner of weights that no task has taken yet
 
 @dataclass
 class PackNet(PerTask):
-    """PackNet (Mallya & Lazebnik 2018): a task takes the largest of the free weights, the others are free again.
+    """PackNet (Mallya & Lazebnik 2018): each task takes the largest of the free weights and leaves the others free.
 
-    After a task each layer keeps the share `fraction` of its free weights, by magnitude; the rest is set to 0, what was
-    kept learns `retrain_epochs` more and is then frozen. A task is answered with the weights of the tasks up to it.
-    `fraction: null` shares the weights equally among the tasks of the stream. Biases and batch norm belong to the first
-    task; in the task scenario a task keeps its own outputs whole.
+    After a task, each layer assigns the share `fraction` of its free weights to the task, by magnitude, and sets the
+    others to 0. The assigned weights are trained for `retrain_epochs` more and then frozen. The evaluation of a task
+    uses the weights of the tasks up to it. Biases and batch norm belong to the first task; in the task scenario a task
+    owns all weights of its own outputs.
+
+    Args:
+        fraction: Share of the free weights that a task takes, between 0 and 1; None divides the weights equally among
+            the tasks of the stream, which the paper does not.
+        retrain_epochs: Epochs of training after pruning, 0 or more.
     """
 
     fraction: float | None
     retrain_epochs: int
 
-    keeps = ("numbers", "owner")
+    state_fields = ("numbers", "owner")
 
     def __post_init__(self):
         require(self.fraction is None or 0 < self.fraction < 1, "fraction", self.fraction, "above 0, below 1, or null")
         require(self.retrain_epochs >= 0, "retrain_epochs", self.retrain_epochs, "0 or more")
 
     def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
-        """No weights are held outside `fit`."""
+        """Start without pruned weights."""
         super().begin(stream, training, compute, generator)
-        self.pruned = None  # [P] bool, while what was kept is trained again
+        self.pruned = None  # [P] bool, during the training after pruning
 
     def start(self, net: nn.Module, theta: Theta) -> None:
-        """Hold what is owned; batch norm stays as the first task left it."""
+        """Fix the weights of earlier tasks and the pruned ones; batch norm stays as after the first task."""
         if not hasattr(self, "owner"):
             self.owner = torch.zeros(theta.value.shape, dtype=torch.int16, device=theta.value.device)  # [P]
         fixed = self.owner != FREE
@@ -59,48 +64,48 @@ class PackNet(PerTask):
                     module.eval()
 
     def adjust(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
-        """No gradient where weights are fixed."""
+        """Set the gradient of fixed weights to 0."""
         theta.grad.masked_fill_(self.fixed, 0.0)
 
     def after_step(self, net: nn.Module, theta: Theta, step_size: Callable[[], float | Tensor]) -> None:  # noqa: ARG002
-        """Fixed weights do not follow momentum or decay either."""
+        """Restore the fixed weights, which momentum and weight decay may have changed."""
         torch.where(self.fixed, self.values, theta.value, out=theta.value)
 
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:
-        """Prune, train what is left, and own it."""
-        place = len(self.numbers)
-        kept = self.chosen(net, theta, task)
-        self.pruned = (self.owner == FREE) & ~kept & ~self.other_outputs(net, theta, task)
+        """Prune, retrain the remaining weights, and assign them to the task."""
+        owner = len(self.numbers)
+        mask = self.task_weights(net, theta, task)  # [P]
+        self.pruned = (self.owner == FREE) & ~mask & ~self.other_outputs(net, theta, task)
         theta.value.masked_fill_(self.pruned, 0.0)
         if self.retrain_epochs and self.pruned.any():
-            again = dataclasses.replace(self.training, epochs=self.retrain_epochs, validation=0.0, patience=0)
-            fit(net, task.train, self, again, self.compute, self.generator)
+            retraining = dataclasses.replace(self.training, epochs=self.retrain_epochs, validation=0.0, patience=0)
+            fit(net, task.train, self, retraining, self.compute, self.generator)
             self.samples_replayed += len(task.train) * self.retrain_epochs
-        self.owner[kept] = place
+        self.owner[mask] = owner
         self.pruned = None
 
-    def chosen(self, net: nn.Module, theta: Theta, task: Task) -> Tensor:
-        """The free weights [P] that the task keeps."""
+    def task_weights(self, net: nn.Module, theta: Theta, task: Task) -> Tensor:
+        """Which weights [P] the task takes of the free ones."""
         free = self.owner == FREE
-        outputs = self.outputs_of(net, theta) if isinstance(self.heads, OwnHeads) else set()
-        kept = torch.zeros_like(free)
+        outputs = self.output_names(net, theta) if isinstance(self.heads, OwnHeads) else set()
+        mask = torch.zeros_like(free)
         share = self.fraction or 1 / max(1, self.task_count - len(self.numbers) + 1)
         for name, place in theta.layout.items():
             if name in outputs or theta.parameters[name].ndim == 1:
-                kept[place] = free[place]
+                mask[place] = free[place]
                 continue
-            sizes = theta.value[place].abs().masked_fill(~free[place], -1.0)
+            magnitudes = theta.value[place].abs().masked_fill(~free[place], -1.0)
             count = round(share * int(free[place].sum()))
-            kept[place][sizes.topk(count).indices] = True
-        return kept & ~self.other_outputs(net, theta, task)
+            mask[place][magnitudes.topk(count).indices] = True
+        return mask & ~self.other_outputs(net, theta, task)
 
-    def outputs_of(self, net: nn.Module, theta: Theta) -> set[str]:
+    def output_names(self, net: nn.Module, theta: Theta) -> set[str]:
         """The names of the last layer's parameters."""
-        own = {id(parameter) for parameter in last_linear(net).parameters()}
-        return {name for name, parameter in theta.parameters.items() if id(parameter) in own}
+        identities = {id(parameter) for parameter in last_linear(net).parameters()}
+        return {name for name, parameter in theta.parameters.items() if id(parameter) in identities}
 
     def other_outputs(self, net: nn.Module, theta: Theta, task: Task) -> Tensor:
-        """Where [P] the outputs of other tasks lie."""
+        """Which weights [P] are those of the outputs of other tasks."""
         mask = torch.zeros(theta.value.shape, dtype=torch.bool, device=theta.value.device)
         for piece in self.undecayed(net, theta, task.train):
             mask[piece] = True
@@ -111,7 +116,7 @@ class PackNet(PerTask):
         part = self.part(task) + 1
         if part >= len(self.numbers):
             return net
-        packed = copy.deepcopy(net)
-        theta = Theta(packed, channels_last=True)
+        masked = copy.deepcopy(net)
+        theta = Theta(masked, channels_last=True)
         theta.value.masked_fill_(self.owner > part, 0.0)
-        return packed
+        return masked

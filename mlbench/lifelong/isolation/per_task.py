@@ -1,4 +1,4 @@
-"""Methods that keep what answers for a task apart from what answers for the others."""
+"""What methods share that have separate parameters for each task."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from mlbench.lifelong.base import Method
 
 @dataclass
 class PerTask(Method):
-    """Remembers which tasks were learned, and so whose part answers for a task.
+    """A method with one part of its parameters for each task; keeps the numbers of the tasks learned.
 
-    The task's number must be given at test time: in the task scenario it is; in the domain scenario the GEM paper gives
-    it to its independent networks all the same.
+    The task must be known at test time. In the task scenario it is; in the domain scenario the GEM paper also tells its
+    independent networks the task.
     """
 
     scenarios = ("task", "domain")
-    keeps = ("numbers",)
-    numbers: ClassVar[tuple[int, ...]] = ()  # of the tasks begun, from 0
+    state_fields = ("numbers",)
+    numbers: ClassVar[tuple[int, ...]] = ()  # of the tasks learned or being learned, from 0
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:
         """Note the task's number."""
@@ -28,5 +28,5 @@ class PerTask(Method):
         return net
 
     def part(self, task: int) -> int:
-        """Which of the parts, from 0, answers for `task`: its own, else that of the newest task before it."""
+        """The index of the part for `task`: its own or, if there is none, that of the newest task before it."""
         return max(0, bisect_right(self.numbers, task) - 1)

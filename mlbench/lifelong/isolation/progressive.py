@@ -17,42 +17,48 @@ from mlbench.training.theta import Theta
 
 @dataclass
 class Progressive(PerTask):
-    """Progressive networks (Rusu et al. 2016, eq. 1): a new column for each task, fed also by the frozen older ones.
+    """Progressive networks (Rusu et al. 2016, eq. 1): a new column for each task, with input from frozen older ones.
 
-    Any network may be the column: each of its linear and convolutional layers but the first has one lateral layer of
-    the same form for each older column, whose outputs add up. Laterals begin at 0, so that a column begins as an
-    independent network. The parameters grow with the square of the number of tasks.
+    Any network can be the column: each of its linear and convolutional layers except the first has one lateral layer of
+    the same shape for each older column, and the outputs are added. The laterals have no adapters (eq. 2 of the
+    paper), and their weights start at 0, so that a column starts as an independent network. The number of parameters
+    grows with the square of the number of tasks.
     """
 
-    copies = ("initial",)
+    frozen_networks = ("initial",)
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:
-        """One column more."""
+        """Add a column; the first task turns the network into one."""
         first = not self.numbers
         super().start_task(net, task)
         if first:
             self.initial = frozen_copy(net)
             return Columns(net, 1)
-        return net.grown(self.initial)
+        return net.with_new_column(self.initial)
 
     def undecayed(self, net: nn.Module, theta: Theta, split: Split) -> list[slice]:  # noqa: ARG002
-        """Nothing: a column's outputs serve its own task alone."""
+        """Nothing: the outputs of a column belong to one task."""
         return []
 
     def predictor(self, net: nn.Module, task: int) -> nn.Module:
-        """The task's own column, with those below it."""
-        return net.answering(self.part(task)) if self.numbers else net
+        """The network with the column of the task as its output."""
+        return net.with_output(self.part(task)) if self.numbers else net
 
     def load_state(self, state: dict[str, Any], net: nn.Module) -> nn.Module:
-        """As many columns as there were."""
+        """Rebuild the columns."""
         super().load_state(state, net)
         return Columns(net, len(self.numbers)) if self.numbers else net
 
 
 class Columns(nn.Module):
-    """`count` columns with the structure of `net`, each fed by those before it; the column `answers` gives the logits.
+    """Columns with the structure of `net`, each with lateral input from those before it.
 
     Only the newest column and its laterals are trained.
+
+    Args:
+        net: The network of which each column is a copy.
+        count: The number of columns.
+        answers: The index of the column whose logits are the output; None is the last one.
     """
 
     def __init__(self, net: nn.Module, count: int, answers: int | None = None):
@@ -64,26 +70,29 @@ class Columns(nn.Module):
 
     @property
     def wrapping(self) -> dict[str, Any]:
-        """How `mlbench.load` builds it around the model."""
+        """How `mlbench.load` rebuilds the columns from a model."""
         target = "mlbench.lifelong.isolation.progressive.Columns"
         return {"_target_": target, "count": len(self.columns), "answers": self.answers}
 
     def add_column(self, net: nn.Module) -> None:
-        """A copy of `net` as column, with laterals [layer][older column]; the older ones are frozen."""
+        """Freeze the older columns, and add a copy of `net` with its laterals [layer][older column]."""
         self.requires_grad_(False)
         self.laterals.append(
-            nn.ModuleList(nn.ModuleList(lateral(layer) for _ in range(len(self.columns))) for layer in fed_layers(net))
+            nn.ModuleList(
+                nn.ModuleList(lateral_layer(layer) for _ in range(len(self.columns)))
+                for layer in layers_with_laterals(net)
+            )
         )
         self.columns.append(copy.deepcopy(net).requires_grad_(True))
 
-    def grown(self, net: nn.Module) -> "Columns":
-        """The same columns and a new one, a copy of `net`, which answers."""
+    def with_new_column(self, net: nn.Module) -> "Columns":
+        """Add a copy of `net` as a column, which gives the output; returns itself."""
         self.add_column(net)
         self.answers = len(self.columns) - 1
         return self
 
-    def answering(self, column: int) -> "Columns":
-        """The same columns, with the given one answering."""
+    def with_output(self, column: int) -> "Columns":
+        """A view of the same columns in which the given one gives the output."""
         if column == self.answers:
             return self
         view = copy.copy(self)
@@ -91,33 +100,43 @@ class Columns(nn.Module):
         return view
 
     def train(self, mode: bool = True) -> "Columns":
-        """Only the newest column is ever in training mode: nothing in the others may move."""
+        """Set the mode of the newest column; the others stay in eval mode, so that their batch norm does not change."""
         super().train(mode)
         for column in self.columns[:-1]:
             column.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """The logits [B, outputs] of the answering column."""
-        inputs: list[list[Tensor]] = []  # of each column's fed layers
+        """The logits [B, outputs] of the output column for pictures x [B, C, H, W]."""
+        inputs: list[list[Tensor]] = []  # [column][layer]
         for column, laterals in zip(self.columns[: self.answers + 1], self.laterals, strict=False):
-            outputs = run(column, x, laterals, inputs)
+            outputs = column_logits(column, x, laterals, inputs)
         return outputs
 
 
-def run(column: nn.Module, x: Tensor, laterals: nn.ModuleList, inputs: list[list[Tensor]]) -> Tensor:
-    """The column's logits, its layers fed by the older columns' `inputs`, to which its own are appended."""
-    layers = fed_layers(column)
+def column_logits(column: nn.Module, x: Tensor, laterals: nn.ModuleList, inputs: list[list[Tensor]]) -> Tensor:
+    """The logits of one column.
+
+    Args:
+        column: The network.
+        x: Pictures [B, C, H, W].
+        laterals: Its lateral layers [layer][older column].
+        inputs: What the layers of the older columns received, [older column][layer]; the column's own are appended.
+
+    Returns:
+        The logits [B, outputs].
+    """
+    layers = layers_with_laterals(column)
     own: list[Tensor | None] = [None] * len(layers)
 
-    def feed(place: int, given: Tensor, output: Tensor) -> Tensor:
-        own[place] = given
-        for side, older in zip(laterals[place], inputs, strict=True):
-            output = output + side(older[place])
+    def add_laterals(place: int, layer_input: Tensor, output: Tensor) -> Tensor:
+        own[place] = layer_input
+        for lateral, older in zip(laterals[place], inputs, strict=True):
+            output = output + lateral(older[place])
         return output
 
     hooks = [
-        layer.register_forward_hook(lambda _, given, output, place=place: feed(place, given[0], output))
+        layer.register_forward_hook(lambda _, arguments, output, place=place: add_laterals(place, arguments[0], output))
         for place, layer in enumerate(layers)
     ]
     with hooked(hooks):
@@ -126,15 +145,15 @@ def run(column: nn.Module, x: Tensor, laterals: nn.ModuleList, inputs: list[list
     return logits
 
 
-def fed_layers(net: nn.Module) -> list[nn.Module]:
-    """The linear and convolutional layers but the first, which sees the same picture in all columns."""
+def layers_with_laterals(net: nn.Module) -> list[nn.Module]:
+    """The linear and convolutional layers except the first, whose input is the same picture in all columns."""
     return [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)][1:]
 
 
-def lateral(layer: nn.Module) -> nn.Module:
-    """A layer of the same form, without bias, that begins at 0."""
-    side = copy.deepcopy(layer)
-    side.bias = None
+def lateral_layer(layer: nn.Module) -> nn.Module:
+    """A layer of the same shape, without bias, whose weights are 0."""
+    lateral = copy.deepcopy(layer)
+    lateral.bias = None
     with torch.no_grad():
-        side.weight.zero_()
-    return side.requires_grad_(True)
+        lateral.weight.zero_()
+    return lateral.requires_grad_(True)

@@ -1,1 +1,1 @@
-"""Methods that hold parameters, or answers, close to what they were."""
+"""Methods that penalise changes of the parameters, or of the outputs."""

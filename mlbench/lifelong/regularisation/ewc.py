@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mlbench.core.errors import require
 from mlbench.data.split import Batch, Split
 from mlbench.data.stream import Task
-from mlbench.lifelong.regularisation.quadratic_penalty import Anchored
+from mlbench.lifelong.regularisation.quadratic_penalty import QuadraticPenalty
 from mlbench.training.module_modes import eval_mode
 from mlbench.training.per_example_gradients import squared_gradients
 from mlbench.training.theta import Theta
@@ -19,13 +19,17 @@ TINY = 1e-30
 
 
 @dataclass
-class EWC(Anchored):
+class EWC(QuadraticPenalty):
     """Elastic weight consolidation (Kirkpatrick et al. 2017, eq. 3): the importance is the Fisher information.
 
-    The penalties of all earlier tasks are one quadratic, exactly: importances add up, anchors average with the
-    importances as weights; `decay` below 1 fades the older ones, as online EWC does (Schwarz et al. 2018, who also move
-    the anchor to the newest parameters; here it stays the mean). `fisher` is the mean of squared gradients of `samples`
-    single examples, with the labels of the data (empirical) or labels drawn from the network's own answers (true).
+    The penalties of all earlier tasks are merged, exactly, into one quadratic: importances add up, and the anchor is
+    the mean of the tasks' solutions weighted by their importances. Online EWC is `decay` below 1 (Schwarz et al. 2018,
+    who also move the anchor to the newest parameters; here it stays the mean).
+
+    Args:
+        fisher: `empirical` takes the labels of the data, `true` draws labels from the network's own predictions.
+        samples: Examples of each task whose squared gradients are averaged, at least 1.
+        decay: Factor from 0 to 1 on the importance of earlier tasks at the end of each task.
     """
 
     fisher: Literal["empirical", "true"]
@@ -39,19 +43,23 @@ class EWC(Anchored):
 
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:
         """Add the task's Fisher information to the importance and its solution to the anchor."""
-        fisher = squared_gradients(net, theta, self.labelled(net, task.train), self.logits)  # [P]
-        kept = self.decay * self.importance
-        self.importance = kept + fisher
-        self.anchor = (kept * self.anchor + fisher * theta.value) / self.importance.clamp(min=TINY)
+        fisher = self.task_importance(net, theta, task)  # [P]
+        earlier = self.decay * self.importance
+        self.importance = earlier + fisher
+        self.anchor = (earlier * self.anchor + fisher * theta.value) / self.importance.clamp(min=TINY)
         self.anchor = torch.where(self.importance > 0, self.anchor, theta.value)
 
-    def labelled(self, net: nn.Module, split: Split) -> Iterator[Batch]:
-        """`samples` examples with the labels that `fisher` asks for."""
-        for batch in self.drawn(split, self.samples):
+    def task_importance(self, net: nn.Module, theta: Theta, task: Task) -> Tensor:
+        """The diagonal of the Fisher information [P] at the present parameters."""
+        return squared_gradients(net, theta, self.fisher_batches(net, task.train), self.logits)
+
+    def fisher_batches(self, net: nn.Module, split: Split) -> Iterator[Batch]:
+        """`samples` examples, with labels of the kind that `fisher` names."""
+        for batch in self.sample_batches(split, self.samples):
             if self.fisher == "empirical":
                 yield batch
                 continue
             with eval_mode(net), torch.no_grad():
-                answers = self.logits(net, batch).softmax(1).cpu()
-            labels = torch.multinomial(answers, 1, generator=self.generator).squeeze(1)
+                probabilities = self.logits(net, batch).softmax(1).cpu()
+            labels = torch.multinomial(probabilities, 1, generator=self.generator).squeeze(1)
             yield batch._replace(y=labels.to(batch.y.device))

@@ -17,25 +17,29 @@ from mlbench.training.theta import Theta
 
 @dataclass
 class LwF(Method):
-    """Learning without forgetting (Li & Hoiem 2016, eq. 1-3): on new pictures, old outputs shall answer as before.
+    """Learning without forgetting (Li & Hoiem 2016, eq. 1-3): distillation from the earlier network on new pictures.
 
-    loss = cross-entropy + strength * distillation from the network as it was before the task, at `temperature`, on the
-    outputs of earlier tasks: each earlier head (task scenario), all earlier classes (class), all outputs (domain).
-    Unlike the paper's, the distillation has the factor T^2, and no epochs come first that train new outputs alone.
+    loss = cross-entropy + strength * distillation from the network before the task, on the outputs of earlier tasks:
+    each earlier head (task scenario), all earlier classes (class), or all outputs (domain). Unlike in the paper, the
+    distillation has the factor T^2, and there are no first epochs that train the new outputs alone.
+
+    Args:
+        strength: Weight of the distillation, 0 or more; 0 is fine-tuning.
+        temperature: Temperature T of the distillation, above 0.
     """
 
     strength: float
     temperature: float
 
-    keeps = ("task",)
-    copies = ("teacher",)
+    state_fields = ("task",)
+    frozen_networks = ("teacher",)
 
     def __post_init__(self):
         require(0 <= self.strength < math.inf, "strength", self.strength, "0 or more")
         require(0 < self.temperature < math.inf, "temperature", self.temperature, "above 0")
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy on the new task, distillation on the old ones."""
+        """Cross-entropy on the new task plus distillation on the outputs of earlier ones."""
         outputs = net(batch.x)
         loss = F.cross_entropy(self.heads(outputs, batch.task), batch.y)
         if not hasattr(self, "teacher"):
@@ -46,10 +50,10 @@ class LwF(Method):
         return loss + self.strength * distillation(now, before, self.temperature)
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:
-        """Which outputs belong to earlier tasks."""
+        """Note the number of the task, which says which outputs are those of earlier tasks."""
         self.task = task.train.newest_task
         return net
 
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:  # noqa: ARG002
-        """What the network is now, it shall remember."""
+        """Copy the network as the teacher of the next task."""
         self.teacher = frozen_copy(net)

@@ -1,9 +1,9 @@
-"""Selective plasticity: each parameter is held at an anchor by a spring of its own.
+"""Selective plasticity: a quadratic penalty on the distance of each parameter from an anchor.
 
 The penalty strength * sum_i importance_i (theta_i - anchor_i)^2 is the same for all methods of this kind (some papers
-write strength / 2). They differ in `end_task`: how the importance is found, whether those of the tasks add up, and
-whether the anchor is where the newest task ended or, for EWC, the mean of all ends. Whatever the number of tasks,
-it is one quadratic: a step costs the same at all of them.
+write strength / 2). They differ in how the importance is computed, in whether the importances of several tasks add up,
+and in whether the anchor is the newest parameters or, for EWC, a mean over the ends of all tasks. Whatever the number
+of tasks, the penalty is a single quadratic, so that the cost of a step does not grow.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,90 +15,105 @@ from torch import Tensor, nn
 
 from mlbench.core.errors import require
 from mlbench.data.split import Batch, Split
+from mlbench.data.stream import Task
 from mlbench.lifelong.base import Method
 from mlbench.training.theta import Theta
 
-EXAMPLES_AT_ONCE = 250
-MOST = 1e38  # twice of it is still a float32; infinity times an importance of 0 is no number
+CHUNK = 250  # examples whose gradients are computed together
+LARGEST_STRENGTH = 1e38  # its double is still a float32; infinity times an importance of 0 would be nan
 
 
 @dataclass
-class Anchored(Method):
-    """The springs. `strength` 0 protects nothing; the larger it is, the less is forgotten and the less is learned.
+class QuadraticPenalty(Method):
+    """The penalty, given the importance [P] and the anchor [P]; subclasses define `task_importance`.
 
-    `penalty: gradient` adds the penalty's gradient, which diverges once 2 * lr * strength * importance exceeds 2.
-    `proximal` minimises the penalty exactly after each step, theta = (theta + c * anchor) / (1 + c) with
+    The form `gradient` adds the gradient of the penalty, which diverges once 2 * lr * strength * importance exceeds 2.
+    The form `proximal` minimises the penalty exactly after each step, theta = (theta + c * anchor) / (1 + c) with
     c = 2 * step_size * strength * importance, and is stable at any strength. Both have the same fixed points, since
-    `step_size` is what a steady gradient of 1 moves under the optimiser: lr / (1 - momentum), or lr / (sqrt(v) + eps).
+    `step_size` is how far a steady gradient of 1 moves a parameter under the optimiser: lr / (1 - momentum), or
+    lr / (sqrt(v) + eps).
+
+    Args:
+        strength: Weight of the penalty. 0 is fine-tuning; a larger one means less forgetting and less learning.
+        penalty: `proximal` or `gradient`.
     """
 
     strength: float
     penalty: Literal["proximal", "gradient"]
 
-    keeps = ("importance", "anchor")
+    state_fields = ("importance", "anchor")
 
     def __post_init__(self):
-        require(0 <= self.strength <= MOST, "strength", self.strength, f"0 to {MOST:g}")
+        require(0 <= self.strength <= LARGEST_STRENGTH, "strength", self.strength, f"0 to {LARGEST_STRENGTH:g}")
 
     def start(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
         """No penalty before the first task."""
         if not hasattr(self, "importance"):
             self.importance, self.anchor = theta.zeros(), theta.copy()  # [P], [P]
-        self.size, self.pull = None, None
+        self.step_size, self.weight = None, None
         self.active = bool(self.strength) and bool(self.importance.any())
 
     def adjust(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
-        """The gradient of the penalty."""
+        """Add the gradient of the penalty."""
         if self.active and self.penalty == "gradient":
             theta.grad.addcmul_(self.importance, theta.value - self.anchor, value=2 * self.strength)
 
     def after_step(self, net: nn.Module, theta: Theta, step_size: Callable[[], float | Tensor]) -> None:  # noqa: ARG002
-        """The proximal step of the penalty; its weight is kept for as long as the step size stays."""
+        """Make the proximal step of the penalty; the weight of the anchor changes only with the step size."""
         if self.active and self.penalty == "proximal":
             size = step_size()
-            if isinstance(size, Tensor) or size != self.size:
-                pull = self.importance * size * (2 * self.strength)
-                self.size, self.pull = size, 1 - 1 / (1 + pull)  # [P]
-            theta.value.lerp_(self.anchor, self.pull)
+            if isinstance(size, Tensor) or size != self.step_size:
+                ratio = self.importance * size * (2 * self.strength)
+                self.step_size, self.weight = size, 1 - 1 / (1 + ratio)  # [P]
+            theta.value.lerp_(self.anchor, self.weight)
 
-    def drawn(self, split: Split, count: int) -> Iterator[Batch]:
-        """`count` examples of `split` without replacement, some at a time."""
+    def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:
+        """Add the importance of the task, and move the anchor to the present parameters."""
+        self.importance += self.task_importance(net, theta, task)
+        self.anchor = theta.copy()
+
+    def task_importance(self, net: nn.Module, theta: Theta, task: Task) -> Tensor:
+        """The importance [P] of each parameter for the task that has just been learned."""
+        raise NotImplementedError
+
+    def sample_batches(self, split: Split, count: int) -> Iterator[Batch]:
+        """`count` examples of `split`, drawn without replacement, in chunks."""
         index = torch.randperm(len(split), generator=self.generator)[:count]
-        for part in index.to(split.labels.device).split(EXAMPLES_AT_ONCE):
+        for part in index.to(split.labels.device).split(CHUNK):
             yield split.batch(part)
 
 
 @dataclass
-class PathIntegral(Anchored):
-    """Springs whose importance comes from the way that the parameters took through the task.
+class PathIntegral(QuadraticPenalty):
+    """A penalty whose importance is computed from the path of the parameters through the task.
 
-    `drop` [P] sums -gradient * step: each parameter's share in the fall of the loss since `departure` [P]. The gradient
-    is that of the loss without the penalty, the step everything that moved the parameter.
+    `drop` [P] sums -gradient * step, each parameter's share in the drop of the loss since `departure` [P], the start of
+    the path. The gradient is that of the loss without the penalty; the step is everything that moved the parameter.
     """
 
-    keeps = ("importance", "anchor", "drop", "departure")
-    turns_back = False  # `drop` would hold steps that were taken back
+    state_fields = ("importance", "anchor", "drop", "departure")
+    early_stopping = False  # `drop` would contain steps that were undone
 
     def start(self, net: nn.Module, theta: Theta) -> None:
-        """Depart from the present parameters, unless a resumed run is on its way."""
+        """Start the path at the present parameters, unless a resumed run is in the middle of one."""
         super().start(net, theta)
         if not hasattr(self, "drop"):
-            self.depart(theta)
+            self.restart_path(theta)
         self.before = theta.copy()  # [P]
         self.gradient = theta.zeros() if self.penalty == "gradient" else theta.grad  # [P]
 
-    def depart(self, theta: Theta) -> None:
-        """The way begins here."""
+    def restart_path(self, theta: Theta) -> None:
+        """Start a new path at the present parameters."""
         self.drop, self.departure = theta.zeros(), theta.copy()
 
     def adjust(self, net: nn.Module, theta: Theta) -> None:
-        """Remember the gradient of the loss before the penalty is added, where it is added to the gradient."""
+        """Copy the gradient of the loss before the gradient of the penalty is added to it."""
         if self.penalty == "gradient":
             self.gradient.copy_(theta.grad)
         super().adjust(net, theta)
 
     def after_step(self, net: nn.Module, theta: Theta, step_size: Callable[[], float | Tensor]) -> None:
-        """Go one step further."""
+        """Extend the path by one step."""
         super().after_step(net, theta, step_size)
         self.drop.addcmul_(self.gradient, self.before.sub_(theta.value))
         self.before.copy_(theta.value)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from mlbench.core.errors import require
 from mlbench.data.stream import Task
@@ -13,10 +13,13 @@ from mlbench.training.theta import Theta
 
 @dataclass
 class SI(PathIntegral):
-    """Synaptic intelligence (Zenke et al. 2017, eq. 3-5): what a parameter did for the fall of the loss, for its way.
+    """Synaptic intelligence (Zenke et al. 2017, eq. 3-5): a parameter's share in the drop of the loss, per distance.
 
-    importance += drop / (distance^2 + damping), summed over tasks, the anchor being the newest parameters. A negative
-    drop (the parameter's steps raised the loss) counts as no importance, so that no spring pushes away.
+    The importance is drop / (distance^2 + damping). Unlike in the paper, a negative drop (the parameter's steps raised
+    the loss) counts as no importance, so that the penalty never pushes a parameter away from its anchor.
+
+    Args:
+        damping: Added to the squared distance, so that short paths do not divide by 0; above 0.
     """
 
     damping: float
@@ -25,9 +28,12 @@ class SI(PathIntegral):
         super().__post_init__()
         require(0 < self.damping < math.inf, "damping", self.damping, "above 0")
 
-    def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:  # noqa: ARG002
-        """Turn the way through the task into importance."""
+    def task_importance(self, net: nn.Module, theta: Theta, task: Task) -> Tensor:  # noqa: ARG002
+        """The drop of the loss over the squared distance, [P]."""
         distance = theta.value - self.departure  # [P]
-        self.importance += self.drop.clamp(min=0) / (distance.square() + self.damping)
-        self.anchor = theta.copy()
-        self.depart(theta)
+        return self.drop.clamp(min=0) / (distance.square() + self.damping)
+
+    def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:
+        """Add the importance of the task, and start a new path."""
+        super().end_task(net, theta, task)
+        self.restart_path(theta)

@@ -8,13 +8,17 @@ from torch import Tensor, nn
 
 from mlbench.core.errors import require
 from mlbench.data.split import Batch
+from mlbench.lifelong.replay.base import concatenate
 from mlbench.lifelong.replay.der import DER
-from mlbench.lifelong.replay.replay import joined
 
 
 @dataclass
 class DERPP(DER):
-    """Dark experience replay ++ (Buzzega et al. 2020, eq. 6): DER and, on other stored examples, their true labels."""
+    """Dark experience replay ++ (Buzzega et al. 2020, eq. 6): DER plus the true labels of a second draw.
+
+    Args:
+        beta: Weight of the stored labels in the loss, 0 or more.
+    """
 
     beta: float
 
@@ -24,15 +28,16 @@ class DERPP(DER):
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """DER's loss plus beta * cross-entropy on a second draw; one forward pass."""
-        if self.memory is None:
+        if not self.buffer:
             return super().loss(net, batch)
-        (stored, old), (_, labelled) = self.draw(), self.draw()
-        sizes = [len(part.y) for part in (batch, old, labelled)]
-        new, dark, again = self.logits(net, joined(joined(batch, old), labelled)).split(sizes)
-        then = self.heads(stored.outputs, stored.tasks)
-        remembered = self.alpha * F.mse_loss(dark, then) + self.beta * F.cross_entropy(again, labelled.y)
-        return F.cross_entropy(new, batch.y) + remembered
+        stored = self.draw()
+        first = self.buffer.batch(stored)
+        second = self.buffer.batch(self.draw())
+        sizes = [len(part.y) for part in (batch, first, second)]
+        new, for_logits, for_labels = self.logits(net, concatenate(batch, first, second)).split(sizes)
+        replay = self.alpha * self.distance(for_logits, stored) + self.beta * F.cross_entropy(for_labels, second.y)
+        return F.cross_entropy(new, batch.y) + replay
 
-    def replays(self, task: int) -> float:
-        """Two draws a step."""
-        return 2 * super().replays(task)
+    def replay_ratio(self, task: int) -> float:
+        """Two draws in each step."""
+        return 2 * super().replay_ratio(task)

@@ -6,34 +6,40 @@ from torch import nn
 
 from mlbench.data.split import Split
 from mlbench.data.stream import Task
-from mlbench.lifelong.base import frozen_copy
-from mlbench.lifelong.buffer import Memory
-from mlbench.lifelong.replay.buffer_method import Remembering
+from mlbench.lifelong.base import Method, frozen_copy
+from mlbench.lifelong.buffer import Buffer
 
 
 @dataclass
-class GDumb(Remembering):
-    """GDumb (Prabhu et al. 2020): keep a balanced memory, and learn a fresh network from it alone when asked.
+class GDumb(Method):
+    """GDumb (Prabhu et al. 2020): store a balanced sample, and train a new network on it alone for each evaluation.
 
-    Asked it is after every task. A method that learns from a stream should do better than this.
+    The evaluation comes after every task. It is a control: a method that learns from the stream should be better.
+
+    Args:
+        memory_total: Capacity of the buffer, in examples.
     """
 
-    copies = ("initial",)
+    memory_total: int
+
+    frozen_networks = ("initial",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.buffer = Buffer(self.memory_total)
 
     def learned_from(self, task: Task) -> int:
-        """The memory, as full as this task alone makes it."""
+        """The size of the buffer if it held only this task."""
         return min(self.memory_total, len(task.train))
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:
-        """Take the task's examples into the memory, balanced by label and task; the network begins anew."""
+        """Store examples of the task, and reset the network to its initial weights."""
         if not hasattr(self, "initial"):
             self.initial = frozen_copy(net)
-        fresh = Memory.balanced_of(self.storable(task.train), self.memory_total, self.generator)
-        together = fresh if self.memory is None else self.memory + fresh
-        self.memory = together.balanced(self.memory_total)
+        self.buffer.store(task.train)
         net.load_state_dict(self.initial.state_dict())
         return net
 
     def examples(self, split: Split) -> Split:  # noqa: ARG002
-        """The memory."""
-        return self.memory.split(self.normalise, self.transform)
+        """The content of the buffer."""
+        return self.buffer.split(self.buffer.examples)

@@ -9,8 +9,9 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from mlbench.core.errors import require
-from mlbench.data.stream import Stream
-from mlbench.lifelong.replay.episodic import Episodic
+from mlbench.data.stream import Stream, Task
+from mlbench.lifelong.base import Method
+from mlbench.lifelong.buffer import TaskBuffer
 from mlbench.training.compute import Compute
 from mlbench.training.optimizer import Training
 from mlbench.training.per_example_gradients import group_gradients
@@ -22,42 +23,48 @@ RIDGE = 1e-3  # on the diagonal of G G^T, as in the authors' code: parallel or z
 
 
 @dataclass
-class GEM(Episodic):
+class GEM(Method):
     """Gradient episodic memory (Lopez-Paz & Ranzato 2017, eq. 8-11).
 
-    The memory holds `memory_total` examples, shared equally among the tasks. Where a step would raise the loss of an
-    earlier task's memory (a negative dot product), the gradient g becomes g + G^T v, the nearest one that raises none:
-    v minimises v^T G G^T v / 2 + (G g)^T v over v >= `margin`. A margin above 0 bounds the dual variables, as in the
-    authors' code, and favours old tasks. Batch norm normalises a memory by its own statistics, as there, but memories
-    do not move its running averages (there they do).
+    If a step would raise the loss on the stored examples of an earlier task (a negative dot product of the gradients),
+    the gradient g becomes g + G^T v, the nearest one that raises none. The rows of G are the gradients on the tasks'
+    stored examples, and v minimises v^T G G^T v / 2 + (G g)^T v over v >= `margin`. As in the authors' code, the margin
+    bounds the dual variables, so that a margin above 0 favours old tasks. Batch norm normalises the stored examples of
+    a task by their own statistics, as in that code, but they do not change its running averages (there they do).
 
-    The metric `lowest_cosine` is the smallest cosine, over all steps that were projected, between the gradient that was
-    followed and that of a memory: 0 or more, up to rounding and the ridge.
+    The metric `lowest_cosine` is the smallest cosine, over all projected steps, between the projected gradient and
+    that of a task's stored examples: 0 or more, up to rounding and the ridge.
+
+    Args:
+        memory_total: Capacity of the buffer, in examples, shared equally among the tasks.
+        margin: Lower bound of the dual variables, 0 or more.
     """
 
-    keeps = (*Episodic.keeps, "lowest")
-
+    memory_total: int
     margin: float
+
+    state_fields = ("lowest",)
 
     def __post_init__(self):
         super().__post_init__()
+        self.buffer = TaskBuffer(self.memory_total)
         require(0 <= self.margin < math.inf, "margin", self.margin, "0 or more")
 
     def begin(self, stream: Stream, training: Training, compute: Compute, generator: torch.Generator) -> None:
-        """Nothing has been projected yet."""
+        """Reset the lowest cosine."""
         super().begin(stream, training, compute, generator)
         self.lowest = math.inf
 
     def start(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
-        """Lay out the memories of earlier tasks and a matrix for their gradients."""
-        self.sizes = []
-        if self.memory is not None:
-            self.past = self.memory.batch(self.normalise)
-            self.sizes = torch.unique_consecutive(self.memory.tasks, return_counts=True)[1].tolist()
+        """Prepare the stored examples of earlier tasks and a matrix for their gradients."""
+        self.sizes = []  # stored examples of each earlier task
+        if self.buffer:
+            self.past = self.buffer.examples.batch(self.normalise)
+            self.sizes = torch.unique_consecutive(self.buffer.examples.tasks, return_counts=True)[1].tolist()
             self.gradients = theta.value.new_zeros(len(self.sizes), theta.value.numel())  # [tasks, P]
 
     def adjust(self, net: nn.Module, theta: Theta) -> None:
-        """Project the gradient when it points against a memory's."""
+        """Project the gradient if it points against that of an earlier task."""
         if not self.sizes:
             return
         group_gradients(net, theta, self.past, self.sizes, self.logits, out=self.gradients)
@@ -70,21 +77,34 @@ class GEM(Episodic):
             lengths = gram.diagonal().sqrt() * theta.grad.norm()
             self.lowest = min(self.lowest, ((dots + gram @ weights) / lengths.clamp(min=TINY)).min().item())
 
-    def measured(self) -> dict[str, float]:
-        """The smallest cosine, where anything was projected."""
+    def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:  # noqa: ARG002
+        """Store the task's share of examples."""
+        self.buffer.store(task.train)
+
+    def metrics(self) -> dict[str, float]:
+        """The lowest cosine, if any step was projected."""
         return {"lowest_cosine": self.lowest} if self.lowest < math.inf else {}
 
-    def replays(self, task: int) -> float:
-        """A step takes all memories of earlier tasks through the network."""
-        return task * self.memory_per_task() / self.training.batch_size
+    def replay_ratio(self, task: int) -> float:
+        """A step passes the stored examples of all earlier tasks through the network."""
+        return task * self.buffer.share / self.training.batch_size
 
 
 def dual_weights(gram: Tensor, dots: Tensor, margin: float) -> Tensor:
-    """The v [tasks] that minimises v^T A v / 2 + dots^T v over v >= margin, with A = gram + RIDGE * I.
+    """Solve GEM's quadratic programme in its dual form.
 
-    With v = u + margin and A = F F^T this is non-negative least squares: min |F^T u + F^-1 (dots + A margin)|, u >= 0.
-    F comes from the eigenvalues of the Gram matrix, since in single precision a near-singular one may have no Cholesky
-    factor however the ridge is chosen; eigenvalues below its rounding error count as that.
+    Minimises v^T A v / 2 + dots^T v over v >= margin, with A = gram + RIDGE * I. With v = u + margin and A = F F^T this
+    is non-negative least squares: min |F^T u + F^-1 (dots + A margin)| over u >= 0. F comes from the eigenvalues of the
+    Gram matrix, because in single precision a near-singular one may have no Cholesky factor, however the ridge is
+    chosen; eigenvalues below its rounding error are raised to it.
+
+    Args:
+        gram: The Gram matrix G G^T [tasks, tasks] of the gradients of earlier tasks.
+        dots: The products G g [tasks] of these gradients with the present one.
+        margin: Lower bound of the solution.
+
+    Returns:
+        The dual variables v [tasks].
     """
     values, vectors = np.linalg.eigh(gram.cpu().double().numpy())
     values = np.maximum(values, ROUNDING * values[-1]) + RIDGE

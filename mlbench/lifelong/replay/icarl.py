@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from mlbench.data.split import Batch, Split
 from mlbench.data.stream import Task
 from mlbench.lifelong.base import frozen_copy
-from mlbench.lifelong.buffer import Memory
-from mlbench.lifelong.replay.replay import Replay, joined
+from mlbench.lifelong.buffer import Buffer
+from mlbench.lifelong.replay.base import ReplayMethod, concatenate
+from mlbench.lifelong.stored_examples import StoredExamples
 from mlbench.models.surgery import last_linear
 from mlbench.training.evaluation import answers
 from mlbench.training.module_hooks import hooked
@@ -18,30 +19,40 @@ from mlbench.training.theta import Theta
 
 
 @dataclass
-class ICaRL(Replay):
-    """iCaRL (Rebuffi et al. 2017): the nearest mean of exemplars answers, in the features before the last layer.
+class ICaRL(ReplayMethod):
+    """iCaRL (Rebuffi et al. 2017): classification by the nearest mean of exemplars, in the features of the network.
 
-    Exemplars are chosen by herding (algorithm 4), so that the first ones of a class approach its mean best; the memory
-    is shared equally among the classes (algorithm 5: the last ones go). The network learns new examples and stored ones
-    with a sigmoid for each class (algorithm 3): the label for new classes, the answer of the network as it was before
-    the task for old ones. In the domain scenario, where all classes are old, the stored examples take the old answers
-    and the new ones their labels.
+    The features are the inputs of the last layer. Exemplars are chosen by herding (algorithm 4), so that the first ones
+    of a class approximate its mean best; the classes share the buffer equally (algorithm 5 removes the last ones). The
+    network is trained on new and stored examples with one sigmoid for each class (algorithm 3). The target of a new
+    class is the label, that of an old class the output of the network before the task. In the domain scenario, which
+    the paper does not treat, all classes are old: there the targets of stored examples are the old outputs, those of
+    new examples their labels.
+
+    Args:
+        memory_total: Capacity of the buffer, in examples.
     """
 
+    memory_total: int
+
     scenarios = ("class", "domain")
-    keeps = (*Replay.keeps, "task", "means")
-    copies = ("teacher",)
+    state_fields = ("task", "means")
+    frozen_networks = ("teacher",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.buffer = Buffer(self.memory_total)
 
     def start_task(self, net: nn.Module, task: Task) -> nn.Module:
-        """Which classes and examples are new."""
+        """Note the number of the task, which says which classes are old."""
         self.task = task.train.newest_task
         return net
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
-        """Binary cross-entropy, summed over the classes met."""
-        if self.memory is not None:
-            batch = joined(batch, self.draw()[1])
-        logits = self.logits(net, batch).float()  # [B, met]
+        """Binary cross-entropy, summed over the classes seen so far and averaged over the examples."""
+        if self.buffer:
+            batch = concatenate(batch, self.buffer.batch(self.draw()))
+        logits = self.logits(net, batch).float()  # [B, classes so far]
         targets = F.one_hot(batch.y, logits.shape[1]).float()
         if hasattr(self, "teacher"):
             with torch.no_grad():
@@ -53,29 +64,30 @@ class ICaRL(Replay):
                 targets = torch.where((batch.task < self.task).unsqueeze(1), before, targets)
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(batch.y)
 
-    def fresh(self, net: nn.Module, split: Split, count: int) -> Memory:
-        """Each class's examples in the order of herding."""
-        everything = Memory.of(split, len(split), self.generator)
-        found, chosen = features(net, everything.split(self.normalise, self.transform)), []
-        for label in everything.labels.unique():
-            members = (everything.labels == label).nonzero().squeeze(1)
-            chosen.append(members[herding(found[members], min(count, len(members)))])
-        return everything.take(torch.cat(chosen))
-
-    def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:
-        """Choose the exemplars, find their means, and remember the network."""
-        super().end_task(net, theta, task)
-        found = features(net, self.memory.split(self.normalise, self.transform))
-        self.means = torch.full((self.outputs, found.shape[1]), torch.inf, device=found.device)
-        for label in self.memory.labels.unique():
-            self.means[label] = F.normalize(found[self.memory.labels == label].mean(0), dim=0)
+    def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:  # noqa: ARG002
+        """Choose the exemplars, compute their means, and copy the network as the next teacher."""
+        self.buffer.add(self.exemplars(net, task.train), len(task.train))
+        stored = self.buffer.examples
+        vectors = features(net, self.buffer.split(stored))
+        self.means = torch.full((self.outputs, vectors.shape[1]), torch.inf, device=vectors.device)
+        for label in stored.labels.unique():
+            self.means[label] = F.normalize(vectors[stored.labels == label].mean(0), dim=0)
         self.teacher = frozen_copy(net)
 
+    def exemplars(self, net: nn.Module, split: Split) -> StoredExamples:
+        """Examples of each class of `split`, in the order of herding, as many as the buffer could hold of a class."""
+        candidates = StoredExamples.sample(self.buffer.untransformed(split), len(split), self.generator)
+        vectors, chosen = features(net, self.buffer.split(candidates)), []
+        for label in candidates.labels.unique():
+            members = (candidates.labels == label).nonzero().squeeze(1)
+            chosen.append(members[herding(vectors[members], min(self.memory_total, len(members)))])
+        return candidates.take(torch.cat(chosen))
+
     def predictor(self, net: nn.Module, task: int) -> nn.Module:  # noqa: ARG002
-        """The nearest mean, once there are means."""
+        """The nearest-mean classifier; the network itself before the first task ends."""
         if not hasattr(self, "means"):
             return net
-        return NearestMean(net, *self.means.shape).holding(self.means)
+        return NearestMean(net, *self.means.shape).with_means(self.means)
 
 
 class NearestMean(nn.Module):
@@ -90,43 +102,50 @@ class NearestMean(nn.Module):
         self.wrapping = {"_target_": "mlbench.lifelong.replay.icarl.NearestMean", "classes": classes, "width": width}
         self.register_buffer("means", torch.full((classes, width), torch.inf))
 
-    def holding(self, means: Tensor) -> "NearestMean":
-        """Itself, with these means."""
+    def with_means(self, means: Tensor) -> "NearestMean":
+        """Set the `means` [classes, width]; returns itself."""
         self.means = means
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, classes]."""
-        found = normalised_features(self.net, x)
-        known = self.means.isfinite().all(1)  # [classes]
-        distances = torch.cdist(found, self.means.nan_to_num(posinf=0.0)).square()
-        return torch.where(known, -distances, -torch.inf)
+        """Minus the squared distances [B, classes] of pictures [B, C, H, W] from the means."""
+        vectors = normalised_features(self.net, x)
+        defined = self.means.isfinite().all(1)  # [classes]
+        distances = torch.cdist(vectors, self.means.nan_to_num(posinf=0.0)).square()
+        return torch.where(defined, -distances, -torch.inf)
 
 
 def normalised_features(net: nn.Module, x: Tensor) -> Tensor:
-    """What goes into the last linear layer for inputs x, each divided by its norm, [B, width]."""
-    seen: list[Tensor] = []
-    with hooked([last_linear(net).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))]):
+    """The inputs of the last linear layer for pictures x, each divided by its norm, [B, width]."""
+    inputs: list[Tensor] = []
+    with hooked([last_linear(net).register_forward_pre_hook(lambda _, given: inputs.append(given[0]))]):
         net(x)
-    return F.normalize(seen[0].float(), dim=1)
+    return F.normalize(inputs[0].float(), dim=1)
 
 
 def features(net: nn.Module, split: Split) -> Tensor:
     """The normalised features of every example of `split`, [n, width]."""
-    return torch.cat([found for found, _ in answers(net, split, lambda net, batch: normalised_features(net, batch.x))])
+    return torch.cat([part for part, _ in answers(net, split, lambda net, batch: normalised_features(net, batch.x))])
 
 
-def herding(found: Tensor, count: int) -> Tensor:
-    """The indices of `count` of the features [n, width], each bringing the mean of those so far nearest to the mean.
+def herding(vectors: Tensor, count: int) -> Tensor:
+    """Choose exemplars greedily, so that the mean of the first k is as near to the mean of all as possible, for each k.
 
-    The features have norm 1, so that the nearest is the one with the largest product with k * mean - sum so far. The
-    mean is not scaled to norm 1, as the paper's is: no mean of several features reaches that.
+    All features have norm 1, so that the nearest choice is the one with the largest product with k * mean - sum so far.
+    Unlike the paper's, the mean is not scaled to norm 1, since no mean of several features reaches that.
+
+    Args:
+        vectors: Normalised features [n, width].
+        count: How many to choose, at most n.
+
+    Returns:
+        Their indices [count], in the order of choice.
     """
-    mean, total = found.mean(0), torch.zeros_like(found[0])
-    free, order = torch.zeros(len(found), device=found.device), []
-    for taken in range(count):
-        best = (found @ ((taken + 1) * mean - total) + free).argmax()
-        free[best] = -torch.inf
-        total = total + found[best]
+    mean, total = vectors.mean(0), torch.zeros_like(vectors[0])
+    penalty, order = torch.zeros(len(vectors), device=vectors.device), []  # -inf where already chosen
+    for number in range(1, count + 1):
+        best = (vectors @ (number * mean - total) + penalty).argmax()
+        penalty[best] = -torch.inf
+        total = total + vectors[best]
         order.append(best)
     return torch.stack(order)
