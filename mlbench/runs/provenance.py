@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from mlbench.runs import layout
+
 PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
 
 
@@ -24,7 +26,7 @@ def now() -> str:
 def outdated(folder: Path, inputs: list[Path]) -> str:
     """Why a run could have other results today, in a few words: by its code, or by a file it reads; empty if not."""
     try:
-        known = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+        known = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
     made_by, now_by = [part.get("git_commit") for part in (known, *known.get("resumed_by", []))], git_commit()
@@ -47,8 +49,8 @@ def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> d
     Device and threads are those of now, the rest as when the run began. `inputs` are the files and folders it reads.
     """
     before = {}
-    if (folder / "env.json").exists():
-        before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    if (folder / layout.ENVIRONMENT).exists():
+        before = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -14,6 +14,7 @@ import torch
 from mlbench.core.atomic_io import write_json, write_text
 from mlbench.core.errors import RunError, UserError
 from mlbench.core.file_lock import locked
+from mlbench.runs import layout
 from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.runs.console import Display
 from mlbench.runs.provenance import environment, now
@@ -39,7 +40,7 @@ class Run:
     ):
         self.folder, self.identity, self.keep, self.display = folder, identity, keep, display
         self.device, self.tracker, self.inputs = device, tracker, inputs
-        self.last = folder / "checkpoints" / "last.pt"
+        self.last = folder / layout.CHECKPOINTS / layout.LAST
         self.saved_at = self.began = time.monotonic()
         self.before = 0.0  # wall seconds of earlier processes
 
@@ -47,8 +48,8 @@ class Run:
         try:
             remove_parts(self.folder)
             self.environment = environment(self.device, self.folder, self.inputs)
-            write_json(self.folder / "env.json", self.environment)
-            self.metrics = (self.folder / "metrics.jsonl").open("ab")
+            write_json(self.folder / layout.ENVIRONMENT, self.environment)
+            self.metrics = (self.folder / layout.METRICS).open("ab")
         except (OSError, RunError) as error:
             raise UserError(f"cannot write into {self.folder}: {error}") from error
         self.tracker.begin(self.folder, self.display.note)
@@ -125,7 +126,7 @@ class Run:
         """The state to go on from, with metrics.jsonl cut back to it; None for a run that starts. Raises UserError."""
         state = read_tensors(self.last) if self.last.exists() else None
         kept = state["metrics_bytes"] if state else 0
-        if (self.folder / "metrics.jsonl").stat().st_size < kept:
+        if (self.folder / layout.METRICS).stat().st_size < kept:
             raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")
         self.metrics.truncate(kept)
         self.metrics.seek(0, os.SEEK_END)  # or tell() would go on from the old end
@@ -140,7 +141,7 @@ class Run:
 
     def save_network(self, network: Trained, name: str) -> None:
         """Keep a network in the checkpoints folder."""
-        network.save(self.folder / "checkpoints" / f"{name}.pt")
+        network.save(self.folder / layout.CHECKPOINTS / f"{name}.pt")
 
     def finish(
         self,
@@ -159,36 +160,37 @@ class Run:
         self.save_network(network, "model")
         self.guarded(self.metrics.flush)
         costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.began}
-        write_json(self.folder / "env.json", {**self.environment, "ended": now()})
-        told = {"kind": kind, "headlines": headlines, "metrics": metrics, "costs": costs}
-        summary = {"schema": 1, "status": "done", **self.identity, **told}
+        write_json(self.folder / layout.ENVIRONMENT, {**self.environment, "ended": now()})
+        schemas = {"schema": layout.SCHEMA, "tables_schema": layout.TABLES_SCHEMA}
+        results = {"kind": kind, "headlines": headlines, "metrics": metrics, "costs": costs}
+        summary = {**schemas, "status": "done", **self.identity, **results}
         rows = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
-        write_text(self.folder / "table.md", f"| metric | value |\n| --- | --- |\n{rows}")
-        write_json(self.folder / "summary.json", summary)
+        write_text(self.folder / layout.RESULT_TABLE, f"| metric | value |\n| --- | --- |\n{rows}")
+        write_json(self.folder / layout.SUMMARY, summary)
         clear(self.folder)
         self.tracker.finish(self.metrics.tell(), metrics, costs)
 
 
 def finished(folder: Path) -> bool:
-    """Whether the run of this folder has come to its end."""
-    return (folder / "summary.json").exists()
+    """Whether the run of this folder has finished."""
+    return layout.is_finished(folder)
 
 
 def tidy(folder: Path) -> None:
     """Clear away what the process of a finished run left that died at its very end: its lock is still there then."""
-    if (lock := folder / ".lock").exists():
+    if (lock := folder / layout.LOCK).exists():
         with suppress(UserError), locked(lock, wait=False):
             clear(folder)
 
 
 def clear(folder: Path) -> None:
     """Remove what only a run needs that is not finished."""
-    (folder / "checkpoints" / "last.pt").unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoints" / "fits", ignore_errors=True)
+    (folder / layout.CHECKPOINTS / layout.LAST).unlink(missing_ok=True)
+    shutil.rmtree(folder / layout.CHECKPOINTS / layout.FITS, ignore_errors=True)
     remove_parts(folder)
 
 
 def remove_parts(folder: Path) -> None:
     """Remove files that a process was writing when it was killed."""
-    for part in folder.rglob("*.part"):
+    for part in folder.rglob(f"*{layout.PART}"):
         part.unlink()

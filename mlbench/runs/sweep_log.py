@@ -7,17 +7,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-UNLABELLED = ("seed", "out", "force", "logger")  # tell no setting from another
+from mlbench.runs import layout
+from mlbench.runs.settings import label_of
 
 
 def record(sweep: Path, number: int, folder: Path | None, overrides: list[str], error: Exception | None) -> None:
     """Note how a job of the sweep ended; jobs of several processes, also on several machines, append to one file."""
-    label = " ".join(item for item in overrides if item.partition("=")[0] not in UNLABELLED) or "default"
+    label = label_of(overrides)
     failure = None if error is None else {"kind": type(error).__name__, "message": str(error)}
     place = str(folder.resolve()) if folder else None
     told = {"number": number, "job": " ".join(overrides), "folder": place, "label": label, "failure": failure}
     line = json.dumps(told).encode() + b"\n"
-    with (sweep / "jobs.jsonl").open("ab+") as jobs:
+    with (sweep / layout.JOBS).open("ab+") as jobs:
         fcntl.flock(jobs, fcntl.LOCK_EX)
         if jobs.seek(0, os.SEEK_END):
             jobs.seek(-1, os.SEEK_END)
@@ -28,7 +29,7 @@ def record(sweep: Path, number: int, folder: Path | None, overrides: list[str], 
 def recorded(sweep: Path) -> list[dict[str, Any]]:
     """What is known of each job, in the order of the sweep; of one that a cluster started twice, the latter."""
     jobs = {}
-    for line in (sweep / "jobs.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (sweep / layout.JOBS).read_text(encoding="utf-8").splitlines():
         with suppress(ValueError):  # half a line
             job = json.loads(line)
             jobs[job["number"]] = job

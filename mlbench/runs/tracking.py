@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.core.atomic_io import write_json
+from mlbench.runs import layout
 from mlbench.runs.loggers.base import Logger, Measurement
-
-STATE = "tracker.json"  # which run of the tracker this folder is, and how much of metrics.jsonl it has
 
 
 class Tracker:
@@ -41,7 +40,7 @@ class Tracker:
 
     def open(self, logger: Logger) -> None:
         """The same, for a logger that may fail."""
-        path, known = self.folder / STATE, {}
+        path, known = self.folder / layout.TRACKER, {}
         if path.exists():
             known = json.loads(path.read_text(encoding="utf-8"))
         if known.get("logger") != logger.package:
@@ -56,12 +55,12 @@ class Tracker:
 
     def pass_on(self, logger: Logger, position: int) -> None:
         """The same, for a logger that may fail."""
-        with (self.folder / "metrics.jsonl").open("rb") as file:
+        with (self.folder / layout.METRICS).open("rb") as file:
             file.seek(self.state["bytes"])
             lines = file.read(position - self.state["bytes"]).splitlines()
         logger.log([measurement(json.loads(line)) for line in lines])
         self.state["bytes"] = position
-        write_json(self.folder / STATE, self.state)
+        write_json(self.folder / layout.TRACKER, self.state)
 
     def finish(self, position: int, metrics: dict[str, float], costs: dict[str, float]) -> None:
         """The run is done: the rest of metrics.jsonl, metrics and costs, tables and figures."""

@@ -8,8 +8,9 @@ import scipy.stats
 import yaml
 
 from mlbench.core.config_groups import conf_folder, entries
-from mlbench.reporting.claims.base import Check, Claim, Run, Runs, Verdict, read_runs, together
+from mlbench.reporting.claims.base import Check, Claim, Runs, Verdict, read_runs, together
 from mlbench.reporting.claims.lecture import LECTURES, named, parsed, run_sweeps
+from mlbench.runs.run_record import RunRecord
 
 HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
 EVERY = [claim for claims in LECTURES.values() for claim in claims]
@@ -63,7 +64,7 @@ def test_all_checks_must_hold():
 
 def run(seed, technique, accuracy, strength=1.0):
     summary = {"technique": technique, "seed": seed, "metrics": {"accuracy": accuracy}, "costs": {"wall_seconds": 2.0}}
-    return Run(None, summary, {"lifelong": {"strength": strength}, "data": {"tasks": 3}})
+    return RunRecord(None, summary, {"lifelong": {"strength": strength}, "data": {"tasks": 3}})
 
 
 def test_runs_are_found_by_their_settings_and_paired_by_seed():

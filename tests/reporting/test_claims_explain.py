@@ -3,7 +3,8 @@
 import pytest
 
 from mlbench.reporting.claims import explain
-from mlbench.reporting.claims.base import Run, Runs, Verdict, together
+from mlbench.reporting.claims.base import Runs, Verdict, together
+from mlbench.runs.run_record import RunRecord
 
 MAPS = {
     "pointing": 0.9,
@@ -49,7 +50,9 @@ LAYERS = {"top_neighbours": 0.95, "layer_0_neighbours": 0.7, "top_untrained_neig
 
 def runs(metrics, technique="saliency"):
     config = {"explain": {"hidden": [0, 2, 1000]}}
-    return [Run(None, {"technique": technique, "seed": s, "metrics": metrics, "costs": {}}, config) for s in range(3)]
+    return [
+        RunRecord(None, {"technique": technique, "seed": s, "metrics": metrics, "costs": {}}, config) for s in range(3)
+    ]
 
 
 @pytest.mark.parametrize(

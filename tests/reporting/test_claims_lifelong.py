@@ -3,13 +3,14 @@
 import pytest
 
 from mlbench.reporting.claims import lifelong
-from mlbench.reporting.claims.base import Run, Runs, Verdict, chosen_on_others, together
+from mlbench.reporting.claims.base import Runs, Verdict, chosen_on_others, together
+from mlbench.runs.run_record import RunRecord
 
 HOLDS, FAILS = Verdict.HOLDS, Verdict.FAILS
 
 
 def run(technique, seed, metrics, costs=None, **config):
-    return Run(None, {"technique": technique, "seed": seed, "metrics": metrics, "costs": costs or {}}, config)
+    return RunRecord(None, {"technique": technique, "seed": seed, "metrics": metrics, "costs": costs or {}}, config)
 
 
 def verdict(decide, runs):

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlbench.core.atomic_io import read_rows
 from mlbench.core.statistics import Spread, spread
-from mlbench.runs.summary import read_config, read_summary
+from mlbench.runs import layout
+from mlbench.runs.run_record import RunRecord, read_run
 from mlbench.runs.sweep_log import recorded
 
 Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values
@@ -63,45 +63,14 @@ def together(checks: list[Check]) -> Verdict:
     return Verdict.HOLDS if verdicts and set(verdicts) == {Verdict.HOLDS} else Verdict.UNDECIDED
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, summary and settings."""
-
-    folder: Path
-    summary: dict[str, Any]
-    config: dict[str, Any]
-
-    @property
-    def seed(self) -> int:
-        """What pairs it with runs of other settings."""
-        return self.summary["seed"]
-
-    def setting(self, name: str) -> object:
-        """A dotted name of the config, or one of the summary's; None where there is none."""
-        if name in self.summary:
-            return self.summary[name]
-        found: Any = self.config
-        for part in name.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        return found
-
-    def value(self, name: str) -> float:
-        """A metric or a cost. Raises KeyError."""
-        return {**self.summary["costs"], **self.summary["metrics"]}[name]
-
-    def rows(self, table: str) -> list[dict[str, str]]:
-        """A csv table of its folder; none where it has no such table."""
-        return read_rows(self.folder / table)
-
-
-Measure = str | Callable[[Run], float]  # a metric or cost, or what a function finds in a run
+Measure = str | Callable[[RunRecord], float]  # a metric or cost, or what a function finds in a run
 
 
 @dataclass(frozen=True)
 class Runs:
     """The finished runs of a claim's experiments."""
 
-    all: list[Run]
+    all: list[RunRecord]
 
     def where(self, settings: Settings) -> "Runs":
         """Those with these settings."""
@@ -161,11 +130,8 @@ def chosen_on_others(options: list[dict[int, float]], best: Callable[..., dict[i
 
 def read_runs(folders: list[Path]) -> Runs:
     """The finished ones among these run folders, each once."""
-    runs = []
-    for folder in dict.fromkeys(folders):
-        if (summary := read_summary(folder)) is not None:
-            runs.append(Run(folder, summary, read_config(folder / "config.yaml")))
-    return Runs(runs)
+    runs = [read_run(folder) for folder in dict.fromkeys(folders)]
+    return Runs([run for run in runs if run is not None])
 
 
 @dataclass(frozen=True)
@@ -201,7 +167,7 @@ class Sweep:
 
     def folders(self) -> list[Path]:
         """The folders of its runs; none where the command failed before the first."""
-        if not (self.folder / "jobs.jsonl").exists():
+        if not (self.folder / layout.JOBS).exists():
             return []
         return [Path(job["folder"]) for job in recorded(self.folder) if job["folder"]]
 

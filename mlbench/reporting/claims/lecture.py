@@ -19,6 +19,7 @@ from mlbench.core.errors import RunError, UserError, nearest
 from mlbench.reporting.claims import compress, explain, lifelong
 from mlbench.reporting.claims.base import Claim, Result, Sweep, Verdict, read_runs
 from mlbench.reporting.claims.page import write_lecture
+from mlbench.runs import layout
 from mlbench.runs.sweep_log import recorded
 
 LECTURES = {
@@ -117,7 +118,7 @@ def run_sweep(words: str, out: Path) -> Sweep:
 
 def reason(folder: Path, log: Path) -> str:
     """Why a command failed: the message of its first job that did, or the last line that was printed."""
-    if (folder / "jobs.jsonl").exists():
+    if (folder / layout.JOBS).exists():
         failures = [job["failure"]["message"] for job in recorded(folder) if job["failure"]]
         if failures:
             return failures[0]

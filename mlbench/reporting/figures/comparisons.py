@@ -101,6 +101,7 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
     points: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
     for row in read_rows(table):
         points.setdefault((row["setting"], row["step"], row["stage"]), {})[row["metric"]] = row
+    points = {key: found for key, found in points.items() if {"accuracy", cost} <= found.keys()}
     settings = list(dict.fromkeys(setting for setting, _, _ in points))
     figure = canvas(7, 4.6)
     axes = figure.subplots()

@@ -4,28 +4,24 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from mlbench.core.config_groups import FAMILIES, RUNNING
+from mlbench.core.config_groups import FAMILIES
 from mlbench.core.statistics import Spread, spread
 from mlbench.reporting.aggregate import headlines
-from mlbench.reporting.report.run_records import Record
-
-NOT_SETTINGS = {*RUNNING, "seed", "data_dir", "keep", "export"}  # they tell no setting from another
-NODES = ("data", "model", "train")
+from mlbench.runs.run_record import RunRecord
 
 
 @dataclass
 class Setting:
     """Runs alike in everything but their seed, the newest of each seed; what differs from others is in the label."""
 
-    runs: dict[int, Record]
+    runs: dict[int, RunRecord]
     flat: dict[str, str]  # dotted name -> value
     label: str = ""
     spreads: dict[str, Spread] = field(default_factory=dict)
 
     @property
-    def first(self) -> Record:
+    def first(self) -> RunRecord:
         """The run of the lowest seed: what is shown of only one run is shown of this."""
         return self.runs[min(self.runs)]
 
@@ -56,14 +52,13 @@ class Comparison:
         return "-".join(filter(None, (self.family, self.data, self.kind.replace(" ", "-"))))
 
 
-def compared(runs: Iterable[Record]) -> tuple[list[Comparison], list[Record]]:
+def compared(runs: Iterable[RunRecord]) -> tuple[list[Comparison], list[RunRecord]]:
     """All comparisons, and the runs that a newer one of the same setting and seed stands for."""
     groups: dict[tuple[str, str, str], dict[str, Setting]] = defaultdict(dict)
     repeated = []
     for run in runs:
-        flat = flattened(run)
-        key = json.dumps(flat, sort_keys=True) if run.config else str(run.folder)
-        setting = groups[run.family, run.data, run.kind].setdefault(key, Setting({}, flat))
+        key = json.dumps(run.flat, sort_keys=True) if run.config else str(run.folder)
+        setting = groups[run.family, run.data, run.kind].setdefault(key, Setting({}, run.flat))
         other = setting.runs.get(run.seed)
         if other is not None:
             repeated.append(min(run, other, key=lambda one: one.ended))
@@ -89,23 +84,6 @@ def comparison(family: str, data: str, told: str, settings: list[Setting]) -> Co
 def goodness(setting: Setting, metric: str | None, sign: int) -> float:
     """The mean of the metric times `sign`, which makes a smaller one the better."""
     return sign * setting.spreads[metric].mean if metric in setting.spreads else 0.0
-
-
-def flattened(run: Record) -> dict[str, str]:
-    """The settings that decide what comes out: dotted name -> value as JSON; those that are null are left out."""
-    flat = {"technique": run.technique, "model": run.model}
-
-    def lay(prefix: str, value: Any) -> None:
-        if value is None or prefix in NOT_SETTINGS:
-            return
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                lay(f"{prefix}.{name}" if prefix else str(name), inner)
-        else:
-            flat[prefix] = value if isinstance(value, str) else json.dumps(value, default=str)
-
-    lay("", run.config)
-    return flat
 
 
 def label(settings: list[Setting]) -> None:

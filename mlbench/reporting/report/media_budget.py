@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbench.reporting.report.grouping import Setting
+from mlbench.runs import layout
 
 ENCODED = 4 / 3  # bytes of a data URI for each byte of the file
 FIRST = ("maps", "texts", "layers", "classes")  # figures that stand before the others
@@ -36,10 +37,10 @@ class Media:
 def media(setting: Setting) -> Media:
     """The figures and sounds of a setting's first run."""
     folder = setting.first.folder
-    figures = [path for path in folder.glob("figures/*.png") if path.stem not in DRAWN and path.is_file()]
+    figures = [path for path in folder.glob(f"{layout.FIGURES}/*.png") if path.stem not in DRAWN and path.is_file()]
     figures.sort(key=lambda path: (FIRST.index(path.stem) if path.stem in FIRST else len(FIRST), natural(path.stem)))
     sounds: dict[str, list[tuple[str, Path]]] = {}
-    players = filter(Path.is_file, folder.glob("artefacts/*.wav"))
+    players = filter(Path.is_file, folder.glob(f"{layout.ARTEFACTS}/*.wav"))
     for path in sorted(players, key=lambda path: natural(path.stem)):
         layer = LAYER.fullmatch(path.stem)
         title, what = (layer["title"], layer["what"]) if layer else ("sounds", path.stem)

@@ -12,8 +12,10 @@ from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
 from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.media_budget import Media, choose, media
-from mlbench.reporting.report.run_records import Records, number
+from mlbench.reporting.report.run_records import Records
 from mlbench.reporting.report.table_export import shown
+from mlbench.runs import layout
+from mlbench.runs.run_record import number
 
 CONTROLS = ("random", "edges", "input", "wrong_class")
 LARGE = 860  # pixels
@@ -21,9 +23,9 @@ OPEN = 4  # settings of a comparison that stand open
 CURVED = 16  # settings whose curves are drawn
 SHARES = ("share of pixels", "share of pieces")
 CHARTS = (  # table, columns that may be its x, y, title
-    ("curves.csv", SHARES, "deletion", "confidence left, strongest parts taken away first"),
-    ("curves.csv", SHARES, "insertion", "confidence, strongest parts put in first"),
-    ("randomisation.csv", ("layers",), "rho", "likeness to the map, layers drawn anew from the top"),
+    (layout.CURVES, SHARES, "deletion", "confidence left, strongest parts taken away first"),
+    (layout.CURVES, SHARES, "insertion", "confidence, strongest parts put in first"),
+    (layout.RANDOMISATION, ("layers",), "rho", "likeness to the map, layers drawn anew from the top"),
 )  # fmt: skip
 LEAD = (
     "Scores are means over seeds beside the same scores of controls, which know nothing of the network; pictures and "

@@ -8,10 +8,11 @@ from mlbench.reporting.html.page import Section
 from mlbench.reporting.html.svg_charts import Series
 from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.run_records import Records
+from mlbench.runs import layout
 
 LINES = 10  # in one chart
 NAMED = re.compile(r"(?:(?P<probe>.+)_)?layer_(?P<layer>\d+)_(?P<untrained>untrained_)?(?P<what>.+)")
-TABLES = ("layers.csv", "probes.csv")  # that name the layers
+TABLES = (layout.LAYERS, layout.PROBES)  # that name the layers
 LEAD = (
     "Mean over seeds, bands are 95 % intervals; dashed is the same network before it was trained. A probe says little "
     "of a layer where it learns an arbitrary control task as well: selectivity is accuracy minus that."

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from mlbench.core.statistics import Spread, spread
 from mlbench.reporting.figures.plots import LABELS_UP_TO, POINT_COSTS, POINT_NUMBERS, pareto_front
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
+from mlbench.reporting.points import Points, gather_points
 from mlbench.reporting.report.grouping import Comparison
-from mlbench.reporting.report.run_records import Records, number
+from mlbench.reporting.report.run_records import Records
 from mlbench.reporting.report.table_export import Sheet, shown
+from mlbench.runs import layout
 
 SETTINGS = 16  # in one chart
 FRONT = 7  # its colour
@@ -18,8 +19,6 @@ LEAD = (
     "over seeds with 95 % intervals; diamonds are the networks before compression; no point lies above and left of "
     "the line, the Pareto front."
 )
-Key = tuple[str, str, str]  # setting, step, stage
-Points = dict[Key, dict[str, Spread]]
 
 
 def section(comparisons: list[Comparison], records: Records) -> tuple[Section | None, list[tuple[Comparison, Points]]]:
@@ -33,28 +32,26 @@ def section(comparisons: list[Comparison], records: Records) -> tuple[Section | 
 
 
 def gathered(comparison: Comparison, records: Records) -> Points:
-    """The points of a comparison with the spread of each number over seeds; those not measured in full are left out."""
-    values: dict[Key, dict[str, list[float]]] = {}
-    for setting in comparison.settings:
-        for run in setting.runs.values():
-            for row in records.rows(run, "points.csv"):
-                key = setting.label, row.get("step", ""), row.get("stage", "")
-                for name in POINT_NUMBERS:
-                    if (value := number(row, name)) is not None:
-                        values.setdefault(key, {}).setdefault(name, []).append(value)
-    points = {key: {name: spread(own) for name, own in numbers.items()} for key, numbers in values.items()}
-    return {key: numbers for key, numbers in points.items() if {"accuracy", *POINT_COSTS} <= numbers.keys()}
+    """The points of a comparison of which the accuracy is known."""
+    points = gather_points(
+        (setting.label, records.rows(run, layout.POINTS))
+        for setting in comparison.settings
+        for run in setting.runs.values()
+    )
+    return {key: numbers for key, numbers in points.items() if "accuracy" in numbers}
 
 
 def drawn(points: Points) -> list[page.Markup]:
-    """A chart for each cost."""
+    """A chart for each cost, of the points that have it."""
     names = list(dict.fromkeys(setting for setting, _, _ in points))
-    few = {key: found for key, found in points.items() if key[0] in names[:SETTINGS]}
+    few = {key: numbers for key, numbers in points.items() if key[0] in names[:SETTINGS]}
     more = f" (the first {SETTINGS} of {len(names)} settings)" if len(names) > SETTINGS else ""
     figures = []
     for cost, title in POINT_COSTS.items():
-        series = [cloud(name, n, cost, few) for n, name in enumerate(names[:SETTINGS])]
-        chart = svg_charts.chart([*series, front(few, cost)], title, "accuracy", within=(0, 1), costs=True)
+        if not (measured := {key: numbers for key, numbers in few.items() if cost in numbers}):
+            continue
+        series = [cloud(name, n, cost, measured) for n, name in enumerate(names[:SETTINGS])]
+        chart = svg_charts.chart([*series, front(measured, cost)], title, "accuracy", within=(0, 1), costs=True)
         figures.append(page.figure(chart, f"accuracy against {title}{more}"))
     return figures
 

@@ -8,8 +8,9 @@ from markupsafe import Markup
 from mlbench.reporting.html import page
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.report.grouping import Comparison
-from mlbench.reporting.report.run_records import Problem, Record
+from mlbench.reporting.report.run_records import Problem
 from mlbench.reporting.report.table_export import Sheet
+from mlbench.runs.run_record import RunRecord
 
 LEAD = (
     "A click on a title sorts; the fields above choose. Names lead to the folders, where these still lie as they did "
@@ -28,7 +29,7 @@ def metrics(comparisons: list[Comparison]) -> list[str]:
     return list(dict.fromkeys(name for comparison in comparisons for name in [*comparison.metrics][:2]))
 
 
-def section(runs: list[Record], repeated: list[Record], comparisons: list[Comparison], out: Path) -> Section:
+def section(runs: list[RunRecord], repeated: list[RunRecord], comparisons: list[Comparison], out: Path) -> Section:
     """The table of all runs."""
     names, named, again = metrics(comparisons), labels(comparisons), {run.folder for run in repeated}
     columns = [
@@ -68,7 +69,7 @@ def unused(problems: list[Problem], folder: Path) -> Section | None:
 
 
 def sheet(
-    runs: list[Record], comparisons: list[Comparison], out: Path
+    runs: list[RunRecord], comparisons: list[Comparison], out: Path
 ) -> tuple[list[str], list[list[object]], list[Sheet]]:
     """runs: every run with its headline metrics."""
     names, named = metrics(comparisons), labels(comparisons)

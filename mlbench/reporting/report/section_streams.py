@@ -11,7 +11,9 @@ from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Section
 from mlbench.reporting.html.svg_charts import Series
 from mlbench.reporting.report.grouping import Comparison, Setting
-from mlbench.reporting.report.run_records import Records, number
+from mlbench.reporting.report.run_records import Records
+from mlbench.runs import layout
+from mlbench.runs.run_record import number
 
 LINES = 10  # in one chart
 MATRICES = 12  # of one comparison
@@ -47,7 +49,7 @@ def over_time(comparison: Comparison, found: list[tuple[Setting, list[Rows]]], r
     """Curves of the first settings of a comparison."""
     few, drawn = found[:LINES], []
     if comparison.kind:
-        rounds = {one.label: [records.rows(run, "rounds.csv") for run in one.runs.values()] for one, _ in few}
+        rounds = {one.label: [records.rows(run, layout.ROUNDS) for run in one.runs.values()] for one, _ in few}
         for name, title in SERVICE.items():
             lines = [line(label, served(tables, name), n) for n, (label, tables) in enumerate(rounds.items())]
             drawn.append((lines, "round", title))

@@ -7,26 +7,29 @@ from statistics import fmean
 
 import numpy as np
 
-from mlbench.core.atomic_io import read_rows, write_csv
+from mlbench.core.atomic_io import write_csv
 from mlbench.core.statistics import Spread, components, spread
-from mlbench.reporting.aggregate import Finished, grouped, headlines
+from mlbench.reporting.aggregate import grouped, headlines
 from mlbench.reporting.figures import comparisons
 from mlbench.reporting.figures.grids import draw_grid
-from mlbench.reporting.figures.plots import POINT_COSTS, POINT_NUMBERS
+from mlbench.reporting.figures.plots import POINT_COSTS
 from mlbench.reporting.figures.streams import OVER_TIME, read_matrix
+from mlbench.reporting.points import gather_points
+from mlbench.runs import layout
 from mlbench.runs.results import Panel
+from mlbench.runs.run_record import RunRecord
 
 NAMING = ("data.order_seed",)  # numbers that name a thing and measure nothing
 MAPS_SHOWN = 8  # pictures
 LINES = 4  # in a panel of the figure over a setting
 
 
-def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
+def write_sweep(runs: list[RunRecord], folder: Path) -> list[Path]:
     """Write sweep.csv, comparison.csv and the figures that these runs can fill; the paths of all of them."""
     groups, ends = grouped(runs), headlines(runs)
     metrics = list(ends)
     rows = [[label, name, *cells(value)] for label, found in groups.items() for name, value in found.items()]
-    table = folder / "sweep.csv"
+    table = folder / layout.SWEEP_TABLE
     write_csv(table, ["setting", "metric", "mean", "half_interval", "runs"], rows)
     setting, values = one_number(list(groups))
     if setting in NAMING:
@@ -45,12 +48,12 @@ def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
     ]
 
 
-def write_orders(runs: list[Finished], folder: Path) -> list[Path]:
+def write_orders(runs: list[RunRecord], folder: Path) -> list[Path]:
     """orders.csv: how far each metric spreads over the orders of the tasks, and how far over the seeds of one order."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         for metric in headlines([run]):
-            found[metric][run.label].append(run.summary["metrics"][metric])
+            found[metric][run.label].append(run.metrics[metric])
     rows = []
     for metric, orders in found.items():
         values = list(orders.values())
@@ -59,7 +62,7 @@ def write_orders(runs: list[Finished], folder: Path) -> list[Path]:
             rows.append([metric, *components(values), min(means), max(means), len(values), len(values[0])])
     if not rows:
         return []
-    table = folder / "orders.csv"
+    table = folder / layout.ORDERS_TABLE
     write_csv(table, ["metric", "sd_orders", "sd_seeds", "worst_order", "best_order", "orders", "seeds"], rows)
     return [table]
 
@@ -75,11 +78,11 @@ def write_bars(groups: dict[str, dict[str, Spread]], metrics: list[str], folder:
     return [picture]
 
 
-def write_curves(runs: list[Finished], values: dict[str, float], folder: Path) -> list[Path]:
+def write_curves(runs: list[RunRecord], values: dict[str, float], folder: Path) -> list[Path]:
     """comparison.csv and its figure, where runs were measured after every task; in the order of `values`, if any."""
     found: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: values.get(run.label, 0.0)):
-        matrix = run.folder / "accuracy_matrix.csv"
+        matrix = run.folder / layout.ACCURACY_MATRIX
         for learned, row in read_matrix(matrix)[1].items() if matrix.exists() else ():
             if learned:
                 for metric, (_, value) in OVER_TIME.items():
@@ -87,32 +90,29 @@ def write_curves(runs: list[Finished], values: dict[str, float], folder: Path) -
     if len({learned for _, learned, _ in found}) < 2:
         return []
     rows = [[*about, *cells(spread(accuracies))] for about, accuracies in found.items()]
-    table, picture = folder / "comparison.csv", folder / "comparison.png"
+    table, picture = folder / layout.COMPARISON_TABLE, folder / "comparison.png"
     write_csv(table, ["setting", "tasks_learned", "metric", "mean", "half_interval", "runs"], rows)
     comparisons.draw_curves(table, picture, ordered=bool(values))
     return [table, picture]
 
 
-def write_points(runs: list[Finished], folder: Path) -> list[Path]:
+def write_points(runs: list[RunRecord], folder: Path) -> list[Path]:
     """points.csv, the compressed networks of all runs, one row for each setting, point and metric, and its figures."""
-    found: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-    for run in runs:
-        for row in read_rows(run.folder / "points.csv"):
-            for metric in POINT_NUMBERS:
-                found[run.label, row["step"], row["stage"], metric].append(float(row[metric]))
-    if not found:
+    points = gather_points((run.label, run.rows(layout.POINTS)) for run in runs)
+    if not points:
         return []
-    table = folder / "points.csv"
-    rows = [[*about, *cells(spread(values))] for about, values in found.items()]
+    table = folder / layout.POINTS
+    rows = [[*key, name, *cells(value)] for key, numbers in points.items() for name, value in numbers.items()]
     write_csv(table, ["setting", "step", "stage", "metric", "mean", "half_interval", "runs"], rows)
-    return [table, *(comparisons.draw_points(table, cost, folder / f"accuracy_{cost}.png") for cost in POINT_COSTS)]
+    whole = [cost for cost in POINT_COSTS if any({"accuracy", cost} <= numbers.keys() for numbers in points.values())]
+    return [table, *(comparisons.draw_points(table, cost, folder / f"accuracy_{cost}.png") for cost in whole)]
 
 
-def write_maps(runs: list[Finished], folder: Path) -> list[Path]:
+def write_maps(runs: list[RunRecord], folder: Path) -> list[Path]:
     """maps.png: the same pictures explained in the way of each setting, from the first run of each."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for run in runs:
-        path = run.folder / "artefacts" / "maps.npz"
+        path = run.folder / layout.ARTEFACTS / layout.MAPS
         if run.label not in found and path.exists():
             with np.load(path, allow_pickle=False) as file:
                 if "pictures" in file.files:  # texts have none
