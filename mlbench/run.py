@@ -22,7 +22,7 @@ from mlbench.core.errors import RunError, UserError
 from mlbench.reporting.sweep.summary import conclude
 from mlbench.reporting.terminal import show_run
 from mlbench.runs import layout
-from mlbench.runs.sweep_log import missing, record
+from mlbench.runs.sweep_log import missing_folders, write_job
 
 RESUME_MAY_CHANGE = ("resume", "device", "threads")
 
@@ -95,7 +95,7 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Note the sweep's folder; Hydra calls this once, before the first job."""
         folder = Path(config.hydra.sweep.dir).expanduser().resolve()
-        Sweep.started = SweepFolder(folder, missing(folder))
+        Sweep.started = SweepFolder(folder, missing_folders(folder))
 
     @classmethod
     def take(cls) -> SweepFolder | None:
@@ -115,7 +115,7 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
         failure = error
         known = isinstance(error, UserError | RunError)
         print(f"failed: {error}" if known else traceback.format_exc(), file=sys.stderr)
-    record(Path(context.sweep.dir), context.job.num, folder, overrides, failure)
+    write_job(Path(context.sweep.dir), context.job.num, folder, overrides, failure)
     return failure is None
 
 

@@ -134,9 +134,9 @@ def show_group(group: str, folders: list[Path]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    if found := {name: text for folder in folders for name, text in entries(group, folder).items()}:
+    if choices := {name: text for folder in folders for name, text in entries(group, folder).items()}:
         table = Table("name", "what it is", title=f"{group}=", title_justify="left", box=None)
-        for name, text in found.items():
+        for name, text in choices.items():
             table.add_row(name, text)
         Console(width=None if sys.stdout.isatty() else 160).print(table)
 

@@ -9,7 +9,7 @@ from mlbench.core.statistics import Spread, spread
 from mlbench.runs.run_record import RunRecord
 
 
-def grouped(runs: Iterable[RunRecord]) -> dict[str, dict[str, Spread]]:
+def spreads_by_label(runs: Iterable[RunRecord]) -> dict[str, dict[str, Spread]]:
     """The spread of each metric, and of the training time, over the runs that share a label.
 
     Args:

@@ -125,10 +125,10 @@ class Run:
     def saved(self) -> dict[str, Any] | None:
         """The state to go on from, with metrics.jsonl cut back to it; None for a run that starts. Raises UserError."""
         state = read_tensors(self.last) if self.last.exists() else None
-        kept = state["metrics_bytes"] if state else 0
-        if (self.folder / layout.METRICS).stat().st_size < kept:
+        length = state["metrics_bytes"] if state else 0
+        if (self.folder / layout.METRICS).stat().st_size < length:
             raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")
-        self.metrics.truncate(kept)
+        self.metrics.truncate(length)
         self.metrics.seek(0, os.SEEK_END)  # or tell() would go on from the old end
         if state is not None:
             if state["device"] != self.device.type:  # vectors lie in another order there

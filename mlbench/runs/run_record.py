@@ -157,7 +157,7 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def checked(run: RunRecord) -> RunRecord:
+def validate(run: RunRecord) -> RunRecord:
     """The same run, without numbers that are not finite. Raises ValueError, KeyError or TypeError for a broken one."""
     if (schema := run.summary["schema"]) != layout.SCHEMA:
         raise ValueError(f"schema {schema} is not known here")

@@ -11,13 +11,13 @@ from mlbench.runs import layout
 from mlbench.runs.settings import label_of
 
 
-def record(sweep: Path, number: int, folder: Path | None, overrides: list[str], error: Exception | None) -> None:
+def write_job(sweep: Path, number: int, folder: Path | None, overrides: list[str], error: Exception | None) -> None:
     """Note how a job of the sweep ended; jobs of several processes, also on several machines, append to one file."""
     label = label_of(overrides)
     failure = None if error is None else {"kind": type(error).__name__, "message": str(error)}
     place = str(folder.resolve()) if folder else None
-    told = {"number": number, "job": " ".join(overrides), "folder": place, "label": label, "failure": failure}
-    line = json.dumps(told).encode() + b"\n"
+    entry = {"number": number, "job": " ".join(overrides), "folder": place, "label": label, "failure": failure}
+    line = json.dumps(entry).encode() + b"\n"
     with (sweep / layout.JOBS).open("ab+") as jobs:
         fcntl.flock(jobs, fcntl.LOCK_EX)
         if jobs.seek(0, os.SEEK_END):
@@ -26,7 +26,7 @@ def record(sweep: Path, number: int, folder: Path | None, overrides: list[str], 
         jobs.write(line)
 
 
-def recorded(sweep: Path) -> list[dict[str, Any]]:
+def read_jobs(sweep: Path) -> list[dict[str, Any]]:
     """What is known of each job, in the order of the sweep; of one that a cluster started twice, the latter."""
     jobs = {}
     for line in (sweep / layout.JOBS).read_text(encoding="utf-8").splitlines():
@@ -36,6 +36,6 @@ def recorded(sweep: Path) -> list[dict[str, Any]]:
     return [jobs[number] for number in sorted(jobs)]
 
 
-def missing(folder: Path) -> list[Path]:
+def missing_folders(folder: Path) -> list[Path]:
     """Those of `folder` and of the folders that it lies in that are not there yet, the innermost first."""
     return [place for place in (folder, *folder.parents) if not place.exists()]

@@ -40,13 +40,13 @@ class Tracker:
 
     def open(self, logger: Logger) -> None:
         """The same, for a logger that may fail."""
-        path, known = self.folder / layout.TRACKER, {}
+        path, state = self.folder / layout.TRACKER, {}
         if path.exists():
-            known = json.loads(path.read_text(encoding="utf-8"))
-        if known.get("logger") != logger.package:
-            known = {}
-        run = logger.begin(self.folder, self.name, flat(self.config), known.get("run"))
-        self.state = {"logger": logger.package, "run": run, "bytes": known.get("bytes", 0)}
+            state = json.loads(path.read_text(encoding="utf-8"))
+        if state.get("logger") != logger.package:
+            state = {}
+        run = logger.begin(self.folder, self.name, flat(self.config), state.get("run"))
+        self.state = {"logger": logger.package, "run": run, "bytes": state.get("bytes", 0)}
         write_json(path, self.state)
 
     def follow(self, position: int) -> None:
@@ -90,7 +90,7 @@ def tables_and_figures(folder: Path) -> list[Path]:
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"train": {"lr": 0.1}}` as `{"train.lr": 0.1}`; lists stay as they are."""
-    found = {}
+    entries = {}
     for name, value in config.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
+        entries |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return entries

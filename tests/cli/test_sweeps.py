@@ -22,7 +22,7 @@ from mlbench.cli.launchers import slurm, worker_pool
 from mlbench.core import atomic_io
 from mlbench.core.errors import RunError, SettingError, UserError
 from mlbench.core.file_lock import locked
-from mlbench.runs.sweep_log import record, recorded
+from mlbench.runs.sweep_log import read_jobs, write_job
 from mlbench.training.device import choose_threads
 
 TINY = ("data.tasks=2", "data.train_per_task=60", "data.test_per_task=50", "train.epochs=1", "model.hidden=[8]")
@@ -181,12 +181,12 @@ def test_bad_shares_are_refused():
 
 
 def test_half_a_line_and_jobs_told_twice_do_not_hurt(tmp_path):
-    record(tmp_path, 1, None, ["seed=1"], RunError("first"))
+    write_job(tmp_path, 1, None, ["seed=1"], RunError("first"))
     with (tmp_path / "jobs.jsonl").open("a") as jobs:
         jobs.write('{"number": 2, "fol')
-    record(tmp_path, 0, None, ["seed=0", "train.lr=1"], None)
-    record(tmp_path, 1, None, ["seed=1"], None)
-    found = recorded(tmp_path)
+    write_job(tmp_path, 0, None, ["seed=0", "train.lr=1"], None)
+    write_job(tmp_path, 1, None, ["seed=1"], None)
+    found = read_jobs(tmp_path)
     assert [(job["number"], job["job"], job["label"], job["failure"]) for job in found] == [
         (0, "seed=0 train.lr=1", "train.lr=1", None),
         (1, "seed=1", "default", None),
@@ -195,7 +195,7 @@ def test_half_a_line_and_jobs_told_twice_do_not_hurt(tmp_path):
 
 def note(folder, process):
     for number in range(100):
-        record(folder, 100 * process + number, None, ["x=" + "y" * 5000], None)
+        write_job(folder, 100 * process + number, None, ["x=" + "y" * 5000], None)
 
 
 def test_many_processes_append_to_one_list(tmp_path):
@@ -320,7 +320,7 @@ def test_jobs_that_a_cluster_loses_are_noted(tmp_path, monkeypatch):
     launcher.folder = tmp_path
     monkeypatch.setattr(launcher, "queued", lambda jobs: {"done", "late"})
     launcher.follow({number: (job, [f"seed={number}"]) for number, job in enumerate(jobs)})
-    told = [(job["number"], job["failure"]["message"]) for job in recorded(tmp_path)]
+    told = [(job["number"], job["failure"]["message"]) for job in read_jobs(tmp_path)]
     assert told == [(1, "its job ended without a result; see gone.err"), (2, "out of time")]
 
 

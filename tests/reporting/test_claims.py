@@ -8,8 +8,8 @@ import scipy.stats
 import yaml
 
 from mlbench.core.config_groups import conf_folder, entries
-from mlbench.reporting.claims.base import Check, Claim, Runs, Verdict, read_runs, together
-from mlbench.reporting.claims.lecture import LECTURES, named, parsed, run_sweeps
+from mlbench.reporting.claims.base import Check, Claim, Runs, Verdict, combined_verdict, read_runs
+from mlbench.reporting.claims.lecture import LECTURES, claims_named, parse_options, run_sweeps
 from mlbench.runs.run_record import RunRecord
 
 HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
@@ -56,10 +56,10 @@ def test_the_verdict_is_that_of_a_t_test():
 
 def test_all_checks_must_hold():
     holds, fails, open_ = Check("", [1, 1], 0), Check("", [1, 1], 2), Check("", [1], 0)
-    assert together([holds, holds]) is HOLDS
-    assert together([holds, open_]) is UNDECIDED
-    assert together([holds, open_, fails]) is FAILS
-    assert together([]) is UNDECIDED
+    assert combined_verdict([holds, holds]) is HOLDS
+    assert combined_verdict([holds, open_]) is UNDECIDED
+    assert combined_verdict([holds, open_, fails]) is FAILS
+    assert combined_verdict([]) is UNDECIDED
 
 
 def run(seed, technique, accuracy, strength=1.0):
@@ -110,7 +110,7 @@ def test_names_are_one_claims_each():
 
 
 def test_the_command_line():
-    wanted = parsed(["forgetting", "--quick", "--jobs=3", "out=here"])
+    wanted = parse_options(["forgetting", "--quick", "--jobs=3", "out=here"])
     assert (wanted.names, wanted.quick, wanted.strict, wanted.jobs, wanted.out.name) == (
         ["forgetting"],
         True,
@@ -118,8 +118,8 @@ def test_the_command_line():
         3,
         "here",
     )
-    assert named([]) == EVERY
-    assert [claim.name for claim in named(["forgetting"])] == ["forgetting"]
+    assert claims_named([]) == EVERY
+    assert [claim.name for claim in claims_named(["forgetting"])] == ["forgetting"]
     assert isinstance(EVERY[0], Claim)
 
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from mlbench.reporting.claims import compress
-from mlbench.reporting.claims.base import Runs, Verdict, together
+from mlbench.reporting.claims.base import Runs, Verdict, combined_verdict
 from mlbench.runs.run_record import RunRecord
 
 HOLDS, FAILS = Verdict.HOLDS, Verdict.FAILS
@@ -28,7 +28,7 @@ def run(tmp_path):
 
 
 def verdict(decide, runs):
-    return together(decide(Runs(runs)))
+    return combined_verdict(decide(Runs(runs)))
 
 
 def test_small_steps_are_paired_with_the_big_one(run):

@@ -3,7 +3,7 @@
 import pytest
 
 from mlbench.reporting.claims import explain
-from mlbench.reporting.claims.base import Runs, Verdict, together
+from mlbench.reporting.claims.base import Runs, Verdict, combined_verdict
 from mlbench.runs.run_record import RunRecord
 
 MAPS = {
@@ -81,11 +81,11 @@ def runs(metrics, technique="saliency"):
     ],
 )
 def test_a_claim_holds_and_one_worse_number_makes_it_fail(decide, metrics, worse):
-    assert together(decide(Runs(runs(metrics)))) is Verdict.HOLDS
-    assert together(decide(Runs(runs(metrics | worse)))) is Verdict.FAILS
+    assert combined_verdict(decide(Runs(runs(metrics)))) is Verdict.HOLDS
+    assert combined_verdict(decide(Runs(runs(metrics | worse)))) is Verdict.FAILS
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.8, Verdict.HOLDS), (0.6, Verdict.FAILS)])
 def test_smoothgrad_is_paired_with_saliency(share, expected):
     both = runs({"top25_share": share}, "smoothgrad") + runs({"top25_share": 0.6})
-    assert together(explain.smoothgrad(Runs(both))) is expected
+    assert combined_verdict(explain.smoothgrad(Runs(both))) is expected

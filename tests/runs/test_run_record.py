@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mlbench.core.errors import UserError
-from mlbench.reporting.report.grouping import compared
+from mlbench.reporting.report.grouping import compare
 from mlbench.reporting.report.run_records import collect
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, number, read_config, read_run
@@ -42,7 +42,7 @@ def test_a_published_run_has_todays_targets():
 def test_a_run_of_an_earlier_version_is_the_same_setting(tmp_path):
     for seed in range(4):
         copy_with(tmp_path / f"run{seed}", seed, renamed=seed > 1)
-    (comparison,), repeated = compared(collect(tmp_path, tmp_path / "report").runs)
+    (comparison,), repeated = compare(collect(tmp_path, tmp_path / "report").runs)
     (setting,) = comparison.settings
     assert sorted(setting.runs) == [0, 1, 2, 3]
     assert repeated == []

@@ -22,7 +22,7 @@ from mlbench.cli.launchers import worker_pool
 from mlbench.core.config_groups import conf_folder
 from mlbench.core.errors import RunError, SettingError, UserError
 from mlbench.core.instantiate import checked, field_types
-from mlbench.runs.sweep_log import record
+from mlbench.runs.sweep_log import write_job
 
 
 def forget_others() -> None:
@@ -87,9 +87,9 @@ class SweepLauncher(Launcher):
 
     def lost(self, overrides: list[str], number: int, why: str) -> None:
         """Note a job that ended without a word of its own."""
-        told = list(filter_overrides(overrides))
-        print(f"{' '.join(told)}: {why}", file=sys.stderr)
-        record(self.folder, number, None, told, RunError(why))
+        settings = list(filter_overrides(overrides))
+        print(f"{' '.join(settings)}: {why}", file=sys.stderr)
+        write_job(self.folder, number, None, settings, RunError(why))
 
 
 class Processes(SweepLauncher):
@@ -118,7 +118,7 @@ class Processes(SweepLauncher):
         files = [logs / f"{first + place}.txt" for place in range(len(jobs))]
         with closing(worker_pool.run_all(calls, files, at_once)) as ends:
             for over, (place, code) in enumerate(ends, start=1):
-                if code not in worker_pool.SAID:
+                if code not in worker_pool.REPORTED:
                     self.lost(jobs[place], first + place, worker_pool.cause(code))
                 how = "done" if code == 0 else f"failed, see {files[place]}"
                 print(f"[{over}/{len(jobs)}] {' '.join(filter_overrides(jobs[place]))}: {how}", file=sys.stderr)

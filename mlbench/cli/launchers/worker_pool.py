@@ -14,7 +14,7 @@ from threading import Thread
 
 from mlbench.core.errors import require
 
-SAID = (0, 1)  # exit codes of jobs that have told how they ended: well, and badly
+REPORTED = (0, 1)  # exit codes of jobs that have told how they ended: well, and badly
 GRACE_SECONDS = 30.0  # to a job that is told to stop, before it is killed
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mlbench.core.statistics import Spread, spread
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_run
-from mlbench.runs.sweep_log import recorded
+from mlbench.runs.sweep_log import read_jobs
 
 Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values
 ANY: Settings = {}
@@ -55,7 +55,7 @@ class Check:
         return Verdict.FAILS if room < -self.spread.half else Verdict.UNDECIDED
 
 
-def together(checks: list[Check]) -> Verdict:
+def combined_verdict(checks: list[Check]) -> Verdict:
     """A claim holds where all of its checks do, and fails where one does; without checks nothing is decided."""
     verdicts = [check.verdict for check in checks]
     if Verdict.FAILS in verdicts:
@@ -82,14 +82,14 @@ class Runs:
         So it does where no run has these settings, or two of one seed.
         """
         ask = measure if callable(measure) else lambda run: run.value(measure)
-        found: dict[int, float] = {}
+        values: dict[int, float] = {}
         for run in self.where(settings).all:
-            if run.seed in found:
+            if run.seed in values:
                 raise LookupError(f"two runs of seed {run.seed} have {dict(settings)}")
-            found[run.seed] = ask(run)
-        if not found:
+            values[run.seed] = ask(run)
+        if not values:
             raise LookupError(f"no run with {dict(settings)} has finished")
-        return found
+        return values
 
     def values(self, measure: Measure, settings: Settings = ANY) -> list[float]:
         """The same as a list, one value a seed."""
@@ -115,17 +115,17 @@ class Runs:
         return [a / b for a, b in self.pairs(measure, one, other)]
 
 
-def chosen_on_others(options: list[dict[int, float]], best: Callable[..., dict[int, float]] = max) -> list[float]:
+def best_on_other_seeds(options: list[dict[int, float]], best: Callable[..., dict[int, float]] = max) -> list[float]:
     """For each seed the value of the option that is best (`max` or `min`) on average over the other seeds.
 
     A choice made on the seeds that are reported would flatter whatever is chosen.
     """
     seeds = set.intersection(*(set(option) for option in options))
-    found = []
+    values = []
     for seed in sorted(seeds):
         others = seeds - {seed}
-        found.append(best(options, key=lambda option: sum(option[other] for other in others))[seed])
-    return found
+        values.append(best(options, key=lambda option: sum(option[other] for other in others))[seed])
+    return values
 
 
 def read_runs(folders: list[Path]) -> Runs:
@@ -169,7 +169,7 @@ class Sweep:
         """The folders of its runs; none where the command failed before the first."""
         if not (self.folder / layout.JOBS).exists():
             return []
-        return [Path(job["folder"]) for job in recorded(self.folder) if job["folder"]]
+        return [Path(job["folder"]) for job in read_jobs(self.folder) if job["folder"]]
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Result:
     @property
     def verdict(self) -> Verdict:
         """Of all checks together; nothing is decided where a run failed."""
-        return Verdict.UNDECIDED if self.trouble else together(self.checks)
+        return Verdict.UNDECIDED if self.trouble else combined_verdict(self.checks)
 
     @property
     def seconds(self) -> float:

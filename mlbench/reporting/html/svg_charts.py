@@ -85,7 +85,7 @@ def chart(
     """
     series = [one for one in series if len(one.x)]
     frame, (x, y) = Frame(), scales(series, Frame(), within, costs)
-    shapes = [shaped(one, number, x, y) for number, one in enumerate(series)]
+    shapes = [shape_of(one, number, x, y) for number, one in enumerate(series)]
     thin_out(shapes)
     legend = [shape for shape, one in zip(shapes, series, strict=True) if one.listed]
     return Markup(
@@ -116,17 +116,17 @@ def shown_range(series: Sequence[Series]) -> list[float]:
     values = [value for one in series for value in one.y] or [0, 1]
     low, high = min(values), max(values)
     room = (high - low) or 0.1 * abs(high) or 0.1
-    ends = [end for one in series for end in reaches(one.y, one.half)]
+    ends = [end for one in series for end in interval_ends(one.y, one.half)]
     return [*values, *(min(max(end, low - room), high + room) for end in ends)]
 
 
-def reaches(values: Sequence[float], halves: Sequence[float | None]) -> list[float]:
+def interval_ends(values: Sequence[float], halves: Sequence[float | None]) -> list[float]:
     """Both ends of each interval."""
     halves = halves or [None] * len(values)
     return [value + sign * (half or 0) for value, half in zip(values, halves, strict=True) for sign in (-1, 1)]
 
 
-def shaped(one: Series, number: int, x: Scale, y: Scale) -> Shape:
+def shape_of(one: Series, number: int, x: Scale, y: Scale) -> Shape:
     """The paths of a series."""
     colour = number if one.colour is None else one.colour
     dashes = "5 4" if one.dashed else DASHES[colour // COLOURS % len(DASHES)]
@@ -134,7 +134,7 @@ def shaped(one: Series, number: int, x: Scale, y: Scale) -> Shape:
     places = [(x(across), y(up)) for across, up in zip(one.x, one.y, strict=True)]
     if one.joined and len(places) > 1:
         shape.line = path(places, one.steps)
-        ends = reaches(one.y, one.half)
+        ends = interval_ends(one.y, one.half)
         upper = [(across, y(end)) for (across, _), end in zip(places, ends[1::2], strict=True)]
         lower = [(across, y(end)) for (across, _), end in zip(places, ends[::2], strict=True)]
         shape.band = path([*upper, *lower[::-1]]) + "Z" if any(one.half) else ""
@@ -163,14 +163,14 @@ def thin_out(shapes: Sequence[Shape]) -> None:
 
 def bars(one: Series, x: Scale, y: Scale) -> list[str]:
     """A line through each point as long as its interval, upwards and across."""
-    found = []
+    strokes = []
     for across, up, half in zip(one.x, one.y, one.half or [None] * len(one.x), strict=True):
         if half:
-            found.append(f"M{x(across)} {y(up - half)}V{y(up + half)}")
+            strokes.append(f"M{x(across)} {y(up - half)}V{y(up + half)}")
     for across, up, half in zip(one.x, one.y, one.x_half or [None] * len(one.x), strict=True):
         if half:
-            found.append(f"M{x(across - half)} {y(up)}H{x(across + half)}")
-    return found
+            strokes.append(f"M{x(across - half)} {y(up)}H{x(across + half)}")
+    return strokes
 
 
 def path(places: Sequence[tuple[float, float]], steps: bool = False) -> str:

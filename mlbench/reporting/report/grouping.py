@@ -17,7 +17,7 @@ class Setting:
 
     runs: dict[int, RunRecord]
     flat: dict[str, str]  # dotted name -> value
-    label: str = ""
+    set_labels: str = ""
     spreads: dict[str, Spread] = field(default_factory=dict)
 
     @property
@@ -27,8 +27,8 @@ class Setting:
 
     def values(self, metric: str) -> dict[int, float]:
         """Seed -> the metric, where a run has it."""
-        found = {seed: {**run.costs, **run.metrics} for seed, run in sorted(self.runs.items())}
-        return {seed: numbers[metric] for seed, numbers in found.items() if metric in numbers}
+        numbers_of = {seed: {**run.costs, **run.metrics} for seed, run in sorted(self.runs.items())}
+        return {seed: numbers[metric] for seed, numbers in numbers_of.items() if metric in numbers}
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Comparison:
         return "-".join(filter(None, (self.family, self.data, self.kind.replace(" ", "-"))))
 
 
-def compared(runs: Iterable[RunRecord]) -> tuple[list[Comparison], list[RunRecord]]:
+def compare(runs: Iterable[RunRecord]) -> tuple[list[Comparison], list[RunRecord]]:
     """All comparisons, and the runs that a newer one of the same setting and seed stands for."""
     groups: dict[tuple[str, str, str], dict[str, Setting]] = defaultdict(dict)
     repeated = []
@@ -68,25 +68,25 @@ def compared(runs: Iterable[RunRecord]) -> tuple[list[Comparison], list[RunRecor
     return [comparison(*key, list(groups[key].values())) for key in order], repeated
 
 
-def comparison(family: str, data: str, told: str, settings: list[Setting]) -> Comparison:
+def comparison(family: str, data: str, kind: str, settings: list[Setting]) -> Comparison:
     """Settings with labels and spreads, in the order of their first headline metric that has a good end."""
     for setting in settings:
         numbers = {name for run in setting.runs.values() for name in (*run.metrics, *run.costs)}
         setting.spreads = {name: spread(list(setting.values(name).values())) for name in sorted(numbers)}
-    label(settings)
+    set_labels(settings)
     metrics = headlines(run for setting in settings for run in setting.runs.values())
     first = next((name for name, end in metrics.items() if end), None)
     sign = -1 if metrics.get(first) == "high" else 1
-    settings.sort(key=lambda one: (first not in one.spreads, goodness(one, first, sign), one.label))
-    return Comparison(family, data, told, settings, metrics)
+    settings.sort(key=lambda one: (first not in one.spreads, sort_value(one, first, sign), one.label))
+    return Comparison(family, data, kind, settings, metrics)
 
 
-def goodness(setting: Setting, metric: str | None, sign: int) -> float:
+def sort_value(setting: Setting, metric: str | None, sign: int) -> float:
     """The mean of the metric times `sign`, which makes a smaller one the better."""
     return sign * setting.spreads[metric].mean if metric in setting.spreads else 0.0
 
 
-def label(settings: list[Setting]) -> None:
+def set_labels(settings: list[Setting]) -> None:
     """Name each setting by its technique and by what is not the same in all settings with that technique."""
     alike = defaultdict(list)
     for setting in settings:
@@ -113,7 +113,7 @@ def differences(one: Setting, other: Setting) -> set[str]:
     return names
 
 
-def shared(settings: list[Setting]) -> dict[str, str]:
+def common_settings(settings: list[Setting]) -> dict[str, str]:
     """The settings that all of these have in common."""
     first, *rest = settings
     return {name: value for name, value in first.flat.items() if all(one.flat.get(name) == value for one in rest)}

@@ -55,12 +55,12 @@ def natural(text: str) -> list[object]:
     return [int(part) if part.isdigit() else part for part in NATURAL.split(text)]
 
 
-def choose(found: Sequence[Media], megabytes: float) -> list[Path]:
+def choose(media_of_settings: Sequence[Media], megabytes: float) -> list[Path]:
     """Choose within the budget, in turns; the files that had no room."""
     room, left_out = megabytes * 1e6, []
-    orders = [one.in_order() for one in found]
+    orders = [one.in_order() for one in media_of_settings]
     for turn in range(max(map(len, orders), default=0)):
-        for one, order in zip(found, orders, strict=True):
+        for one, order in zip(media_of_settings, orders, strict=True):
             if turn >= len(order):
                 continue
             size = ENCODED * sum(path.stat().st_size for path in order[turn])

@@ -12,7 +12,7 @@ import yaml
 from mlbench.core.atomic_io import read_rows
 from mlbench.reporting.figures.streams import read_matrix
 from mlbench.runs import layout
-from mlbench.runs.run_record import Rows, RunRecord, checked, read_config, read_json
+from mlbench.runs.run_record import Rows, RunRecord, read_config, read_json, validate
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, csv.Error, yaml.YAMLError)
 UNFINISHED = "not finished: it was interrupted or still runs (mlbench resume=... goes on)"
@@ -79,7 +79,7 @@ def collect(folder: Path, without: Path) -> Records:
 def add_run(folder: Path, records: Records) -> None:
     """Add the run of this folder to the records, or the reason why it cannot be used."""
     try:
-        run = checked(RunRecord(folder, read_json(folder / layout.SUMMARY)))
+        run = validate(RunRecord(folder, read_json(folder / layout.SUMMARY)))
     except UNREADABLE as error:
         records.problems.append(Problem(folder, f"{layout.SUMMARY} cannot be read: {one_line(error)}"))
         return

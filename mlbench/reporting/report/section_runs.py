@@ -57,7 +57,7 @@ def relative(folder: Path, out: Path) -> str:
     return Path(os.path.relpath(folder, out)).as_posix() + "/"
 
 
-def unused(problems: list[Problem], folder: Path) -> Section | None:
+def problems_section(problems: list[Problem], folder: Path) -> Section | None:
     """What was left aside, a line each; None where there is nothing."""
     if not problems:
         return None

@@ -15,23 +15,23 @@ from mlbench.reporting.terminal import sweep_table
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_run
 from mlbench.runs.settings import joint_comparison_key
-from mlbench.runs.sweep_log import recorded
+from mlbench.runs.sweep_log import read_jobs
 
 
-def conclude(sweep: Path, made: list[Path]) -> None:
+def conclude(sweep: Path, new_folders: list[Path]) -> None:
     """Print the table over all finished jobs and write it beside the list of jobs; remove a sweep that never began.
 
-    `made` are the folders that were `missing` before the sweep: no others are removed, whatever they hold. Raises
+    `new_folders` are those that did not exist before the sweep: no others are removed, whatever they hold. Raises
     UserError or RunError when jobs failed, after the others' results are safe.
     """
     if not (sweep / layout.JOBS).exists():
-        if sweep in made:
+        if sweep in new_folders:
             shutil.rmtree(sweep, ignore_errors=True)
-        for folder in made:
+        for folder in new_folders:
             with suppress(OSError):  # it is gone, or somebody else uses it by now
                 folder.rmdir()
         return
-    jobs = recorded(sweep)
+    jobs = read_jobs(sweep)
     if runs := finished(jobs):
         from mlbench.reporting.sweep.tables import write_sweep  # imports matplotlib
 
@@ -52,7 +52,7 @@ def finished(jobs: list[dict[str, Any]]) -> list[RunRecord]:
     One run is one measurement, however often its settings stand in the command (seed=0,0).
     """
     begun = list({(job["folder"], job["label"]): job for job in jobs if job["folder"]}.values())
-    labels = shortened([job["label"] for job in begun])
+    labels = short_labels([job["label"] for job in begun])
     records = [read_run(Path(job["folder"]), label) for job, label in zip(begun, labels, strict=True)]
     runs = [run for run in records if run is not None]
     compare_with_joint(runs)
@@ -71,17 +71,17 @@ def compare_with_joint(runs: list[RunRecord]) -> None:
             metrics |= {"joint_accuracy": best, "intransigence": best - metrics["learning_accuracy"]}
 
 
-def shortened(labels: list[str]) -> list[str]:
+def short_labels(labels: list[str]) -> list[str]:
     """Labels without the settings that all of them share; the technique's name always stays."""
     shared = set.intersection(*(set(label.split(" ")) for label in labels)) if labels else set()
     named = []
     for label in labels:
-        own = [told(item) for item in label.split(" ") if item not in shared or told(item) != item]
+        own = [short_override(item) for item in label.split(" ") if item not in shared or short_override(item) != item]
         named.append(" ".join(own) or label)
     return named
 
 
-def told(item: str) -> str:
+def short_override(item: str) -> str:
     """`lifelong=gem` as `gem`; other settings as they are."""
     group, _, name = item.partition("=")
     return name if group in FAMILIES else item
