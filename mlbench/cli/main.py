@@ -32,7 +32,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench data [get NAME]   which data files are there; fetch one
   mlbench report [DIR]      everything below DIR (outputs) on one page: DIR/report/index.html
   mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
-  mlbench resume=FOLDER     go on with a run that was cut off
+  mlbench resume=FOLDER     continue an interrupted run
   mlbench --cfg job ...     show the config a command makes, without running it
   mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well (also: list)
   mlbench --hydra-help      more about composing configs

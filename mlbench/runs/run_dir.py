@@ -26,7 +26,17 @@ SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between ch
 
 
 class Run:
-    """One run's folder, which the caller has locked; used as a context manager."""
+    """The folder of a run while it is being made; a context manager. The caller has locked the folder.
+
+    Args:
+        folder: the folder, which has its config already.
+        identity: what the summary says of the run: family, technique, data, model and seed.
+        keep: which checkpoints stay: the last one, one of each task, or all.
+        device: where the run computes.
+        display: what shows its progress.
+        tracker: what passes its measurements on to an experiment tracker.
+        inputs: the files and folders that the run reads.
+    """
 
     def __init__(
         self,
@@ -77,7 +87,7 @@ class Run:
             raise RunError(f"cannot write {self.folder / 'metrics.jsonl'}: {error.strerror}") from error
 
     def save(self, state: dict[str, Any]) -> None:
-        """A checkpoint to resume from; it replaces the one before."""
+        """Write a checkpoint to resume from, in the place of the one before. Raises RunError on a full disk."""
         self.guarded(self.metrics.flush)
         self.guarded(lambda: os.fsync(self.metrics.fileno()))
         seconds = self.before + time.monotonic() - self.began
@@ -151,11 +161,18 @@ class Run:
         headlines: dict[str, str],
         kind: str = "",
     ) -> None:
-        """Keep the trained network, drop what only a resumed run needs, and write summary.json, the done marker.
+        """Write the trained network and summary.json, which marks the run as finished, and remove its resume state.
 
-        `headlines` are the metrics that tables show, the most telling first, with their good end: `high`, `low`, or
-        neither; `costs` hold `train_seconds`, which they show as well. Only runs of one `kind` are compared with one
-        another.
+        Args:
+            network: the trained network.
+            metrics: metric -> value; none that is not finite.
+            costs: cost -> seconds, bytes or a count; `train_seconds` is among them.
+            headlines: the metrics that tables show, the most important first -> `high` or `low`, whichever is good,
+                or an empty text.
+            kind: only runs of one kind are compared with one another.
+
+        Raises:
+            RunError: a file cannot be written.
         """
         self.save_network(network, "model")
         self.guarded(self.metrics.flush)

@@ -1,4 +1,4 @@
-"""What a sweep remembers of its jobs: one line each in jobs.jsonl."""
+"""The log of a sweep's jobs, jobs.jsonl: one line per job."""
 
 import fcntl
 import json
@@ -12,7 +12,15 @@ from mlbench.runs.settings import label_of
 
 
 def write_job(sweep: Path, number: int, folder: Path | None, overrides: list[str], error: Exception | None) -> None:
-    """Note how a job of the sweep ended; jobs of several processes, also on several machines, append to one file."""
+    """Append to the log how a job ended; processes on several machines may write to one log.
+
+    Args:
+        sweep: the sweep's folder.
+        number: the job's number in the sweep.
+        folder: the folder of its run; None where it has none.
+        overrides: the settings of the job, as on the command line.
+        error: what went wrong; None for a job that succeeded.
+    """
     label = label_of(overrides)
     failure = None if error is None else {"kind": type(error).__name__, "message": str(error)}
     place = str(folder.resolve()) if folder else None
@@ -27,7 +35,7 @@ def write_job(sweep: Path, number: int, folder: Path | None, overrides: list[str
 
 
 def read_jobs(sweep: Path) -> list[dict[str, Any]]:
-    """What is known of each job, in the order of the sweep; of one that a cluster started twice, the latter."""
+    """Read the log: an entry per job, in the order of the sweep; of a job that was started twice, the later one."""
     jobs = {}
     for line in (sweep / layout.JOBS).read_text(encoding="utf-8").splitlines():
         with suppress(ValueError):  # half a line

@@ -34,7 +34,7 @@ class Tracker:
                 logger.close(False)
 
     def begin(self, folder: Path, note: Callable[[str], None]) -> None:
-        """The run of this folder begins, or goes on where the folder knows it."""
+        """Start the run of this folder, or continue the one that the folder names."""
         self.folder, self.note = folder, note
         self.attempt(self.open)
 
@@ -73,7 +73,7 @@ class Tracker:
         self.attempt(do)
 
     def close(self, done: bool) -> None:
-        """The run has ended, or has been cut off."""
+        """The run has ended or was interrupted."""
         self.attempt(lambda logger: logger.close(done))
 
 

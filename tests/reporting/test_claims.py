@@ -67,7 +67,7 @@ def run(seed, technique, accuracy, strength=1.0):
     return RunRecord(None, summary, {"lifelong": {"strength": strength}, "data": {"tasks": 3}})
 
 
-def test_runs_are_found_by_their_settings_and_paired_by_seed():
+def test_runs_are_selected_by_setting_and_paired_by_seed():
     runs = Runs([run(0, "a", 0.5), run(1, "a", 0.7), run(1, "b", 0.4), run(0, "b", 0.1), run(2, "b", 0.0)])
     assert runs.values("accuracy", {"technique": "a"}) == [0.5, 0.7]
     assert runs.values("wall_seconds", {"technique": "a", "data.tasks": 3}) == [2.0, 2.0]
@@ -132,14 +132,14 @@ def test_the_command_line():
         (["seed=1"], "does not take seed=1"),
     ],
 )
-def test_mistakes_are_told_in_two_lines(mlbench, words, part):
+def test_error_messages_have_two_lines(mlbench, words, part):
     code, _, error = mlbench("lecture", *words)
     assert code == 2
     assert part in error
     assert len(error.strip().splitlines()) <= 2
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_a_line(mlbench, tmp_path):
+def test_the_error_for_a_folder_that_cannot_be_created_has_one_line(mlbench, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, error = mlbench("lecture", "filters", "--quick", f"out={tmp_path / 'file' / 'x'}", out=False)
     assert (code, "Not a directory" in error, len(error.splitlines())) == (2, True, 1)

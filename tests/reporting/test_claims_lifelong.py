@@ -17,7 +17,7 @@ def verdict(decide, runs):
     return combined_verdict(decide(Runs(runs)))
 
 
-def test_a_choice_is_made_on_the_other_seeds():
+def test_the_best_option_is_chosen_on_the_other_seeds():
     """The option that is best at seed 0 alone is not chosen for seed 0."""
     lucky, steady = {0: 0.8, 1: 0.1, 2: 0.1}, {0: 0.5, 1: 0.5, 2: 0.5}
     assert best_on_other_seeds([lucky, steady]) == [0.5, 0.5, 0.5]

@@ -105,7 +105,7 @@ def test_means_and_intervals_are_those_of_scipy(three):
         assert int(rows[name]["runs"]) == len(values)
 
 
-def test_where_a_run_was_made_does_not_make_a_setting(tmp_path):
+def test_where_a_run_was_made_is_not_a_setting(tmp_path):
     for seed in range(2):
         config = run(tmp_path, seed=seed) / "config.yaml"
         text = config.read_text() + f"threads: {seed + 1}\ndevice: {'cpu' if seed else 'cuda'}\nkeep: {seed}\n"
@@ -205,7 +205,7 @@ def test_everything_is_where_it_is_there_and_only_there(many, three):
         assert f'<section id="{name}"' not in alone
 
 
-def test_the_report_leaves_itself_out_when_it_is_made_again(many):
+def test_a_second_report_ignores_the_first(many):
     before = (many / "report" / "index.html").read_text()
     write_report(many, many / "report")
     assert (many / "report" / "index.html").read_text() == before
@@ -297,7 +297,7 @@ def test_tables_for_people(tmp_path):
         (["medai=1"], "did you mean 'media'"),
     ],
 )
-def test_mistakes_are_told_in_a_line_or_two(tmp_path, monkeypatch, words, message):
+def test_error_messages_have_at_most_two_lines(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message) as error:
         answer(words)

@@ -26,11 +26,17 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One number of which a claim says how large it is, measured once a seed.
+    """A number that a claim says is large or small, measured once per seed.
 
-    `says` is the statement in words, with the bound in it. The 95 % t interval of the mean decides: it lies at or above
-    `bound` (at or below, where `least` is false), beyond it, or on both sides. A single value has no interval and
-    decides nothing.
+    The 95 % t interval of the mean decides: the check holds where the whole interval lies on the right side of the
+    bound, fails where it lies on the wrong one, and is undecided otherwise. A single value has no interval and decides
+    nothing.
+
+    Args:
+        says: the statement in words, with the bound in it.
+        values: the measurements, one per seed.
+        bound: the number that the mean is compared with, in the unit of the values.
+        least: whether the mean has to be at least the bound (True) or at most (False).
     """
 
     says: str
@@ -77,9 +83,17 @@ class Runs:
         return Runs([run for run in self.all if all(run.setting(name) == value for name, value in settings.items())])
 
     def by_seed(self, measure: Measure, settings: Settings = ANY) -> dict[int, float]:
-        """Of the runs with these settings a metric or cost, or what a function finds in each. Raises LookupError.
+        """The measure of each run with these settings, by its seed.
 
-        So it does where no run has these settings, or two of one seed.
+        Args:
+            measure: the name of a metric or cost, or a function of the run.
+            settings: what the runs must have.
+
+        Returns:
+            Seed -> value.
+
+        Raises:
+            LookupError: no run has these settings, or two of the same seed have them.
         """
         ask = measure if callable(measure) else lambda run: run.value(measure)
         values: dict[int, float] = {}
@@ -92,7 +106,7 @@ class Runs:
         return values
 
     def values(self, measure: Measure, settings: Settings = ANY) -> list[float]:
-        """The same as a list, one value a seed."""
+        """The measure of each run with these settings, one value per seed. Raises LookupError as `by_seed` does."""
         return list(self.by_seed(measure, settings).values())
 
     def options(self, name: str) -> list[Any]:
@@ -116,9 +130,17 @@ class Runs:
 
 
 def best_on_other_seeds(options: list[dict[int, float]], best: Callable[..., dict[int, float]] = max) -> list[float]:
-    """For each seed the value of the option that is best (`max` or `min`) on average over the other seeds.
+    """Choose the best option for each seed on the other seeds.
 
     A choice made on the seeds that are reported would flatter whatever is chosen.
+
+    Args:
+        options: for each option its values by seed.
+        best: `max` or `min`.
+
+    Returns:
+        For each seed that all options have, in ascending order, the value of the option that is best on average over
+        the other seeds.
     """
     seeds = set.intersection(*(set(option) for option in options))
     values = []
@@ -136,11 +158,17 @@ def read_runs(folders: list[Path]) -> Runs:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of a lecture and the experiment that tests it.
+    """A statement of a lecture and the experiment that tests it.
 
-    `quick` and `full` are commands, the words behind `mlbench -m`: with embedded data, and with the real ones.
-    `figures` and `sounds` are patterns of files: figures are those of all sweeps, or of the first run that has any,
-    sounds those of the first run.
+    Args:
+        name: the claim's name on the command line and of its experiment preset.
+        english: the statement in English.
+        chinese: the statement in Chinese.
+        quick: commands, the words after `mlbench -m`, that use embedded data only.
+        full: the same with the real data.
+        decide: makes the checks from the finished runs; raises LookupError where runs are missing.
+        figures: glob patterns of the figures to show, of all sweeps or of the first run that has any.
+        sounds: glob patterns of the sounds to play, of the first run.
     """
 
     name: str
@@ -159,7 +187,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One command that was run: where it noted its jobs, and how it ended."""
+    """One command that was run.
+
+    Args:
+        words: the command, as in `Claim.quick`.
+        folder: the folder with the list of its jobs.
+        code: its exit code.
+    """
 
     words: str
     folder: Path
@@ -174,7 +208,15 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out for a claim. `trouble` says why its checks could not be made, or which command failed."""
+    """The outcome of a claim.
+
+    Args:
+        claim: the statement that was tested.
+        sweeps: the commands that were run for it.
+        runs: their finished runs.
+        checks: the checks on these runs.
+        trouble: why the checks could not be made, or which command failed; empty where everything went well.
+    """
 
     claim: Claim
     sweeps: list[Sweep]

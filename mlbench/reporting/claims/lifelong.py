@@ -140,10 +140,14 @@ def feedback(runs: Runs) -> list[Check]:
 def task_order(runs: Runs) -> list[Check]:
     """The orders that are best and worst on the other seeds, on this one."""
     orders = runs.options("data.order_seed")
-    found = [runs.by_seed("average_accuracy", {"data.order_seed": order}) for order in orders]
-    apart = [a - b for a, b in zip(best_on_other_seeds(found), best_on_other_seeds(found, min), strict=True)]
+    accuracies = [runs.by_seed("average_accuracy", {"data.order_seed": order}) for order in orders]
+    differences = [
+        a - b for a, b in zip(best_on_other_seeds(accuracies), best_on_other_seeds(accuracies, min), strict=True)
+    ]
     return [
-        Check("accuracy in the order that is best on other seeds less that in the worst is .05 or more", apart, 0.05)
+        Check(
+            "accuracy in the order that is best on other seeds less that in the worst is .05 or more", differences, 0.05
+        )
     ]
 
 

@@ -78,14 +78,14 @@ def article(result: Result) -> Markup:
 
 def figures(result: Result) -> list[Markup]:
     """What the sweeps have of each pattern, with their commands below where there are several; else the first run."""
-    found = []
+    pictures = []
     for pattern in result.claim.figures:
-        drawn = [(path, sweep.words) for sweep in result.sweeps for path in sorted(sweep.folder.glob(pattern))]
-        if drawn:
-            found += [picture(path, f"mlbench -m {words}" if len(drawn) > 1 else "") for path, words in drawn]
+        paths = [(path, sweep.words) for sweep in result.sweeps for path in sorted(sweep.folder.glob(pattern))]
+        if paths:
+            pictures += [picture(path, f"mlbench -m {words}" if len(paths) > 1 else "") for path, words in paths]
         else:
-            found += map(picture, of_first_run(result, pattern))
-    return found
+            pictures += map(picture, of_first_run(result, pattern))
+    return pictures
 
 
 def of_first_run(result: Result, pattern: str) -> list[Path]:

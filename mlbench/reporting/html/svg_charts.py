@@ -1,4 +1,4 @@
-"""Small charts as SVG that follow the colours of the page they stand in, light or dark; see pages.py. No torch.
+"""Small charts as SVG that follow the colours of the page they stand in, light or dark; see page.py. No torch.
 
 chart([Series("gem", [1, 2, 3], [0.9, 0.85, 0.8], half=[0.02, 0.02, 0.03])], "tasks learned", "accuracy")
 """
@@ -32,11 +32,23 @@ class Frame:
 
 @dataclass
 class Series:
-    """Numbers `y` over `x` under one name.
+    """A line or a set of points in a chart; all sequences have the length n of `x`, or are empty.
 
-    `half` and `x_half` are half the intervals around them: a band for lines, bars for points. `notes` are shown when
-    the pointer rests on a point, `words` beside it; the first point of a series with `diamond` is one. `colour` is its
-    number in the palette (None: by the order of series).
+    Args:
+        name: its name in the legend.
+        x: positions on the horizontal axis [n].
+        y: values [n].
+        half: half the intervals of `y` [n]: a band for a line, bars for points.
+        x_half: half the intervals of `x` [n].
+        notes: texts that appear when the pointer rests on a point [n].
+        words: texts beside the points [n].
+        joined: whether a line joins the points.
+        steps: whether that line consists of steps.
+        dots: whether the points are drawn.
+        dashed: whether the line is dashed.
+        diamond: whether the first point is a diamond.
+        colour: its number in the palette; None takes its place among the series.
+        listed: whether the legend names it.
     """
 
     name: str
@@ -79,9 +91,18 @@ def chart(
     within: tuple[float, float] | None = None,
     costs: bool = False,
 ) -> Markup:
-    """Lines or points with axes and, for more than one series, a legend.
+    """Draw lines or points with axes and, for more than one series, a legend.
 
-    `whole`: x counts something. `within`: y cannot lie beyond. `costs`: x is logarithmic where it spans enough.
+    Args:
+        series: what is drawn; series without points are left out.
+        x_title: the title of the horizontal axis.
+        y_title: the title of the vertical axis.
+        whole: whether x takes whole numbers only.
+        within: the range that y cannot leave; None for any.
+        costs: whether x is logarithmic where its values lie far apart.
+
+    Returns:
+        An SVG element.
     """
     series = [one for one in series if len(one.x)]
     frame, (x, y) = Frame(), scales(series, Frame(), within, costs)

@@ -87,7 +87,7 @@ def lead(folder: Path, records: Records, comparisons: list[Comparison], sections
         time,
     ]
     if any(section.id == "aside" for section in sections):
-        numbers.append((len({one.folder for one in records.problems}), "folders with something left aside"))
+        numbers.append((len({one.folder for one in records.problems}), "folders that are not used in full"))
     return Markup("{}{}").format(LEAD.format(folder), facts(numbers))
 
 

@@ -33,7 +33,7 @@ class Setting:
 
 @dataclass
 class Comparison:
-    """Settings of one family on the same data that are told by the same metrics, the best first."""
+    """Settings of one family on the same data that are measured by the same metrics, the best first."""
 
     family: str
     data: str
@@ -53,7 +53,15 @@ class Comparison:
 
 
 def compare(runs: Iterable[RunRecord]) -> tuple[list[Comparison], list[RunRecord]]:
-    """All comparisons, and the runs that a newer one of the same setting and seed stands for."""
+    """Group runs into settings, and settings into comparisons.
+
+    Args:
+        runs: finished runs of any family.
+
+    Returns:
+        The comparisons in the order of their families, and the runs that are not counted because a newer one has the
+        same setting and seed.
+    """
     groups: dict[tuple[str, str, str], dict[str, Setting]] = defaultdict(dict)
     repeated = []
     for run in runs:

@@ -56,7 +56,15 @@ def natural(text: str) -> list[object]:
 
 
 def choose(media_of_settings: Sequence[Media], megabytes: float) -> list[Path]:
-    """Choose within the budget, in turns; the files that had no room."""
+    """Choose what the page embeds, the settings taking turns.
+
+    Args:
+        media_of_settings: the files of each setting; `chosen` is filled.
+        megabytes: the budget, for the files as they are encoded on the page.
+
+    Returns:
+        The files that had no room.
+    """
     room, left_out = megabytes * 1e6, []
     orders = [one.in_order() for one in media_of_settings]
     for turn in range(max(map(len, orders), default=0)):

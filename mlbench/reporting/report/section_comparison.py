@@ -14,9 +14,9 @@ TESTS_SHOWN = 400  # rows on the page; the files have all
 TOWARDS = {"high": "higher is better", "low": "lower is better", "": ""}
 LEAD = (
     "Runs that differ only in their seed are one setting: mean ± half the 95 % confidence interval, below it each run "
-    "as a dot. Bold is the best mean; ≈ marks what a paired t test over the shared seeds does not tell apart from it "
-    "(p ≥ .05 after Holm's correction for all pairs of the table). Only settings that differ in the technique or in "
-    "one thing are tested against one another."
+    "as a dot. Bold is the best mean; ≈ marks what does not differ significantly from it in a paired t test over the "
+    "shared seeds (p ≥ .05 after Holm's correction for all pairs of the table). Only settings that differ in the "
+    "technique or in one thing are tested against one another."
 )
 TestedComparisons = list[tuple[Comparison, list[PairedTest]]]
 
@@ -26,9 +26,7 @@ def section(tested: TestedComparisons) -> Section:
     several = [comparison_block(*pair) for pair in tested if len(pair[0].settings) > 1]
     alone = [comparison_block(*pair) for pair in tested if len(pair[0].settings) == 1]
     if alone:
-        title = (
-            f"{len(alone)} settings with nothing beside them" if len(alone) > 1 else "a setting with nothing beside it"
-        )
+        title = f"{len(alone)} settings without a comparison" if len(alone) > 1 else "a setting without a comparison"
         several.append(page.folded(title, page.joined(alone), not several))
     return Section("compared", "Compared", page.joined(several), LEAD)
 
@@ -77,13 +75,13 @@ def cell(setting: Setting, metric: str, mark: str, ends: tuple[float, float]) ->
     value = setting.spreads[metric]
     text = Markup("<b>{}</b>").format(cell_text(value)) if mark == "best" else Markup("{}").format(cell_text(value))
     if mark == "near":
-        text = Markup('<span class="soft" title="not told apart from the best">≈</span> {}').format(text)
+        text = Markup('<span class="soft" title="not significantly different from the best">≈</span> {}').format(text)
     strip = svg_charts.strip(list(setting.values(metric).values()), value.mean, value.half, *ends)
     return Cell(text + strip, value.mean)
 
 
 def best_marks(comparison: Comparison, tests: list[PairedTest], metric: str) -> dict[int, str]:
-    """Place of a setting -> `best`, or `near` where a test does not tell it apart from the best."""
+    """Place of a setting -> `best`, or `near` where a test finds no significant difference from the best."""
     means = {n: one.spreads[metric].mean for n, one in enumerate(comparison.settings) if metric in one.spreads}
     if not (end := comparison.metrics[metric]) or len(means) < 2:
         return {}
@@ -120,7 +118,7 @@ def test_row(comparison: Comparison, test: PairedTest) -> list[object]:
     """A row of the table of tests."""
     names = [comparison.settings[place].label for place in (test.one, test.other)]
     gap = Cell(f"{test.difference:+.3f} ± {test.half:.3f}", test.difference)
-    verdict = "not told apart"
+    verdict = "no significant difference"
     if test.holm < SIGNIFICANCE_LEVEL:
         end = comparison.metrics[test.metric]
         better = (test.difference > 0) == (end == "high")

@@ -56,7 +56,7 @@ def section(comparisons: list[Comparison], records: Records, megabytes: float) -
                 f"{megabytes:g} MB of them (mlbench report ... media={2 * max(megabytes, 1):g} for more)."
             )
         )
-    return Section("gallery", "Seen and heard", page.joined(parts), LEAD) if parts else None
+    return Section("gallery", "Pictures and sounds", page.joined(parts), LEAD) if parts else None
 
 
 def gallery(each: Media, score_table: Markup, charts: Markup, is_open: bool) -> Markup:

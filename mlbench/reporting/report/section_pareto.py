@@ -27,7 +27,7 @@ def section(comparisons: list[Comparison], records: Records) -> tuple[Section | 
     parts = []
     for comparison, points in groups:
         parts += [page.heading(comparison.title), page.grid(cost_charts(points)), table(points)]
-    lead = Section("costs", "Accuracy and its price", page.joined(parts), LEAD) if parts else None
+    lead = Section("costs", "Accuracy against cost", page.joined(parts), LEAD) if parts else None
     return lead, groups
 
 

@@ -58,14 +58,14 @@ def relative(folder: Path, out: Path) -> str:
 
 
 def problems_section(problems: list[Problem], folder: Path) -> Section | None:
-    """What was left aside, a line each; None where there is nothing."""
+    """The folders and files that could not be used, one line each; None where there are none."""
     if not problems:
         return None
     lines = [Markup("<code>{}</code> {}").format(os.path.relpath(one.folder, folder), one.line) for one in problems]
     lines = list(dict.fromkeys(lines))
     more = [f"and {len(lines) - PROBLEMS_SHOWN} more"] if len(lines) > PROBLEMS_SHOWN else []
     lead = "Folders or files that could not be used. Everything else on this page does without them."
-    return Section("aside", "Left aside", page.notes([*lines[:PROBLEMS_SHOWN], *more]), lead)
+    return Section("aside", "Not used", page.notes([*lines[:PROBLEMS_SHOWN], *more]), lead)
 
 
 def sheet(

@@ -44,7 +44,7 @@ def section(comparisons: list[Comparison], records: Records) -> Section | None:
             parts += [page.heading(comparison.title), over_time(comparison, settings, records)]
             figures, left = heat_maps(settings, left)
             parts.append(figures)
-    return Section("tasks", "Task after task", page.joined(parts), LEAD) if parts else None
+    return Section("tasks", "Accuracy by task", page.joined(parts), LEAD) if parts else None
 
 
 def over_time(comparison: Comparison, settings: list[tuple[Setting, list[Rows]]], records: Records) -> Markup:

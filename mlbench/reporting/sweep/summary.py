@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from mlbench.core.atomic_io import write_text
-from mlbench.core.config_groups import FAMILIES
 from mlbench.core.errors import RunError, UserError
+from mlbench.reporting.sweep.labels import short_labels
 from mlbench.reporting.terminal import sweep_table
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_run
@@ -69,19 +69,3 @@ def compare_with_joint(runs: list[RunRecord]) -> None:
         metrics, best = run.metrics, joint.get(joint_comparison_key(run.config))
         if best is not None and "learning_accuracy" in metrics and "intransigence" not in metrics:
             metrics |= {"joint_accuracy": best, "intransigence": best - metrics["learning_accuracy"]}
-
-
-def short_labels(labels: list[str]) -> list[str]:
-    """Labels without the settings that all of them share; the technique's name always stays."""
-    shared = set.intersection(*(set(label.split(" ")) for label in labels)) if labels else set()
-    named = []
-    for label in labels:
-        own = [short_override(item) for item in label.split(" ") if item not in shared or short_override(item) != item]
-        named.append(" ".join(own) or label)
-    return named
-
-
-def short_override(item: str) -> str:
-    """`lifelong=gem` as `gem`; other settings as they are."""
-    group, _, name = item.partition("=")
-    return name if group in FAMILIES else item

@@ -15,6 +15,7 @@ from mlbench.reporting.figures.grids import draw_grid
 from mlbench.reporting.figures.plots import POINT_COSTS
 from mlbench.reporting.figures.streams import OVER_TIME, read_matrix
 from mlbench.reporting.points import gather_points
+from mlbench.reporting.sweep.labels import number_of_each, one_number
 from mlbench.runs import layout
 from mlbench.runs.results import Panel
 from mlbench.runs.run_record import RunRecord
@@ -181,35 +182,6 @@ def write_side_by_side(groups: dict[str, dict[str, Spread]], metrics: list[str],
 def over_picture(setting: str, folder: Path) -> Path:
     """Where the figure over this setting stands."""
     return folder / f"over_{setting.rpartition('.')[2]}.png"
-
-
-def number_of_each(labels: list[str]) -> tuple[str, dict[str, dict[str, float]]]:
-    """For labels of several techniques the setting whose number alone tells those of each apart, and what `one_number`
-    gives for each technique; empty where there is no such setting."""
-    own: dict[str, list[str]] = defaultdict(list)
-    for label in labels:
-        own[" ".join(word for word in label.split(" ") if "=" not in word)].append(label)
-    numbers = {technique: one_number(each) for technique, each in own.items()}
-    settings = {setting for setting, _ in numbers.values()}
-    if len(numbers) < 2 or len(settings) > 1 or settings == {""}:
-        return "", {}
-    return settings.pop(), {technique: values for technique, (_, values) in numbers.items()}
-
-
-def one_number(labels: list[str]) -> tuple[str, dict[str, float]]:
-    """The setting whose number alone tells the labels apart, and label -> number in ascending order; empty where there
-    is no such setting."""
-    items = [[word.partition("=") for word in label.split(" ")] for label in labels]
-    technique = {tuple(name for name, equals, _ in words if not equals) for words in items}
-    set_here = [[(name, value) for name, equals, value in words if equals] for words in items]
-    names = {tuple(name for name, _ in pairs) for pairs in set_here}
-    if len(labels) < 2 or len(technique) > 1 or len(names) > 1 or len(only := names.pop()) != 1:
-        return "", {}
-    try:
-        values = {label: float(pairs[0][1]) for label, pairs in zip(labels, set_here, strict=True)}
-    except ValueError:
-        return "", {}
-    return only[0], dict(sorted(values.items(), key=lambda item: item[1]))
 
 
 def cells(value: Spread) -> list[object]:
