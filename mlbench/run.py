@@ -1,12 +1,12 @@
 """The entry point of a run: compose, check, build, run, write. cli/launchers/ starts its sweeps."""
 
-import json
-import os
 import sys
 import time
 import traceback
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,10 +21,9 @@ from mlbench.core.config_groups import CHOICES, conf_folder
 from mlbench.core.errors import RunError, UserError
 from mlbench.reporting.sweep.summary import conclude
 from mlbench.reporting.terminal import show_run
-from mlbench.runs.sweep_log import missing, record
+from mlbench.runs import layout
+from mlbench.runs.sweep_log import missing_folders, write_job
 
-SWEEP = "MLBENCH_SWEEP"  # environment variable: where the sweep under way keeps its list of jobs
-MADE = "MLBENCH_SWEEP_MADE"  # another: the folders that were not there before
 RESUME_MAY_CHANGE = ("resume", "device", "threads")
 
 
@@ -55,18 +54,16 @@ def main() -> None:
     except Failure as failure:
         raise failure.error from None
     except KeyboardInterrupt:
-        if SWEEP not in os.environ:
+        if (sweep := Sweep.take()) is None:
             raise
         with suppress(UserError, RunError):  # jobs that failed earlier are in the list; the interruption is the news
-            end_sweep()
+            conclude(sweep.folder, sweep.new_folders)
         raise KeyboardInterrupt("interrupted; the same command goes on where it stopped") from None
     except OSError as error:  # Hydra makes the sweep's folder; its MissingConfigException is an OSError, too
-        if isinstance(error, HydraException) or SWEEP not in os.environ:
+        if isinstance(error, HydraException) or (sweep := Sweep.take()) is None:
             end_sweep()
             raise
-        folder = os.environ.pop(SWEEP)
-        del os.environ[MADE]
-        raise UserError(f"cannot write results into {folder}: {error.strerror}; choose another out=") from error
+        raise UserError(f"cannot write results into {sweep.folder}: {error.strerror}; choose another out=") from error
     except Exception:
         end_sweep()
         raise
@@ -74,19 +71,37 @@ def main() -> None:
 
 
 def end_sweep() -> None:
-    """The table of the sweep under way, if there is one. Raises UserError or RunError for jobs that failed."""
-    if sweep := os.environ.pop(SWEEP, None):
-        conclude(Path(sweep), [Path(folder) for folder in json.loads(os.environ.pop(MADE))])
+    """Print the table of the sweep of this command, if it is one. Raises UserError or RunError for jobs that failed."""
+    if (sweep := Sweep.take()) is not None:
+        conclude(sweep.folder, sweep.new_folders)
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Where a sweep has its list of jobs, and which folders did not exist before it began."""
+
+    folder: Path
+    new_folders: list[Path]
 
 
 class Sweep(Callback):
-    """Tells `main` where a sweep keeps its list of jobs (named in config.yaml)."""
+    """Tells `main` of the sweep that Hydra starts.
+
+    config.yaml names this class, Hydra makes the object and keeps it to itself: the class holds what is handed over.
+    """
+
+    started: ClassVar[SweepFolder | None] = None
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
-        """Called by Hydra, once, before the first job."""
-        sweep = Path(config.hydra.sweep.dir).expanduser().resolve()
-        os.environ[SWEEP] = str(sweep)
-        os.environ[MADE] = json.dumps([str(folder) for folder in missing(sweep)])
+        """Note the sweep's folder; Hydra calls this once, before the first job."""
+        folder = Path(config.hydra.sweep.dir).expanduser().resolve()
+        Sweep.started = SweepFolder(folder, missing_folders(folder))
+
+    @classmethod
+    def take(cls) -> SweepFolder | None:
+        """The sweep that was started, once; None where there is none, or where it was taken before."""
+        started, cls.started = cls.started, None
+        return started
 
 
 def sweep_job(config: DictConfig, context: DictConfig) -> bool:
@@ -100,7 +115,7 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
         failure = error
         known = isinstance(error, UserError | RunError)
         print(f"failed: {error}" if known else traceback.format_exc(), file=sys.stderr)
-    record(Path(context.sweep.dir), context.job.num, folder, overrides, failure)
+    write_job(Path(context.sweep.dir), context.job.num, folder, overrides, failure)
     return failure is None
 
 
@@ -110,7 +125,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     from mlbench.experiment.checked_config import CheckedConfig  # torch comes with it; mistakes of spelling need none
     from mlbench.experiment.experiment import Experiment
     from mlbench.runs.provenance import outdated
-    from mlbench.runs.run_dir import finished, tidy
+    from mlbench.runs.run_dir import tidy
 
     names = {group: context.runtime.choices.get(group) for group in CHOICES}
     folder = None
@@ -124,13 +139,13 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     folder = folder or experiment.folder(by_hash=in_sweep)
     old = experiment.begun(folder)
     why = outdated(folder, checked.inputs()) if old else ""
-    told = f" ({why}; force=true runs it anew)" if why else ""
-    if old and finished(folder):
+    remark = f" ({why}; force=true runs it anew)" if why else ""
+    if old and layout.is_finished(folder):
         tidy(folder)
-        print(f"finished before: {folder}{told}", file=sys.stderr)
+        print(f"finished before: {folder}{remark}", file=sys.stderr)
     else:
-        if told:
-            print(f"begun before: {folder}{told}", file=sys.stderr)
+        if remark:
+            print(f"begun before: {folder}{remark}", file=sys.stderr)
         experiment.run(folder, hydra_files(config, context), wait=in_sweep)
     if not in_sweep:
         show_run(folder)
@@ -140,16 +155,16 @@ def run(config: DictConfig, context: DictConfig) -> Path:
 def began(context: DictConfig) -> float:
     """When the command began (s since 1970): for all jobs of a sweep, in whatever process and however often a cluster
     starts them, when Hydra wrote down the sweep."""
-    told = Path(context.sweep.dir) / "multirun.yaml"
-    return told.stat().st_mtime if context.mode == RunMode.MULTIRUN and told.exists() else time.time()
+    written = Path(context.sweep.dir) / layout.MULTIRUN
+    return written.stat().st_mtime if context.mode == RunMode.MULTIRUN and written.exists() else time.time()
 
 
 def hydra_files(config: DictConfig, context: DictConfig) -> dict[str, str]:
     """What Hydra knows of this run, as it would write it into .hydra/."""
     return {
-        ".hydra/config.yaml": OmegaConf.to_yaml(config),
-        ".hydra/hydra.yaml": OmegaConf.to_yaml(context),
-        ".hydra/overrides.yaml": OmegaConf.to_yaml(context.overrides.task),
+        f"{layout.HYDRA}/config.yaml": OmegaConf.to_yaml(config),
+        f"{layout.HYDRA}/hydra.yaml": OmegaConf.to_yaml(context),
+        f"{layout.HYDRA}/overrides.yaml": OmegaConf.to_yaml(context.overrides.task),
     }
 
 
@@ -166,12 +181,12 @@ def reopened(folder: Path, config: DictConfig, overrides: list[str]) -> tuple[Di
             f"resume={folder} takes its settings from that folder; besides it only threads, and a device of the same "
             f"kind, can be given, not {', '.join(others)}"
         )
-    saved = folder / "config.yaml"
+    saved = folder / layout.CONFIG
     if not saved.is_file():
         raise UserError(f"resume={folder}: there is no config.yaml; name the folder of one run")
     try:
         old = OmegaConf.load(saved)
-        names = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "names.yaml"))
+        names = OmegaConf.to_container(OmegaConf.load(folder / layout.HYDRA / layout.GROUP_NAMES))
     except (OSError, ValueError, YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"resume={folder}: its config.yaml cannot be read ({reason})") from error

@@ -13,17 +13,17 @@ OF_EXTRAS = {("hydra/launcher", "ray"): ("hydra-ray-launcher", "ray")}  # choice
 
 def own_folders(words: list[str]) -> tuple[list[str], list[str]]:
     """The absolute folders given by --config-dir or -cd, and the other words. Raises UserError for one not there."""
-    found, others, rest = [], [], iter(words)
+    folders, others, rest = [], [], iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
             folder = Path(value if equals else next(rest, ""))
             if not folder.is_dir():
                 raise UserError(f"--config-dir {folder}: no such folder")
-            found.append(str(folder.resolve()))
+            folders.append(str(folder.resolve()))
         else:
             others.append(word)
-    return found, others
+    return folders, others
 
 
 def composition_error(error: Exception, words: list[str]) -> str | None:
@@ -42,8 +42,8 @@ def composition_error(error: Exception, words: list[str]) -> str | None:
         return f"cannot understand '{error.override}'; settings are written name=value"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return unknown_setting(error, words)
-    if found := re.search(r"Ambiguous value for argument '([^']*)'", str(error)):
-        return f"{found[1]}: several values are a sweep, which needs -m, as in mlbench -m {found[1]}"
+    if match := re.search(r"Ambiguous value for argument '([^']*)'", str(error)):
+        return f"{match[1]}: several values are a sweep, which needs -m, as in mlbench -m {match[1]}"
     if isinstance(error, ValueError) and "Config group override" in str(error):
         groups = [f"{group}=" for group in GROUPS if any(word.startswith(f"{group}=") for word in words)]
         return f"{', '.join(groups)}: a name is needed, as mlbench list shows them; or leave it out"
@@ -59,15 +59,15 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
     key = wrong.group(1) if wrong else (error.__cause__.full_key or "")
     parent, _, name = key.rpartition(".")
     try:
-        found = settings_there(parent, words)
+        settings = settings_there(parent, words)
     except Exception:  # the message is worth having without the list, whatever else is wrong with the command
         return f"{key}: no such setting"
-    if parent in FAMILIES and not any(found.values()):
+    if parent in FAMILIES and not any(settings.values()):
         return f"{key}: no technique is chosen; {parent}=NAME does that (see mlbench list {parent})"
-    lacking = {choice: options for choice, options in found.items() if name not in options}
+    lacking = {choice: options for choice, options in settings.items() if name not in options}
     if not lacking:
         return f"{key}: a value of another kind is needed"
-    who = "" if len(lacking) == len(found) else f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} "
+    who = "" if len(lacking) == len(settings) else f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} "
     options = sorted(set.intersection(*lacking.values()) - {"_target_"})
     allowed = f"\nallowed here: {', '.join(options)}" if options else ""
     return f"{key}: {who}no such setting{nearest(name, sorted(set.union(*lacking.values())))}{allowed}"
@@ -88,10 +88,10 @@ def settings_there(parent: str, words: list[str]) -> dict[str, set[str]]:
             swept.append([f"{override.key_or_group}={name}" for name in override.sweep_string_iterator()])
     places = [json.dumps(f"file://{folder}", ensure_ascii=False) for folder in own_folders(words)[0]]  # in quotes
     fixed += [f"hydra.searchpath=[{place}]" for place in places]
-    found = {}
+    settings = {}
     with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
         for choices in itertools.product(*swept):
             config = compose("config", overrides=[*fixed, *choices])
             node = OmegaConf.select(config, parent) if parent else config
-            found[" ".join(choices)] = set(map(str, node)) if isinstance(node, DictConfig) else set()
-    return found
+            settings[" ".join(choices)] = set(map(str, node)) if isinstance(node, DictConfig) else set()
+    return settings

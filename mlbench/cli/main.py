@@ -34,7 +34,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench data [get NAME]   which data files are there; fetch one
   mlbench report [DIR]      everything below DIR (outputs) on one page: DIR/report/index.html
   mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
-  mlbench resume=FOLDER     go on with an interrupted run
+  mlbench resume=FOLDER     continue an interrupted run
   mlbench --cfg job ...     show the config a command makes, without running it
   mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well (also: list)
   mlbench --hydra-help      more about composing configs
@@ -139,9 +139,9 @@ def show_group(group: str, folders: list[Path]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    if found := {name: text for folder in folders for name, text in entries(group, folder).items()}:
+    if choices := {name: text for folder in folders for name, text in entries(group, folder).items()}:
         table = Table("name", "what it is", title=f"{group}=", title_justify="left", box=None)
-        for name, text in found.items():
+        for name, text in choices.items():
             table.add_row(name, text)
         Console(width=None if sys.stdout.isatty() else 160).print(table)
 

@@ -19,16 +19,16 @@ def for_hydra(words: list[str]) -> list[str]:
 
 def with_seeds(words: list[str]) -> list[str]:
     """`seeds=5` as `-m seed=0,1,2,3,4`. Raises UserError for another value, and beside a seed of its own."""
-    given = [word for word in words if word.startswith("seeds=")]
-    if not given:
+    seeds = [word for word in words if word.startswith("seeds=")]
+    if not seeds:
         return words
-    number = given[-1].removeprefix("seeds=")
+    number = seeds[-1].removeprefix("seeds=")
     if not re.fullmatch("[1-9][0-9]{0,5}", number):
-        raise UserError(f"{given[-1]}: allowed is a whole number from 1; seeds=3 stands for seed=0,1,2")
+        raise UserError(f"{seeds[-1]}: allowed is a whole number from 1; seeds=3 stands for seed=0,1,2")
     others = [word for word in words if not word.startswith("seeds=")]
     if seed := [word for word in others if re.match(r"\+{0,2}seed=", word)]:
         raise UserError(
-            f"{given[-1]} and {seed[0]} are both set; seeds={number} stands for seed=0 to {int(number) - 1}"
+            f"{seeds[-1]} and {seed[0]} are both set; seeds={number} stands for seed=0 to {int(number) - 1}"
         )
     if SHOW_FLAGS & set(words):
         return [*others, "seed=0"]

@@ -1,56 +1,41 @@
-"""From run folders to tables with error bars; reads only files, no torch."""
+"""From runs to tables with error bars; reads only files, no torch."""
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mlbench.core.statistics import Spread, spread
+from mlbench.runs.run_record import RunRecord
 
 
-@dataclass
-class Finished:
-    """A finished run of a sweep, under the label that says what is its own."""
+def spreads_by_label(runs: Iterable[RunRecord]) -> dict[str, dict[str, Spread]]:
+    """The spread of each metric, and of the training time, over the runs that share a label.
 
-    label: str
-    folder: Path
-    summary: dict[str, Any]
+    Args:
+        runs: finished runs with labels.
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """What it measured."""
-        return self.summary["metrics"]
-
-    @property
-    def headlines(self) -> dict[str, str]:
-        """See `headlines`."""
-        return self.summary.get("headlines", {})
-
-
-def grouped(runs: Iterable[Finished]) -> dict[str, dict[str, Spread]]:
-    """Spread of each metric over the runs that share a label, in order of first appearance."""
+    Returns:
+        Label -> metric -> spread over the runs, in the order in which the labels first appear.
+    """
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        costs = {"train_seconds": run.summary["costs"]["train_seconds"]}
-        for name, value in {**run.metrics, **costs}.items():
+        for name, value in {**run.metrics, "train_seconds": run.costs["train_seconds"]}.items():
             values[run.label][name].append(value)
-    return {label: {name: spread(found) for name, found in names.items()} for label, names in values.items()}
+    return {label: {name: spread(own) for name, own in metrics.items()} for label, metrics in values.items()}
 
 
-class Told(Protocol):
-    """A run that says which of its metrics matter."""
-
-    metrics: dict[str, float]
-    headlines: dict[str, str]
-
-
-def headlines(runs: Iterable[Told]) -> dict[str, str]:
+def headlines(runs: Iterable[RunRecord]) -> dict[str, str]:
     """The metrics that a table of these runs shows, the most telling first, and their good end: `high`, `low` or none.
 
     A run's technique says which these are (`Run.finish`); one that it did not measure is left out.
     """
-    found: dict[str, str] = {}
+    ends: dict[str, str] = {}
     for run in runs:
-        found |= {name: end for name, end in run.headlines.items() if name in run.metrics}
-    return found
+        ends |= {name: end for name, end in run.headlines.items() if name in run.metrics}
+    return ends
+
+
+def Finished(label: str, folder: Path, summary: dict[str, Any]) -> RunRecord:
+    """A run of a sweep, under the name and in the order of arguments that callers of the former class use."""
+    return RunRecord(folder, summary, label=label)

@@ -7,15 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mlbench.reporting.aggregate import Finished, grouped, headlines
-from mlbench.runs.summary import read_summary
+from mlbench.reporting.aggregate import headlines, spreads_by_label
+from mlbench.runs import layout
+from mlbench.runs.run_record import RunRecord, read_summary
 
 
 def show_run(folder: Path) -> None:
     """On stdout: the matrix R, the headline metrics, the costs, and where everything is."""
     summary = read_summary(folder)
     console = Console(width=None if sys.stdout.isatty() else 160)
-    matrix = folder / "accuracy_matrix.csv"
+    matrix = folder / layout.ACCURACY_MATRIX
     if matrix.exists():
         console.print(matrix_table(matrix))
     for title, values in (("metrics", summary["metrics"]), ("costs", summary["costs"])):
@@ -40,15 +41,15 @@ def matrix_table(path: Path) -> Table:
     return table
 
 
-def sweep_table(runs: list[Finished]) -> Table:
+def sweep_table(runs: list[RunRecord]) -> Table:
     """One row a label, one column a headline metric."""
-    groups, metrics = grouped(runs), headlines(runs)
+    groups, metrics = spreads_by_label(runs), headlines(runs)
     table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
     table.add_column("", overflow="fold")
     for name in (*metrics, "train_seconds", "runs"):
         table.add_column(name.replace("_", " "), justify="right")
-    for label, found in groups.items():
-        cells = [str(found[name]) if name in found else "" for name in metrics]
-        seconds = f"{found['train_seconds'].mean:.1f}"
-        table.add_row(label, *cells, seconds, str(found["train_seconds"].count))
+    for label, spreads in groups.items():
+        cells = [str(spreads[name]) if name in spreads else "" for name in metrics]
+        seconds = f"{spreads['train_seconds'].mean:.1f}"
+        table.add_row(label, *cells, seconds, str(spreads["train_seconds"].count))
     return table

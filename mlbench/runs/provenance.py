@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from mlbench.runs import layout
+
 PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
 
 
@@ -24,21 +26,21 @@ def now() -> str:
 def outdated(folder: Path, inputs: list[Path]) -> str:
     """Why a run could have other results today, in a few words: by its code, or by a file it reads; empty if not."""
     try:
-        known = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+        before = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    made_by, now_by = [part.get("git_commit") for part in (known, *known.get("resumed_by", []))], git_commit()
+    made_by, now_by = [part.get("git_commit") for part in (before, *before.get("resumed_by", []))], git_commit()
     if now_by is not None and any(commit not in (None, now_by) for commit in made_by):
         return "by another commit of mlbench"
-    changed = known.get("inputs", "") not in ("", fingerprint(inputs))
+    changed = before.get("inputs", "") not in ("", fingerprint(inputs))
     return "a file that it was made from has changed since" if changed else ""
 
 
 def fingerprint(inputs: Iterable[Path]) -> str:
     """A hash of the names, sizes and times of change of files and of all files in folders."""
-    found = (file for path in inputs for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
-    told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found if file.is_file()]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    files = (file for path in inputs for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
+    states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]
 
 
 def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> dict[str, Any]:
@@ -47,8 +49,8 @@ def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> d
     Device and threads are those of now, the rest as when the run began. `inputs` are the files and folders it reads.
     """
     before = {}
-    if (folder / "env.json").exists():
-        before = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    if (folder / layout.ENVIRONMENT).exists():
+        before = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

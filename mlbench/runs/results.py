@@ -1,4 +1,4 @@
-"""What a technique found, as plain tables, arrays and pictures; a runner writes it, figures/ draws it."""
+"""The results of a technique as plain tables, arrays and pictures; a runner writes and reporting/figures draws them."""
 
 from dataclasses import dataclass, field
 
@@ -19,8 +19,14 @@ class Chart:
 
 @dataclass
 class Panel:
-    """One panel of a grid: a picture uint8 [C, H, W], a signed map [H, W], drawn on a scale symmetric about 0, or
-    both, the map over the picture. A map of numbers between classes [C, C] has their names at its sides."""
+    """One panel of a grid: a picture, a map, or a map over a picture.
+
+    Args:
+        caption: its title.
+        picture: uint8 [C, H, W].
+        map: signed numbers [H, W], drawn on a scale symmetric about 0.
+        classes: for a map between classes [classes, classes] their names, which stand at its sides.
+    """
 
     caption: str = ""
     picture: np.ndarray | None = None
@@ -33,16 +39,23 @@ Row = tuple[str, list[Panel]]  # title, panels
 
 @dataclass
 class Passage:
-    """A text whose pieces have values: what speaks for something, and, negative, what against it."""
+    """A text whose word pieces have values: positive where they support an answer, negative where they oppose it."""
 
     title: str
-    pieces: list[str]  # "##" begins one that goes on with a word
+    pieces: list[str]  # one that begins with "##" continues a word
     values: list[float]
 
 
 @dataclass
 class Cloud:
-    """Points [n, 2] with numbers [n] of what they are, and the names of these numbers."""
+    """Points in the plane, coloured by class.
+
+    Args:
+        title: the title of the panel.
+        points: positions [n, 2].
+        labels: the class of each point [n].
+        names: the names of the classes.
+    """
 
     title: str
     points: np.ndarray
@@ -61,9 +74,9 @@ class Bars:
 
 @dataclass
 class Findings:
-    """What an explanation found; the runner writes it."""
+    """The results of an explanation, which the runner writes."""
 
-    kind: str = ""  # what runs are called that find such things: they are compared with one another
+    kind: str = ""  # only runs whose results are of one kind are compared with one another
     headlines: dict[str, str] = field(default_factory=dict)  # metrics that tables show -> `high`, `low` or "" is good
     metrics: dict[str, float] = field(default_factory=dict)
     tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)  # name -> rows, written as <name>.csv
@@ -79,7 +92,7 @@ class Findings:
     texts: dict[str, str] = field(default_factory=dict)  # file name -> content
 
     def join(self, other: "Findings") -> None:
-        """Take over what another one found."""
+        """Add the results of another explanation."""
         for name, mine in vars(self).items():
             if isinstance(mine, dict):
                 mine.update(getattr(other, name))

@@ -14,6 +14,7 @@ import torch
 from mlbench.core.atomic_io import write_json, write_text
 from mlbench.core.errors import RunError, UserError
 from mlbench.core.file_lock import locked
+from mlbench.runs import layout
 from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.runs.console import Display
 from mlbench.runs.provenance import environment, now
@@ -25,7 +26,17 @@ SAVE_SECONDS = float(os.environ.get("MLBENCH_SAVE_SECONDS", "30"))  # between ch
 
 
 class Run:
-    """One run's folder, which the caller has locked; used as a context manager."""
+    """The folder of a run while it is being made; a context manager. The caller has locked the folder.
+
+    Args:
+        folder: the folder, which has its config already.
+        identity: what the summary says of the run: family, technique, data, model and seed.
+        keep: which checkpoints stay: the last one, one of each task, or all.
+        device: where the run computes.
+        display: what shows its progress.
+        tracker: what passes its measurements on to an experiment tracker.
+        inputs: the files and folders that the run reads.
+    """
 
     def __init__(
         self,
@@ -39,7 +50,7 @@ class Run:
     ):
         self.folder, self.identity, self.keep, self.display = folder, identity, keep, display
         self.device, self.tracker, self.inputs = device, tracker, inputs
-        self.last = folder / "checkpoints" / "last.pt"
+        self.last = folder / layout.CHECKPOINTS / layout.LAST
         self.saved_at = self.began = time.monotonic()
         self.before = 0.0  # wall seconds of earlier processes
 
@@ -47,8 +58,8 @@ class Run:
         try:
             remove_parts(self.folder)
             self.environment = environment(self.device, self.folder, self.inputs)
-            write_json(self.folder / "env.json", self.environment)
-            self.metrics = (self.folder / "metrics.jsonl").open("ab")
+            write_json(self.folder / layout.ENVIRONMENT, self.environment)
+            self.metrics = (self.folder / layout.METRICS).open("ab")
         except (OSError, RunError) as error:
             raise UserError(f"cannot write into {self.folder}: {error}") from error
         self.tracker.begin(self.folder, self.display.note)
@@ -76,7 +87,7 @@ class Run:
             raise RunError(f"cannot write {self.folder / 'metrics.jsonl'}: {error.strerror}") from error
 
     def save(self, state: dict[str, Any]) -> None:
-        """A checkpoint to resume from; it replaces the one before."""
+        """Write a checkpoint to resume from, in the place of the one before. Raises RunError on a full disk."""
         self.guarded(self.metrics.flush)
         self.guarded(lambda: os.fsync(self.metrics.fileno()))
         seconds = self.before + time.monotonic() - self.began
@@ -124,10 +135,10 @@ class Run:
     def saved(self) -> dict[str, Any] | None:
         """The state to go on from, with metrics.jsonl cut back to it; None for a run that starts. Raises UserError."""
         state = read_tensors(self.last) if self.last.exists() else None
-        kept = state["metrics_bytes"] if state else 0
-        if (self.folder / "metrics.jsonl").stat().st_size < kept:
+        length = state["metrics_bytes"] if state else 0
+        if (self.folder / layout.METRICS).stat().st_size < length:
             raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")
-        self.metrics.truncate(kept)
+        self.metrics.truncate(length)
         self.metrics.seek(0, os.SEEK_END)  # or tell() would go on from the old end
         if state is not None:
             if state["device"] != self.device.type:  # vectors lie in another order there
@@ -140,7 +151,7 @@ class Run:
 
     def save_network(self, network: Trained, name: str) -> None:
         """Keep a network in the checkpoints folder."""
-        network.save(self.folder / "checkpoints" / f"{name}.pt")
+        network.save(self.folder / layout.CHECKPOINTS / f"{name}.pt")
 
     def finish(
         self,
@@ -150,45 +161,53 @@ class Run:
         headlines: dict[str, str],
         kind: str = "",
     ) -> None:
-        """Keep the trained network, drop what only a resumed run needs, and write summary.json, the done marker.
+        """Write the trained network and summary.json, which marks the run as finished, and remove its resume state.
 
-        `headlines` are the metrics that tables show, the most telling first, with their good end: `high`, `low`, or
-        neither; `costs` hold `train_seconds`, which they show as well. Only runs of one `kind` are compared with one
-        another.
+        Args:
+            network: the trained network.
+            metrics: metric -> value; none that is not finite.
+            costs: cost -> seconds, bytes or a count; `train_seconds` is among them.
+            headlines: the metrics that tables show, the most important first -> `high` or `low`, whichever is good,
+                or an empty text.
+            kind: only runs of one kind are compared with one another.
+
+        Raises:
+            RunError: a file cannot be written.
         """
         self.save_network(network, "model")
         self.guarded(self.metrics.flush)
         costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.began}
-        write_json(self.folder / "env.json", {**self.environment, "ended": now()})
-        told = {"kind": kind, "headlines": headlines, "metrics": metrics, "costs": costs}
-        summary = {"schema": 1, "status": "done", **self.identity, **told}
+        write_json(self.folder / layout.ENVIRONMENT, {**self.environment, "ended": now()})
+        schemas = {"schema": layout.SCHEMA, "tables_schema": layout.TABLES_SCHEMA}
+        results = {"kind": kind, "headlines": headlines, "metrics": metrics, "costs": costs}
+        summary = {**schemas, "status": "done", **self.identity, **results}
         rows = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
-        write_text(self.folder / "table.md", f"| metric | value |\n| --- | --- |\n{rows}")
-        write_json(self.folder / "summary.json", summary)
+        write_text(self.folder / layout.RESULT_TABLE, f"| metric | value |\n| --- | --- |\n{rows}")
+        write_json(self.folder / layout.SUMMARY, summary)
         clear(self.folder)
         self.tracker.finish(self.metrics.tell(), metrics, costs)
 
 
 def finished(folder: Path) -> bool:
-    """Whether the run of this folder has come to its end."""
-    return (folder / "summary.json").exists()
+    """Whether the run of this folder has finished."""
+    return layout.is_finished(folder)
 
 
 def tidy(folder: Path) -> None:
     """Clear away what the process of a finished run left that died at its very end: its lock is still there then."""
-    if (lock := folder / ".lock").exists():
+    if (lock := folder / layout.LOCK).exists():
         with suppress(UserError), locked(lock, wait=False):
             clear(folder)
 
 
 def clear(folder: Path) -> None:
     """Remove what only a run needs that is not finished."""
-    (folder / "checkpoints" / "last.pt").unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoints" / "fits", ignore_errors=True)
+    (folder / layout.CHECKPOINTS / layout.LAST).unlink(missing_ok=True)
+    shutil.rmtree(folder / layout.CHECKPOINTS / layout.FITS, ignore_errors=True)
     remove_parts(folder)
 
 
 def remove_parts(folder: Path) -> None:
     """Remove files that a process was writing when it was killed."""
-    for part in folder.rglob("*.part"):
+    for part in folder.rglob(f"*{layout.PART}"):
         part.unlink()

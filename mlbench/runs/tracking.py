@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.core.atomic_io import write_json
+from mlbench.runs import layout
 from mlbench.runs.loggers.base import Logger, Measurement
-
-STATE = "tracker.json"  # which run of the tracker this folder is, and how much of metrics.jsonl it has
 
 
 class Tracker:
@@ -35,19 +34,19 @@ class Tracker:
                 logger.close(False)
 
     def begin(self, folder: Path, note: Callable[[str], None]) -> None:
-        """The run of this folder begins, or goes on where the folder knows it."""
+        """Start the run of this folder, or continue the one that the folder names."""
         self.folder, self.note = folder, note
         self.attempt(self.open)
 
     def open(self, logger: Logger) -> None:
         """The same, for a logger that may fail."""
-        path, known = self.folder / STATE, {}
+        path, state = self.folder / layout.TRACKER, {}
         if path.exists():
-            known = json.loads(path.read_text(encoding="utf-8"))
-        if known.get("logger") != logger.package:
-            known = {}
-        run = logger.begin(self.folder, self.name, flat(self.config), known.get("run"))
-        self.state = {"logger": logger.package, "run": run, "bytes": known.get("bytes", 0)}
+            state = json.loads(path.read_text(encoding="utf-8"))
+        if state.get("logger") != logger.package:
+            state = {}
+        run = logger.begin(self.folder, self.name, flat(self.config), state.get("run"))
+        self.state = {"logger": logger.package, "run": run, "bytes": state.get("bytes", 0)}
         write_json(path, self.state)
 
     def follow(self, position: int) -> None:
@@ -56,12 +55,12 @@ class Tracker:
 
     def pass_on(self, logger: Logger, position: int) -> None:
         """The same, for a logger that may fail."""
-        with (self.folder / "metrics.jsonl").open("rb") as file:
+        with (self.folder / layout.METRICS).open("rb") as file:
             file.seek(self.state["bytes"])
             lines = file.read(position - self.state["bytes"]).splitlines()
         logger.log([measurement(json.loads(line)) for line in lines])
         self.state["bytes"] = position
-        write_json(self.folder / STATE, self.state)
+        write_json(self.folder / layout.TRACKER, self.state)
 
     def finish(self, position: int, metrics: dict[str, float], costs: dict[str, float]) -> None:
         """The run is done: the rest of metrics.jsonl, metrics and costs, tables and figures."""
@@ -74,7 +73,7 @@ class Tracker:
         self.attempt(do)
 
     def close(self, done: bool) -> None:
-        """The run has ended, or has been cut off."""
+        """The run has ended or was interrupted."""
         self.attempt(lambda logger: logger.close(done))
 
 
@@ -91,7 +90,7 @@ def tables_and_figures(folder: Path) -> list[Path]:
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"train": {"lr": 0.1}}` as `{"train.lr": 0.1}`; lists stay as they are."""
-    found = {}
+    entries = {}
     for name, value in config.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
+        entries |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return entries

@@ -1,4 +1,4 @@
-"""Sweeps cut off, side by side and in many processes: what is finished stays, and the numbers are those of peace."""
+"""Sweeps that are interrupted, that run side by side and in many processes: no result is lost, and none differs."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from mlbench.cli.launchers import slurm, worker_pool
 from mlbench.core import atomic_io
 from mlbench.core.errors import RunError, SettingError, UserError
 from mlbench.core.file_lock import locked
-from mlbench.runs.sweep_log import record, recorded
+from mlbench.runs.sweep_log import read_jobs, write_job
 from mlbench.training.device import choose_threads
 
 TINY = ("data.tasks=2", "data.train_per_task=60", "data.test_per_task=50", "train.epochs=1", "model.hidden=[8]")
@@ -111,7 +111,7 @@ def until(what):
         (["seeds=2", "hydra/launcher=submitit_slurm", "hydra.launcher.cluster=cloud"], "cluster=cloud: allowed is"),
     ],
 )
-def test_mistakes_in_a_sweep_are_told_in_a_line_or_two(mlbench, tmp_path, words, told):
+def test_error_messages_of_a_sweep_have_at_most_two_lines(mlbench, tmp_path, words, told):
     code, text, error = mlbench(*words)
     assert (code, text) == (2, "")
     assert told in error
@@ -180,13 +180,13 @@ def test_bad_shares_are_refused():
         worker_pool.shares(3, 8, -2, None)
 
 
-def test_half_a_line_and_jobs_told_twice_do_not_hurt(tmp_path):
-    record(tmp_path, 1, None, ["seed=1"], RunError("first"))
+def test_incomplete_lines_and_repeated_jobs_are_ignored(tmp_path):
+    write_job(tmp_path, 1, None, ["seed=1"], RunError("first"))
     with (tmp_path / "jobs.jsonl").open("a") as jobs:
         jobs.write('{"number": 2, "fol')
-    record(tmp_path, 0, None, ["seed=0", "train.lr=1"], None)
-    record(tmp_path, 1, None, ["seed=1"], None)
-    found = recorded(tmp_path)
+    write_job(tmp_path, 0, None, ["seed=0", "train.lr=1"], None)
+    write_job(tmp_path, 1, None, ["seed=1"], None)
+    found = read_jobs(tmp_path)
     assert [(job["number"], job["job"], job["label"], job["failure"]) for job in found] == [
         (0, "seed=0 train.lr=1", "train.lr=1", None),
         (1, "seed=1", "default", None),
@@ -195,7 +195,7 @@ def test_half_a_line_and_jobs_told_twice_do_not_hurt(tmp_path):
 
 def note(folder, process):
     for number in range(100):
-        record(folder, 100 * process + number, None, ["x=" + "y" * 5000], None)
+        write_job(folder, 100 * process + number, None, ["x=" + "y" * 5000], None)
 
 
 def test_many_processes_append_to_one_list(tmp_path):
@@ -211,7 +211,7 @@ def test_many_processes_append_to_one_list(tmp_path):
     assert sorted(json.loads(line)["number"] for line in lines) == list(range(300))
 
 
-def test_a_folder_is_made_once_and_what_a_killed_process_left_goes(tmp_path):
+def test_a_folder_is_created_once_and_leftovers_of_killed_processes_are_removed(tmp_path):
     folder, old, young = tmp_path / "run", tmp_path / ".run.1.part", tmp_path / ".run.2.part"
     for part in (old, young):
         part.mkdir()
@@ -320,11 +320,11 @@ def test_jobs_that_a_cluster_loses_are_noted(tmp_path, monkeypatch):
     launcher.folder = tmp_path
     monkeypatch.setattr(launcher, "queued", lambda jobs: {"done", "late"})
     launcher.follow({number: (job, [f"seed={number}"]) for number, job in enumerate(jobs)})
-    told = [(job["number"], job["failure"]["message"]) for job in recorded(tmp_path)]
+    told = [(job["number"], job["failure"]["message"]) for job in read_jobs(tmp_path)]
     assert told == [(1, "its job ended without a result; see gone.err"), (2, "out of time")]
 
 
-def test_what_a_cluster_needs_is_told(mlbench, tmp_path, monkeypatch):
+def test_missing_cluster_requirements_are_reported(mlbench, tmp_path, monkeypatch):
     words = ("seeds=2", "hydra/launcher=submitit_slurm")
     monkeypatch.setenv("PATH", str(tmp_path))
     code, _, error = mlbench(*words)
@@ -442,7 +442,7 @@ def test_three_methods_and_five_seeds_killed_at_random_moments(start, tmp_path, 
     check_killed(start, tmp_path, words, launcher, random.Random())
 
 
-def test_a_data_file_that_has_changed_is_told(mlbench, tmp_path):
+def test_a_changed_data_file_is_reported(mlbench, tmp_path):
     pictures, labels = np.zeros((40, 4, 4), np.uint8), np.arange(40) % 2
     path = tmp_path / "mine.npz"
     np.savez(path, x_train=pictures, y_train=labels, x_test=pictures, y_test=labels)
@@ -457,7 +457,7 @@ def test_a_data_file_that_has_changed_is_told(mlbench, tmp_path):
 CHANGED = "a file that it was made from has changed since"
 
 
-def test_pictures_that_have_changed_are_told(mlbench, tmp_path):
+def test_changed_pictures_are_reported(mlbench, tmp_path):
     photos = tmp_path / "photos"
     for number in range(16):
         path = photos / ("train", "test")[number // 8] / "ab"[number % 2] / f"{number}.png"
@@ -472,7 +472,7 @@ def test_pictures_that_have_changed_are_told(mlbench, tmp_path):
     assert CHANGED in mlbench(*words)[2]
 
 
-def test_a_module_of_the_users_own_that_has_changed_is_told(mlbench, tmp_path):
+def test_a_changed_user_module_is_reported(mlbench, tmp_path):
     (tmp_path / "mine" / "lifelong").mkdir(parents=True)
     method = tmp_path / "mine" / "plainly.py"
     method.write_text("from mlbench.lifelong.base import Method\n\n\nclass Plainly(Method):\n    pass\n")
@@ -487,7 +487,7 @@ def test_a_module_of_the_users_own_that_has_changed_is_told(mlbench, tmp_path):
     sys.modules.pop("plainly", None)
 
 
-def test_a_module_in_a_package_of_the_users_own_that_has_changed_is_told(mlbench, tmp_path):
+def test_a_changed_module_in_a_user_package_is_reported(mlbench, tmp_path):
     module = tmp_path / "mine" / "pkg" / "inner" / "m.py"
     hidden = tmp_path / "mine" / ".venv" / "pkg" / "m.py"
     for path in (module, hidden):

@@ -8,8 +8,9 @@ import scipy.stats
 import yaml
 
 from mlbench.core.config_groups import conf_folder, entries
-from mlbench.reporting.claims.base import Check, Claim, Run, Runs, Verdict, read_runs, together
-from mlbench.reporting.claims.lecture import LECTURES, named, parsed, run_sweeps
+from mlbench.reporting.claims.base import Check, Claim, Runs, Verdict, combined_verdict, read_runs
+from mlbench.reporting.claims.lecture import LECTURES, claims_named, parse_options, run_sweeps
+from mlbench.runs.run_record import RunRecord
 
 HOLDS, FAILS, UNDECIDED = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED
 EVERY = [claim for claims in LECTURES.values() for claim in claims]
@@ -55,18 +56,18 @@ def test_the_verdict_is_that_of_a_t_test():
 
 def test_all_checks_must_hold():
     holds, fails, open_ = Check("", [1, 1], 0), Check("", [1, 1], 2), Check("", [1], 0)
-    assert together([holds, holds]) is HOLDS
-    assert together([holds, open_]) is UNDECIDED
-    assert together([holds, open_, fails]) is FAILS
-    assert together([]) is UNDECIDED
+    assert combined_verdict([holds, holds]) is HOLDS
+    assert combined_verdict([holds, open_]) is UNDECIDED
+    assert combined_verdict([holds, open_, fails]) is FAILS
+    assert combined_verdict([]) is UNDECIDED
 
 
 def run(seed, technique, accuracy, strength=1.0):
     summary = {"technique": technique, "seed": seed, "metrics": {"accuracy": accuracy}, "costs": {"wall_seconds": 2.0}}
-    return Run(None, summary, {"lifelong": {"strength": strength}, "data": {"tasks": 3}})
+    return RunRecord(None, summary, {"lifelong": {"strength": strength}, "data": {"tasks": 3}})
 
 
-def test_runs_are_found_by_their_settings_and_paired_by_seed():
+def test_runs_are_selected_by_setting_and_paired_by_seed():
     runs = Runs([run(0, "a", 0.5), run(1, "a", 0.7), run(1, "b", 0.4), run(0, "b", 0.1), run(2, "b", 0.0)])
     assert runs.values("accuracy", {"technique": "a"}) == [0.5, 0.7]
     assert runs.values("wall_seconds", {"technique": "a", "data.tasks": 3}) == [2.0, 2.0]
@@ -109,7 +110,7 @@ def test_names_are_one_claims_each():
 
 
 def test_the_command_line():
-    wanted = parsed(["forgetting", "--quick", "--jobs=3", "out=here"])
+    wanted = parse_options(["forgetting", "--quick", "--jobs=3", "out=here"])
     assert (wanted.names, wanted.quick, wanted.strict, wanted.jobs, wanted.out.name) == (
         ["forgetting"],
         True,
@@ -117,8 +118,8 @@ def test_the_command_line():
         3,
         "here",
     )
-    assert named([]) == EVERY
-    assert [claim.name for claim in named(["forgetting"])] == ["forgetting"]
+    assert claims_named([]) == EVERY
+    assert [claim.name for claim in claims_named(["forgetting"])] == ["forgetting"]
     assert isinstance(EVERY[0], Claim)
 
 
@@ -131,14 +132,14 @@ def test_the_command_line():
         (["seed=1"], "does not take seed=1"),
     ],
 )
-def test_mistakes_are_told_in_two_lines(mlbench, words, part):
+def test_error_messages_have_two_lines(mlbench, words, part):
     code, _, error = mlbench("lecture", *words)
     assert code == 2
     assert part in error
     assert len(error.strip().splitlines()) <= 2
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_a_line(mlbench, tmp_path):
+def test_the_error_for_a_folder_that_cannot_be_created_has_one_line(mlbench, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, error = mlbench("lecture", "filters", "--quick", f"out={tmp_path / 'file' / 'x'}", out=False)
     assert (code, "Not a directory" in error, len(error.splitlines())) == (2, True, 1)

@@ -5,7 +5,8 @@ import csv
 import pytest
 
 from mlbench.reporting.claims import compress
-from mlbench.reporting.claims.base import Run, Runs, Verdict, together
+from mlbench.reporting.claims.base import Runs, Verdict, combined_verdict
+from mlbench.runs.run_record import RunRecord
 
 HOLDS, FAILS = Verdict.HOLDS, Verdict.FAILS
 
@@ -21,13 +22,13 @@ def run(tmp_path):
             writer = csv.DictWriter(file, ["stage", "accuracy", "bytes", "parameters"])
             writer.writeheader()
             writer.writerows({"stage": stage, **row} for stage, row in dict(points).items())
-        return Run(folder, {"seed": seed, "technique": technique, "metrics": metrics, "costs": {}}, config)
+        return RunRecord(folder, {"seed": seed, "technique": technique, "metrics": metrics, "costs": {}}, config)
 
     return make
 
 
 def verdict(decide, runs):
-    return together(decide(Runs(runs)))
+    return combined_verdict(decide(Runs(runs)))
 
 
 def test_small_steps_are_paired_with_the_big_one(run):

@@ -3,7 +3,8 @@
 import pytest
 
 from mlbench.reporting.claims import explain
-from mlbench.reporting.claims.base import Run, Runs, Verdict, together
+from mlbench.reporting.claims.base import Runs, Verdict, combined_verdict
+from mlbench.runs.run_record import RunRecord
 
 MAPS = {
     "pointing": 0.9,
@@ -49,7 +50,9 @@ LAYERS = {"top_neighbours": 0.95, "layer_0_neighbours": 0.7, "top_untrained_neig
 
 def runs(metrics, technique="saliency"):
     config = {"explain": {"hidden": [0, 2, 1000]}}
-    return [Run(None, {"technique": technique, "seed": s, "metrics": metrics, "costs": {}}, config) for s in range(3)]
+    return [
+        RunRecord(None, {"technique": technique, "seed": s, "metrics": metrics, "costs": {}}, config) for s in range(3)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +81,11 @@ def runs(metrics, technique="saliency"):
     ],
 )
 def test_a_claim_holds_and_one_worse_number_makes_it_fail(decide, metrics, worse):
-    assert together(decide(Runs(runs(metrics)))) is Verdict.HOLDS
-    assert together(decide(Runs(runs(metrics | worse)))) is Verdict.FAILS
+    assert combined_verdict(decide(Runs(runs(metrics)))) is Verdict.HOLDS
+    assert combined_verdict(decide(Runs(runs(metrics | worse)))) is Verdict.FAILS
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.8, Verdict.HOLDS), (0.6, Verdict.FAILS)])
 def test_smoothgrad_is_paired_with_saliency(share, expected):
     both = runs({"top25_share": share}, "smoothgrad") + runs({"top25_share": 0.6})
-    assert together(explain.smoothgrad(Runs(both))) is expected
+    assert combined_verdict(explain.smoothgrad(Runs(both))) is expected

@@ -3,24 +3,25 @@
 import pytest
 
 from mlbench.reporting.claims import lifelong
-from mlbench.reporting.claims.base import Run, Runs, Verdict, chosen_on_others, together
+from mlbench.reporting.claims.base import Runs, Verdict, best_on_other_seeds, combined_verdict
+from mlbench.runs.run_record import RunRecord
 
 HOLDS, FAILS = Verdict.HOLDS, Verdict.FAILS
 
 
 def run(technique, seed, metrics, costs=None, **config):
-    return Run(None, {"technique": technique, "seed": seed, "metrics": metrics, "costs": costs or {}}, config)
+    return RunRecord(None, {"technique": technique, "seed": seed, "metrics": metrics, "costs": costs or {}}, config)
 
 
 def verdict(decide, runs):
-    return together(decide(Runs(runs)))
+    return combined_verdict(decide(Runs(runs)))
 
 
-def test_a_choice_is_made_on_the_other_seeds():
+def test_the_best_option_is_chosen_on_the_other_seeds():
     """The option that is best at seed 0 alone is not chosen for seed 0."""
     lucky, steady = {0: 0.8, 1: 0.1, 2: 0.1}, {0: 0.5, 1: 0.5, 2: 0.5}
-    assert chosen_on_others([lucky, steady]) == [0.5, 0.5, 0.5]
-    assert chosen_on_others([lucky, steady], min) == [0.8, 0.1, 0.1]
+    assert best_on_other_seeds([lucky, steady]) == [0.5, 0.5, 0.5]
+    assert best_on_other_seeds([lucky, steady], min) == [0.8, 0.1, 0.1]
 
 
 @pytest.mark.parametrize(("lost", "joint", "expected"), [(0.3, 0.9, HOLDS), (0.01, 0.9, FAILS), (0.3, 0.6, FAILS)])

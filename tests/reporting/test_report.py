@@ -14,7 +14,7 @@ from mlbench.core.errors import UserError
 from mlbench.core.statistics import Spread
 from mlbench.reporting.report import paired_tests
 from mlbench.reporting.report.build import answer, write_report
-from mlbench.reporting.report.grouping import compared, differences
+from mlbench.reporting.report.grouping import compare, differences
 from mlbench.reporting.report.media_budget import choose, media
 from mlbench.reporting.report.run_records import collect
 from mlbench.reporting.report.table_export import Sheet, latex, markdown
@@ -105,12 +105,12 @@ def test_means_and_intervals_are_those_of_scipy(three):
         assert int(rows[name]["runs"]) == len(values)
 
 
-def test_where_a_run_was_made_does_not_make_a_setting(tmp_path):
+def test_where_a_run_was_made_is_not_a_setting(tmp_path):
     for seed in range(2):
         config = run(tmp_path, seed=seed) / "config.yaml"
         text = config.read_text() + f"threads: {seed + 1}\ndevice: {'cpu' if seed else 'cuda'}\nkeep: {seed}\n"
         config.write_text(text + ("reference: null\n" if seed else ""))  # an older run may lack what is null
-    ((comparison,), repeated) = compared(collect(tmp_path, tmp_path / "report").runs)
+    ((comparison,), repeated) = compare(collect(tmp_path, tmp_path / "report").runs)
     (setting,) = comparison.settings
     assert sorted(setting.runs) == [0, 1]
     assert not repeated
@@ -121,7 +121,7 @@ def test_a_tracker_makes_no_setting(tmp_path):
         run(tmp_path, seed=seed, ended="2026-01-01T00:00:00", name=f"bare{seed}")
         config = run(tmp_path, seed=seed, ended="2026-01-02T00:00:00", name=f"tracked{seed}") / "config.yaml"
         config.write_text(config.read_text() + "logger: {_target_: mlbench.runs.loggers.mlflow.MLflow, uri: ./here}\n")
-    ((comparison,), repeated) = compared(collect(tmp_path, tmp_path / "report").runs)
+    ((comparison,), repeated) = compare(collect(tmp_path, tmp_path / "report").runs)
     (setting,) = comparison.settings
     assert [record.folder.name for record in setting.runs.values()] == ["tracked0", "tracked1"]
     assert {record.folder.name for record in repeated} == {"bare0", "bare1"}
@@ -130,7 +130,7 @@ def test_a_tracker_makes_no_setting(tmp_path):
 def test_of_two_runs_of_one_seed_the_newer_counts(tmp_path):
     run(tmp_path, ended="2026-01-02T00:00:00", name="a", average_accuracy=0.9)
     run(tmp_path, ended="2026-01-01T00:00:00", name="b", average_accuracy=0.1)
-    ((comparison,), (older,)) = compared(collect(tmp_path, tmp_path / "report").runs)
+    ((comparison,), (older,)) = compare(collect(tmp_path, tmp_path / "report").runs)
     assert comparison.settings[0].spreads["average_accuracy"] == Spread(0.9, None, 1)
     assert older.folder.name == "b"
     write_report(tmp_path, tmp_path / "report")
@@ -143,13 +143,13 @@ def test_only_settings_that_differ_in_one_thing_are_tested(tmp_path):
             for rate in (0.1, 0.2):
                 run(tmp_path, "ewc", seed, settings={"strength": strength, "rate": rate}, average_accuracy=seed + rate)
         run(tmp_path, "gem", seed, average_accuracy=0.3 + 0.5 * seed)
-    ((comparison,), _) = compared(collect(tmp_path, tmp_path / "report").runs)
+    ((comparison,), _) = compare(collect(tmp_path, tmp_path / "report").runs)
     labels = {setting.label: setting for setting in comparison.settings}
     assert set(labels) == {"gem", *(f"ewc rate={r} strength={s}" for r in ("0.1", "0.2") for s in (1, 2))}
     one, other = labels["ewc rate=0.1 strength=1"], labels["ewc rate=0.2 strength=2"]
     assert differences(one, other) == {"lifelong.rate", "lifelong.strength"}
     assert differences(one, labels["gem"]) == {"lifelong"}
-    places = {(test.one, test.other) for test in paired_tests.paired(comparison)}
+    places = {(test.one, test.other) for test in paired_tests.pairwise_tests(comparison)}
     tested = {frozenset(comparison.settings[place].label for place in pair) for pair in places}
     assert frozenset((one.label, other.label)) not in tested
     assert frozenset((one.label, "gem")) in tested
@@ -205,7 +205,7 @@ def test_everything_is_where_it_is_there_and_only_there(many, three):
         assert f'<section id="{name}"' not in alone
 
 
-def test_the_report_leaves_itself_out_when_it_is_made_again(many):
+def test_a_second_report_ignores_the_first(many):
     before = (many / "report" / "index.html").read_text()
     write_report(many, many / "report")
     assert (many / "report" / "index.html").read_text() == before
@@ -224,7 +224,7 @@ def test_points_are_means_over_seeds(many):
 
 
 def test_pictures_and_sounds_keep_to_their_budget(many):
-    comparisons, _ = compared(collect(many, many / "report").runs)
+    comparisons, _ = compare(collect(many, many / "report").runs)
     found = [media(setting) for comparison in comparisons for setting in comparison.settings]
     files = [path for one in found for group in one.in_order() for path in group]
     everything = sum(path.stat().st_size for path in files)
@@ -245,7 +245,7 @@ def test_figures_and_sounds_are_files_that_are_there(tmp_path):
     for folder, ending in (("figures", "png"), ("artefacts", "wav")):
         (place / folder / f"folder.{ending}").mkdir(parents=True)
         (place / folder / f"gone.{ending}").symlink_to(tmp_path / "nowhere")
-    comparisons, _ = compared(collect(tmp_path, tmp_path / "report").runs)
+    comparisons, _ = compare(collect(tmp_path, tmp_path / "report").runs)
     found = media(comparisons[0].settings[0])
     assert (found.figures, found.sounds) == ([], {})
     assert choose([found], 1.0) == []
@@ -257,7 +257,7 @@ def test_sounds_of_one_title_stand_together_the_original_first(tmp_path):
     (place / "artefacts").mkdir()
     for name in names:
         (place / "artefacts" / f"{name}.wav").touch()
-    ((comparison,), _) = compared(collect(tmp_path, tmp_path / "report").runs)
+    ((comparison,), _) = compare(collect(tmp_path, tmp_path / "report").runs)
     sounds = media(comparison.settings[0]).sounds
     assert {title: [what for what, _ in players] for title, players in sounds.items()} == {
         "a_1": ["original", "layer 9", "layer 10", "untrained layer 9"],
@@ -297,7 +297,7 @@ def test_tables_for_people(tmp_path):
         (["medai=1"], "did you mean 'media'"),
     ],
 )
-def test_mistakes_are_told_in_a_line_or_two(tmp_path, monkeypatch, words, message):
+def test_error_messages_have_at_most_two_lines(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message) as error:
         answer(words)

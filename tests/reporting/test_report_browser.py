@@ -14,7 +14,7 @@ WATCHED = "window.faults = []; addEventListener('error', (fault) => faults.push(
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The address of a report on made-up runs of every family, with one that was cut off."""
+    """The address of a report on made-up runs of every family, with an interrupted one."""
     folder = tmp_path_factory.mktemp("results")
     made_up_runs.make(folder, 80)
     next(folder.rglob("summary.json")).unlink()

@@ -40,7 +40,7 @@ def test_ticks_of_powers():
     assert all(3 <= len(log_ticks(low, 5.5 * low)) <= 6 for low in (0.011, 1.7, 230, 9999))
 
 
-def test_ticks_are_told_apart():
+def test_ticks_have_different_labels():
     assert texts([0, 0.25, 0.5]) == ["0", "0.25", "0.5"]
     assert texts([0.0171, 0.01715, 0.0172]) == ["0.0171", "0.01715", "0.0172"]
     assert texts([1000, 15_000, 2_000_000]) == ["1k", "15k", "2M"]

@@ -172,7 +172,7 @@ def test_a_network_for_texts_has_no_mean():
     assert found["mean"] is found["std"] is None
 
 
-def test_a_flipped_bit_or_a_missing_byte_is_found():
+def test_a_flipped_bit_or_a_missing_byte_is_detected():
     written = container.encode(packed()[1], entropy=False)
     for place in range(0, len(written), 37):
         broken = bytearray(written)

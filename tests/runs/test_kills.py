@@ -1,4 +1,4 @@
-"""Runs of every family killed at random moments of their lives: nothing is lost, and the numbers are those of peace."""
+"""Runs of every family that are killed and started again: nothing is lost, and the numbers stay the same."""
 
 import json
 import os
@@ -28,46 +28,91 @@ RUNS = {
     "maximise": "explain=maximise",
     "mend": "explain=mend",
 }
+SHORT = {  # of each family one run of a few seconds, killed once
+    "plain": "train.epochs=40 threads=1",
+    "lifelong": "lifelong=derpp data.tasks=2 data.train_per_task=300 train.epochs=20 threads=1",
+    "compress": "compress=prune train.epochs=20 data.train_examples=300 threads=1",
+    "explain": "explain=saliency data=digits model=cnn train.epochs=10 data.train_examples=300 threads=1",
+}
 KILLS = 4
 TIMES = ("second", "latency", "speed", "faster")  # metrics with these words are not the same twice
 
 
-def start(words, out):
-    """The command as a sweep of one job, which goes on where the same command was cut off."""
+def start(words, out, save_seconds="0.2"):
+    """The command as a sweep of one job, which continues where an earlier process was interrupted."""
     return subprocess.Popen(
         [sys.executable, "-m", "mlbench", "-m", *words.split(), f"out={out}"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "MLBENCH_SAVE_SECONDS": "0.2"},
+        env={**os.environ, "MLBENCH_SAVE_SECONDS": save_seconds},
     )
 
 
-def killed(words, out, moment):
+def finish(words, out):
+    """Run the command to its end."""
+    process = start(words, out)
+    _, error = process.communicate()
+    assert process.returncode == 0, error
+
+
+def kill(process):
+    """Kill the process and whatever it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def kill_after(words, out, moment):
     """Whether the command could be killed `moment` seconds after it began; else it was over before."""
     process = start(words, out)
     time.sleep(moment)
-    over = process.poll() is not None
-    if not over:
-        os.killpg(process.pid, signal.SIGKILL)
+    if process.poll() is None:
+        kill(process)
+        return True
     _, error = process.communicate()
-    assert not over or process.returncode == 0, error
-    return not over
+    assert process.returncode == 0, error
+    return False
+
+
+def kill_at_a_checkpoint(words, out):
+    """Kill the command when it has written a checkpoint to continue from."""
+    process = start(words, out, save_seconds="0")
+    end = time.monotonic() + 60
+    while not list(out.glob("*/*/*/checkpoints/**/last.pt")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.002)
+    assert process.poll() is None, "it was over before its first checkpoint"
+    kill(process)
 
 
 def result(out):
-    """What the run in this folder found: measurements, metrics that are no times, and what it made."""
+    """The results of the run in this folder: measurements, metrics that are no times, and artefacts."""
     (path,) = out.glob("*/*/*/summary.json")
     folder = path.parent
     metrics = json.loads(path.read_text())["metrics"]
-    kept = {name: value for name, value in metrics.items() if not any(word in name for word in TIMES)}
+    repeatable = {name: value for name, value in metrics.items() if not any(word in name for word in TIMES)}
     arrays = {}
     for file in folder.glob("artefacts/*.npz"):
         with np.load(file, allow_pickle=False) as content:
             arrays |= {(file.name, name): content[name].tobytes() for name in content.files}
     files = {file.name: file.read_bytes() for end in ("mlb", "wav") for file in folder.glob(f"artefacts/*.{end}")}
-    return (folder / "metrics.jsonl").read_bytes(), kept, arrays, files
+    return (folder / "metrics.jsonl").read_bytes(), repeatable, arrays, files
+
+
+def check_nothing_is_left(out):
+    """No files of a process that was killed."""
+    (folder,) = (path.parent for path in out.glob("*/*/*/summary.json"))
+    assert not [path for path in folder.rglob("*") if path.name.endswith((".part", ".lock", "last.pt"))]
+
+
+@pytest.mark.parametrize("family", SHORT)
+def test_an_interrupted_run_of_each_family_ends_with_the_same_numbers(tmp_path, family):
+    finish(SHORT[family], tmp_path / "whole")
+    kill_at_a_checkpoint(SHORT[family], tmp_path / "interrupted")
+    assert not list((tmp_path / "interrupted").glob("*/*/*/summary.json"))
+    finish(SHORT[family], tmp_path / "interrupted")
+    assert result(tmp_path / "whole") == result(tmp_path / "interrupted")
+    check_nothing_is_left(tmp_path / "interrupted")
 
 
 @pytest.mark.slow
@@ -75,17 +120,13 @@ def result(out):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_killed_at_any_moment_loses_nothing(tmp_path, name):
     """Other moments every time: while torch is imported, in training, in measuring, while files are written."""
-    whole, cut, draws = tmp_path / "whole", tmp_path / "cut", random.Random()
+    whole, interrupted, draws = tmp_path / "whole", tmp_path / "interrupted", random.Random()
     began = time.monotonic()
-    process = start(RUNS[name], whole)
-    _, error = process.communicate()
-    assert process.returncode == 0, error
+    finish(RUNS[name], whole)
     needed = time.monotonic() - began
     moments = [draws.uniform(0, needed) for _ in range(KILLS)]
-    print(f"{needed:.0f} s; killed after", *(f"{m:.1f}" for m in moments if killed(RUNS[name], cut, m)))
-    process = start(RUNS[name], cut)
-    _, error = process.communicate()
-    assert process.returncode == 0, error
-    assert result(whole) == result(cut)
-    (folder,) = (path.parent for path in cut.glob("*/*/*/summary.json"))
-    assert not [path for path in folder.rglob("*") if path.name.endswith((".part", ".lock", "last.pt"))]
+    killed = [f"{moment:.1f}" for moment in moments if kill_after(RUNS[name], interrupted, moment)]
+    print(f"{needed:.0f} s; killed after", *killed)
+    finish(RUNS[name], interrupted)
+    assert result(whole) == result(interrupted)
+    check_nothing_is_left(interrupted)

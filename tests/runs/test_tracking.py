@@ -85,7 +85,7 @@ def opened(folder, logger):
     )
 
 
-def test_settings_are_told_by_their_full_names():
+def test_settings_are_logged_under_their_full_names():
     assert flat({"a": {"b": {"c": 1}, "d": [1, 2]}, "e": None}) == {"a.b.c": 1, "a.d": [1, 2], "e": None}
 
 
@@ -118,7 +118,7 @@ def test_a_run_that_goes_on_repeats_nothing_and_loses_nothing(tmp_path):
     ]
 
 
-def test_another_tracker_is_told_from_the_beginning(tmp_path):
+def test_another_tracker_gets_everything_from_the_beginning(tmp_path):
     @dataclass
     class Other(Notebook):
         package = "other"
@@ -134,7 +134,7 @@ def test_another_tracker_is_told_from_the_beginning(tmp_path):
 
 
 @pytest.mark.parametrize("when", ["begin", "log", "finish", "close"])
-def test_a_tracker_that_fails_is_told_of_once_and_changes_nothing(mlbench, tmp_path, when):
+def test_a_failing_tracker_is_reported_once_and_changes_nothing(mlbench, tmp_path, when):
     own = tmp_path / "own"
     (own / "logger").mkdir(parents=True)
     (own / "logger" / "failing.yaml").write_text("# Fails\n_target_: failing_logger.Failing\nwhen: ???\n")

@@ -1,4 +1,4 @@
-"""How the jobs of a sweep are started in processes of their own; on a SLURM cluster: slurm.py."""
+"""The jobs of a sweep in processes of their own; slurm.py starts them on a SLURM cluster."""
 
 import functools
 import os
@@ -22,11 +22,11 @@ from mlbench.cli.launchers import worker_pool
 from mlbench.core.config_groups import conf_folder
 from mlbench.core.errors import RunError, SettingError, UserError
 from mlbench.core.instantiate import checked, field_types
-from mlbench.runs.sweep_log import record
+from mlbench.runs.sweep_log import write_job
 
 
 def forget_others() -> None:
-    """Take launchers of the same names as ours out of Hydra's store: it would mix their settings into ours."""
+    """Remove other packages' launchers of the same names from Hydra's store: it would mix their settings."""
     Plugins.instance()  # finds them
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
     for ours in (conf_folder() / "hydra" / "launcher").glob("*.yaml"):
@@ -41,7 +41,7 @@ class SweepJob:
         self.singletons = Singleton.get_state()
 
     def __call__(self, overrides: list[str], number: int) -> bool:
-        """Whether the job came to its end; why it did not is noted with the sweep."""
+        """Run the job and return whether it succeeded; the sweep's log has the reason where it did not."""
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
         if not GlobalHydra.instance().is_initialized():  # this process was not forked from the sweep's
             Singleton.set_state(self.singletons)
@@ -53,21 +53,21 @@ class SweepJob:
         return run_job(self.function, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.context).return_value
 
     def checkpoint(self, overrides: list[str], number: int) -> Any:
-        """What submitit puts back into the queue: the same again, which goes on from the run's last checkpoint."""
+        """The job that submitit puts back into the queue; it continues from the run's last checkpoint."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, overrides, number)
 
 
 class SweepLauncher(Launcher):
-    """What both kinds have in common."""
+    """The base class of our launchers."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `launch`. Raises UserError for settings of another kind."""
         self.context, self.function, self.config = hydra_context, task_function, config
         node = config.hydra.launcher
-        given = {name: node._get_node(name) for name in node if name != "_target_"}
-        vars(self).update(checked(given, field_types(type(self), exclude=set()), "hydra.launcher"))
+        values = {name: node._get_node(name) for name in node if name != "_target_"}
+        vars(self).update(checked(values, field_types(type(self), exclude=set()), "hydra.launcher"))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Called by Hydra with the overrides of each job, the first of which has the number `initial_job_idx`."""
@@ -86,10 +86,10 @@ class SweepLauncher(Launcher):
         raise NotImplementedError
 
     def lost(self, overrides: list[str], number: int, why: str) -> None:
-        """Note a job that ended without a word of its own."""
-        told = list(filter_overrides(overrides))
-        print(f"{' '.join(told)}: {why}", file=sys.stderr)
-        record(self.folder, number, None, told, RunError(why))
+        """Log a job whose process ended before it could write its own entry."""
+        settings = list(filter_overrides(overrides))
+        print(f"{' '.join(settings)}: {why}", file=sys.stderr)
+        write_job(self.folder, number, None, settings, RunError(why))
 
 
 class Processes(SweepLauncher):
@@ -118,7 +118,7 @@ class Processes(SweepLauncher):
         files = [logs / f"{first + place}.txt" for place in range(len(jobs))]
         with closing(worker_pool.run_all(calls, files, at_once)) as ends:
             for over, (place, code) in enumerate(ends, start=1):
-                if code not in worker_pool.SAID:
+                if code not in worker_pool.REPORTED:
                     self.lost(jobs[place], first + place, worker_pool.cause(code))
                 how = "done" if code == 0 else f"failed, see {files[place]}"
                 print(f"[{over}/{len(jobs)}] {' '.join(filter_overrides(jobs[place]))}: {how}", file=sys.stderr)

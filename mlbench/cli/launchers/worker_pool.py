@@ -1,4 +1,4 @@
-"""Several jobs at once on this machine, each in a process of its own: one that is killed takes no other with it."""
+"""Several jobs at once on this machine, each in its own process, so that one that is killed takes no other with it."""
 
 import multiprocessing
 import os
@@ -14,14 +14,24 @@ from threading import Thread
 
 from mlbench.core.errors import require
 
-SAID = (0, 1)  # exit codes of jobs that have told how they ended: well, and badly
-GRACE_SECONDS = 30.0  # to a job that is told to stop, before it is killed
+REPORTED = (0, 1)  # exit codes of jobs that have logged their own end: success and failure
+GRACE_SECONDS = 30.0  # between the request to stop and the kill
 
 
 def shares(jobs: int, cores: int, wanted: int, threads: int | None) -> tuple[int, int]:
-    """How many of `jobs` run at once and how many threads each may take, so that the machine is full and no more.
+    """Divide the cores of the machine among jobs.
 
-    `wanted` at once (-1: as many as fit); `threads` each, if that is set. Raises SettingError.
+    Args:
+        jobs: how many jobs there are.
+        cores: how many cores the machine has.
+        wanted: how many jobs may run at once; -1 for as many as fit.
+        threads: how many threads each job takes; None for its share of the cores.
+
+    Returns:
+        How many jobs run at once, and how many threads each takes.
+
+    Raises:
+        SettingError: `wanted` is neither -1 nor positive.
     """
     require(wanted == -1 or wanted >= 1, "n_jobs", wanted, "-1 (as many as there are cores), or 1 or more")
     at_once = min(jobs, wanted if wanted > 0 else max(1, cores // (threads or 1)))
@@ -29,9 +39,15 @@ def shares(jobs: int, cores: int, wanted: int, threads: int | None) -> tuple[int
 
 
 def run_all(jobs: list[Callable[[], bool]], logs: list[Path], at_once: int) -> Iterator[tuple[int, int]]:
-    """Call each job in a process of its own, what it prints into its log; its place and exit code when it has ended.
+    """Call each job in its own process. Whatever interrupts this ends all processes first.
 
-    Whatever interrupts this ends all processes first.
+    Args:
+        jobs: functions that return whether they succeeded.
+        logs: for each job the file that takes its output.
+        at_once: how many processes run at the same time.
+
+    Yields:
+        The index and the exit code of each job, as soon as it has ended.
     """
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     left, running = list(range(len(jobs))), dict[int, BaseProcess]()
@@ -51,7 +67,7 @@ def run_all(jobs: list[Callable[[], bool]], logs: list[Path], at_once: int) -> I
 
 
 def stop(processes: list[BaseProcess]) -> None:
-    """End processes, by force those that do not listen."""
+    """Terminate processes, and kill those that do not stop in time."""
     for process in processes:
         process.terminate()
     for process in processes:
@@ -61,9 +77,9 @@ def stop(processes: list[BaseProcess]) -> None:
 
 
 def work(job: Callable[[], bool], log: Path) -> None:
-    """What a process does: the job, which says whether it went well.
+    """The main function of a process: run the job and exit with its result.
 
-    It stops, as after Ctrl-C, when it is told to, or when nobody is left to tell it.
+    The process stops, as after Ctrl-C, on SIGTERM or when its parent has ended.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all, and run_all stops them in order
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -85,14 +101,14 @@ def work(job: Callable[[], bool], log: Path) -> None:
 
 
 def stop_with_parent() -> None:
-    """Wait for the end of the process that started this one; then this one stops, too."""
+    """Wait for the parent process to end, then stop this one."""
     multiprocessing.parent_process().join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
 def ctrl_c_later() -> Iterator[None]:
-    """Inside, Ctrl-C waits: no process shall start that nobody knows of."""
+    """Defer Ctrl-C, so that no process starts that is not in the list of running ones."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlbench.core.atomic_io import read_rows
 from mlbench.core.statistics import Spread, spread
-from mlbench.runs.summary import read_config, read_summary
-from mlbench.runs.sweep_log import recorded
+from mlbench.runs import layout
+from mlbench.runs.run_record import RunRecord, read_run
+from mlbench.runs.sweep_log import read_jobs
 
 Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values
 ANY: Settings = {}
@@ -26,11 +26,17 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One number of which a claim says how large it is, measured once a seed.
+    """A number that a claim says is large or small, measured once per seed.
 
-    `says` is the statement in words, with the bound in it. The 95 % t interval of the mean decides: it lies at or above
-    `bound` (at or below, where `least` is false), beyond it, or on both sides. A single value has no interval and
-    decides nothing.
+    The 95 % t interval of the mean decides: the check holds where the whole interval lies on the right side of the
+    bound, fails where it lies on the wrong one, and is undecided otherwise. A single value has no interval and decides
+    nothing.
+
+    Args:
+        says: the statement in words, with the bound in it.
+        values: the measurements, one per seed.
+        bound: the number that the mean is compared with, in the unit of the values.
+        least: whether the mean has to be at least the bound (True) or at most (False).
     """
 
     says: str
@@ -55,7 +61,7 @@ class Check:
         return Verdict.FAILS if room < -self.spread.half else Verdict.UNDECIDED
 
 
-def together(checks: list[Check]) -> Verdict:
+def combined_verdict(checks: list[Check]) -> Verdict:
     """A claim holds where all of its checks do, and fails where one does; without checks nothing is decided."""
     verdicts = [check.verdict for check in checks]
     if Verdict.FAILS in verdicts:
@@ -63,67 +69,44 @@ def together(checks: list[Check]) -> Verdict:
     return Verdict.HOLDS if verdicts and set(verdicts) == {Verdict.HOLDS} else Verdict.UNDECIDED
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, summary and settings."""
-
-    folder: Path
-    summary: dict[str, Any]
-    config: dict[str, Any]
-
-    @property
-    def seed(self) -> int:
-        """What pairs it with runs of other settings."""
-        return self.summary["seed"]
-
-    def setting(self, name: str) -> object:
-        """A dotted name of the config, or one of the summary's; None where there is none."""
-        if name in self.summary:
-            return self.summary[name]
-        found: Any = self.config
-        for part in name.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        return found
-
-    def value(self, name: str) -> float:
-        """A metric or a cost. Raises KeyError."""
-        return {**self.summary["costs"], **self.summary["metrics"]}[name]
-
-    def rows(self, table: str) -> list[dict[str, str]]:
-        """A csv table of its folder; none where it has no such table."""
-        return read_rows(self.folder / table)
-
-
-Measure = str | Callable[[Run], float]  # a metric or cost, or what a function finds in a run
+Measure = str | Callable[[RunRecord], float]  # a metric or cost, or what a function finds in a run
 
 
 @dataclass(frozen=True)
 class Runs:
     """The finished runs of a claim's experiments."""
 
-    all: list[Run]
+    all: list[RunRecord]
 
     def where(self, settings: Settings) -> "Runs":
         """Those with these settings."""
         return Runs([run for run in self.all if all(run.setting(name) == value for name, value in settings.items())])
 
     def by_seed(self, measure: Measure, settings: Settings = ANY) -> dict[int, float]:
-        """Of the runs with these settings a metric or cost, or what a function finds in each. Raises LookupError.
+        """The measure of each run with these settings, by its seed.
 
-        So it does where no run has these settings, or two of one seed.
+        Args:
+            measure: the name of a metric or cost, or a function of the run.
+            settings: what the runs must have.
+
+        Returns:
+            Seed -> value.
+
+        Raises:
+            LookupError: no run has these settings, or two of the same seed have them.
         """
         ask = measure if callable(measure) else lambda run: run.value(measure)
-        found: dict[int, float] = {}
+        values: dict[int, float] = {}
         for run in self.where(settings).all:
-            if run.seed in found:
+            if run.seed in values:
                 raise LookupError(f"two runs of seed {run.seed} have {dict(settings)}")
-            found[run.seed] = ask(run)
-        if not found:
+            values[run.seed] = ask(run)
+        if not values:
             raise LookupError(f"no run with {dict(settings)} has finished")
-        return found
+        return values
 
     def values(self, measure: Measure, settings: Settings = ANY) -> list[float]:
-        """The same as a list, one value a seed."""
+        """The measure of each run with these settings, one value per seed. Raises LookupError as `by_seed` does."""
         return list(self.by_seed(measure, settings).values())
 
     def options(self, name: str) -> list[Any]:
@@ -146,35 +129,46 @@ class Runs:
         return [a / b for a, b in self.pairs(measure, one, other)]
 
 
-def chosen_on_others(options: list[dict[int, float]], best: Callable[..., dict[int, float]] = max) -> list[float]:
-    """For each seed the value of the option that is best (`max` or `min`) on average over the other seeds.
+def best_on_other_seeds(options: list[dict[int, float]], best: Callable[..., dict[int, float]] = max) -> list[float]:
+    """Choose the best option for each seed on the other seeds.
 
     A choice made on the seeds that are reported would flatter whatever is chosen.
+
+    Args:
+        options: for each option its values by seed.
+        best: `max` or `min`.
+
+    Returns:
+        For each seed that all options have, in ascending order, the value of the option that is best on average over
+        the other seeds.
     """
     seeds = set.intersection(*(set(option) for option in options))
-    found = []
+    values = []
     for seed in sorted(seeds):
         others = seeds - {seed}
-        found.append(best(options, key=lambda option: sum(option[other] for other in others))[seed])
-    return found
+        values.append(best(options, key=lambda option: sum(option[other] for other in others))[seed])
+    return values
 
 
 def read_runs(folders: list[Path]) -> Runs:
     """The finished ones among these run folders, each once."""
-    runs = []
-    for folder in dict.fromkeys(folders):
-        if (summary := read_summary(folder)) is not None:
-            runs.append(Run(folder, summary, read_config(folder / "config.yaml")))
-    return Runs(runs)
+    runs = [read_run(folder) for folder in dict.fromkeys(folders)]
+    return Runs([run for run in runs if run is not None])
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of a lecture and the experiment that tests it.
+    """A statement of a lecture and the experiment that tests it.
 
-    `quick` and `full` are commands, the words behind `mlbench -m`: with embedded data, and with the real ones.
-    `figures` and `sounds` are patterns of files: figures are those of all sweeps, or of the first run that has any,
-    sounds those of the first run.
+    Args:
+        name: the claim's name on the command line and of its experiment preset.
+        english: the statement in English.
+        chinese: the statement in Chinese.
+        quick: commands, the words after `mlbench -m`, that use embedded data only.
+        full: the same with the real data.
+        decide: makes the checks from the finished runs; raises LookupError where runs are missing.
+        figures: glob patterns of the figures to show, of all sweeps or of the first run that has any.
+        sounds: glob patterns of the sounds to play, of the first run.
     """
 
     name: str
@@ -193,7 +187,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One command that was run: where it noted its jobs, and how it ended."""
+    """One command that was run.
+
+    Args:
+        words: the command, as in `Claim.quick`.
+        folder: the folder with the list of its jobs.
+        code: its exit code.
+    """
 
     words: str
     folder: Path
@@ -201,14 +201,22 @@ class Sweep:
 
     def folders(self) -> list[Path]:
         """The folders of its runs; none where the command failed before the first."""
-        if not (self.folder / "jobs.jsonl").exists():
+        if not (self.folder / layout.JOBS).exists():
             return []
-        return [Path(job["folder"]) for job in recorded(self.folder) if job["folder"]]
+        return [Path(job["folder"]) for job in read_jobs(self.folder) if job["folder"]]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came out for a claim. `trouble` says why its checks could not be made, or which command failed."""
+    """The outcome of a claim.
+
+    Args:
+        claim: the statement that was tested.
+        sweeps: the commands that were run for it.
+        runs: their finished runs.
+        checks: the checks on these runs.
+        trouble: why the checks could not be made, or which command failed; empty where everything went well.
+    """
 
     claim: Claim
     sweeps: list[Sweep]
@@ -219,7 +227,7 @@ class Result:
     @property
     def verdict(self) -> Verdict:
         """Of all checks together; nothing is decided where a run failed."""
-        return Verdict.UNDECIDED if self.trouble else together(self.checks)
+        return Verdict.UNDECIDED if self.trouble else combined_verdict(self.checks)
 
     @property
     def seconds(self) -> float:

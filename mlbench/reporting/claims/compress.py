@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from mlbench.reporting.claims.base import Check, Claim, Run, Runs
+from mlbench.reporting.claims.base import Check, Claim, Runs
+from mlbench.runs import layout
+from mlbench.runs.run_record import RunRecord
 
 MNIST = "data=mnist train.epochs=12 train.batch_size=100 train.optimizer=adam train.lr=0.001 train.schedule=linear"
 TRAINED_ON = f"{MNIST} compress.finetune_lr=0.001"  # Adam's: with the presets' rates, SGD's, networks die
 LENET = "model=lenet_300_100 seed=0,1,2"
 
 
-def at(stage: str, column: str) -> Callable[[Run], float]:
+def at(stage: str, column: str) -> Callable[[RunRecord], float]:
     """What finds a column of points.csv at a stage. Raises LookupError where there is no such stage."""
 
-    def find(run: Run) -> float:
-        for row in run.rows("points.csv"):
+    def find(run: RunRecord) -> float:
+        for row in run.rows(layout.POINTS):
             if row["stage"] == stage:
                 return float(row[column])
         raise LookupError(f"{run.folder} has no {stage}")
@@ -22,12 +24,12 @@ def at(stage: str, column: str) -> Callable[[Run], float]:
     return find
 
 
-def times(one: str, other: str, column: str) -> Callable[[Run], float]:
+def times(one: str, other: str, column: str) -> Callable[[RunRecord], float]:
     """How many times as much a column of points.csv is at one stage as at another."""
     return lambda run: at(one, column)(run) / at(other, column)(run)
 
 
-def lost(stage: str, since: str = "dense") -> Callable[[Run], float]:
+def lost(stage: str, since: str = "dense") -> Callable[[RunRecord], float]:
     """The accuracy that a stage has less than another."""
     return lambda run: at(since, "accuracy")(run) - at(stage, "accuracy")(run)
 
@@ -158,7 +160,7 @@ def binary_weights(runs: Runs) -> list[Check]:
 def depthwise_separable(runs: Runs) -> list[Check]:
     """Weights of 3x3 convolutions on grey pictures counted by the formula, and what is left of the accuracy."""
 
-    def off(run: Run) -> float:
+    def off(run: RunRecord) -> float:
         pairs = list(pairwise([1, *run.setting("model.channels")]))
         expected = sum(9 * i * o for i, o in pairs) - sum(9 * i + i * o for i, o in pairs)
         return at("dense", "parameters")(run) - at("separable", "parameters")(run) - expected

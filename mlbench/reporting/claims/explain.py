@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mlbench.reporting.claims.base import Check, Claim, Run, Runs
+from mlbench.reporting.claims.base import Check, Claim, Runs
+from mlbench.runs.run_record import RunRecord
 
 THREE = "seed=0,1,2"
 MAPS = f"experiment=planted_shortcut {THREE}"
@@ -121,7 +122,7 @@ def probe_strength(runs: Runs) -> list[Check]:
     """A linear probe beside the strongest and the weakest with hidden units."""
 
     def beside(metric: str, choose: Callable[[list[int]], int]) -> list[float]:
-        def difference(run: Run) -> float:
+        def difference(run: RunRecord) -> float:
             size = choose([units for units in run.setting("explain.hidden") if units])
             return run.value(metric) - run.value(f"mlp_{size}_{metric}")
 
@@ -197,7 +198,7 @@ def regularised_maximisation(runs: Runs) -> list[Check]:
     ]
 
 
-def variation(run: Run) -> float:
+def variation(run: RunRecord) -> float:
     """Total variation of regularised pictures over that of real ones."""
     return run.value("regularised_total_variation") / run.value("real_total_variation")
 

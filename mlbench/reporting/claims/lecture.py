@@ -19,7 +19,8 @@ from mlbench.core.errors import RunError, UserError, nearest
 from mlbench.reporting.claims import compress, explain, lifelong
 from mlbench.reporting.claims.base import Claim, Result, Sweep, Verdict, read_runs
 from mlbench.reporting.claims.page import write_lecture
-from mlbench.runs.sweep_log import recorded
+from mlbench.runs import layout
+from mlbench.runs.sweep_log import read_jobs
 
 LECTURES = {
     "Lifelong learning": lifelong.CLAIMS,
@@ -30,9 +31,9 @@ LECTURES = {
 
 def lecture(words: list[str]) -> int:
     """Answer `mlbench lecture ...`; the exit code."""
-    chosen = parsed(words)
+    chosen = parse_options(words)
     out = chosen.out
-    claims = named(chosen.names)
+    claims = claims_named(chosen.names)
     commands = list(dict.fromkeys(command for claim in claims for command in claim.commands(chosen.quick)))
     try:
         (out / "lecture").mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ USAGE = "mlbench lecture [NAME...] [--quick] [--strict] [--jobs=N] [out=DIR]"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Options:
     """What the command line asks for."""
 
     names: list[str]
@@ -64,7 +65,7 @@ class Wanted:
     out: Path
 
 
-def parsed(words: list[str]) -> Wanted:
+def parse_options(words: list[str]) -> Options:
     """The command's own words. Raises UserError."""
     names = [word for word in words if re.fullmatch(r"\w+", word)]
     values = dict(word.split("=", 1) for word in words if re.fullmatch(r"(--jobs|out)=.+", word))
@@ -76,10 +77,10 @@ def parsed(words: list[str]) -> Wanted:
     if not jobs.isdigit() or int(jobs) < 1:
         raise UserError(f"--jobs={jobs}: allowed is 1 or more")
     out = Path(values.get("out", "outputs")).expanduser().resolve()
-    return Wanted(names, "--quick" in flags, "--strict" in flags, int(jobs), out)
+    return Options(names, "--quick" in flags, "--strict" in flags, int(jobs), out)
 
 
-def named(names: Iterable[str]) -> list[Claim]:
+def claims_named(names: Iterable[str]) -> list[Claim]:
     """The claims with these names, or all. Raises UserError."""
     there = {claim.name: claim for claims in LECTURES.values() for claim in claims}
     for name in names:
@@ -117,8 +118,8 @@ def run_sweep(words: str, out: Path) -> Sweep:
 
 def reason(folder: Path, log: Path) -> str:
     """Why a command failed: the message of its first job that did, or the last line that was printed."""
-    if (folder / "jobs.jsonl").exists():
-        failures = [job["failure"]["message"] for job in recorded(folder) if job["failure"]]
+    if (folder / layout.JOBS).exists():
+        failures = [job["failure"]["message"] for job in read_jobs(folder) if job["failure"]]
         if failures:
             return failures[0]
     return log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]

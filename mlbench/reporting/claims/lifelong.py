@@ -1,6 +1,6 @@
 """What the lecture on lifelong learning claims."""
 
-from mlbench.reporting.claims.base import Check, Claim, Runs, Settings, chosen_on_others
+from mlbench.reporting.claims.base import Check, Claim, Runs, Settings, best_on_other_seeds
 
 JOINT, FINETUNE, GEM = ({"technique": name} for name in ("joint", "finetune", "gem"))
 FIVE = "seed=0,1,2,3,4"
@@ -65,7 +65,7 @@ def importance_extremes(runs: Runs) -> list[Check]:
     free, rigid = ({"lifelong.strength": strength} for strength in (strengths[0], strengths[-1]))
     inner = [runs.by_seed("average_accuracy", {"lifelong.strength": strength}) for strength in strengths[1:-1]]
     ends = [runs.by_seed("average_accuracy", end) for end in (free, rigid)]
-    gained = [a - b for a, b in zip(chosen_on_others(inner), chosen_on_others(ends), strict=True)]
+    gained = [a - b for a, b in zip(best_on_other_seeds(inner), best_on_other_seeds(ends), strict=True)]
     return [
         Check(
             "forgetting without springs less forgetting with the strongest is .1 or more",
@@ -89,7 +89,7 @@ def selective_plasticity(runs: Runs) -> list[Check]:
     def best(technique: str) -> list[float]:
         own = runs.where({"technique": technique})
         strengths = own.options("lifelong.strength")
-        return chosen_on_others([own.by_seed("average_accuracy", {"lifelong.strength": s}) for s in strengths])
+        return best_on_other_seeds([own.by_seed("average_accuracy", {"lifelong.strength": s}) for s in strengths])
 
     equal = best("l2")
     return [
@@ -140,10 +140,14 @@ def feedback(runs: Runs) -> list[Check]:
 def task_order(runs: Runs) -> list[Check]:
     """The orders that are best and worst on the other seeds, on this one."""
     orders = runs.options("data.order_seed")
-    found = [runs.by_seed("average_accuracy", {"data.order_seed": order}) for order in orders]
-    apart = [a - b for a, b in zip(chosen_on_others(found), chosen_on_others(found, min), strict=True)]
+    accuracies = [runs.by_seed("average_accuracy", {"data.order_seed": order}) for order in orders]
+    differences = [
+        a - b for a, b in zip(best_on_other_seeds(accuracies), best_on_other_seeds(accuracies, min), strict=True)
+    ]
     return [
-        Check("accuracy in the order that is best on other seeds less that in the worst is .05 or more", apart, 0.05)
+        Check(
+            "accuracy in the order that is best on other seeds less that in the worst is .05 or more", differences, 0.05
+        )
     ]
 
 

@@ -37,7 +37,7 @@ def verdicts(results: Iterable[Result]) -> Markup:
     rows = [
         [
             Markup('<a href="#{0}">{0}</a>').format(result.claim.name),
-            marked(result.verdict),
+            verdict_badge(result.verdict),
             sentences(result.claim),
             f"{result.seconds:.0f}",
         ]
@@ -46,7 +46,7 @@ def verdicts(results: Iterable[Result]) -> Markup:
     return table(["name", "verdict", "claim", "seconds"], rows)
 
 
-def marked(verdict: Verdict) -> Markup:
+def verdict_badge(verdict: Verdict) -> Markup:
     """The verdict in both languages."""
     return badge(Markup("{} · <span lang=zh>{}</span>").format(verdict.value, CHINESE[verdict]), MARKS[verdict])
 
@@ -60,9 +60,11 @@ def article(result: Result) -> Markup:
     """All of one claim."""
     claim = result.claim
     words = [f"mlbench -m {sweep.words}" for sweep in result.sweeps]
-    numbers = [[check.says, str(check.spread), check.spread.count, marked(check.verdict)] for check in result.checks]
+    numbers = [
+        [check.says, str(check.spread), check.spread.count, verdict_badge(check.verdict)] for check in result.checks
+    ]
     parts = [
-        heading(Markup("{} {}").format(claim.name, marked(result.verdict)), claim.name),
+        heading(Markup("{} {}").format(claim.name, verdict_badge(result.verdict)), claim.name),
         paragraph(sentences(claim)),
         Markup("<pre><code>{}</code></pre>").format("\n".join(words)),
         *([table(["what decides", "measured", "seeds", "verdict"], numbers)] if numbers else []),
@@ -76,14 +78,14 @@ def article(result: Result) -> Markup:
 
 def figures(result: Result) -> list[Markup]:
     """What the sweeps have of each pattern, with their commands below where there are several; else the first run."""
-    found = []
+    pictures = []
     for pattern in result.claim.figures:
-        drawn = [(path, sweep.words) for sweep in result.sweeps for path in sorted(sweep.folder.glob(pattern))]
-        if drawn:
-            found += [picture(path, f"mlbench -m {words}" if len(drawn) > 1 else "") for path, words in drawn]
+        paths = [(path, sweep.words) for sweep in result.sweeps for path in sorted(sweep.folder.glob(pattern))]
+        if paths:
+            pictures += [picture(path, f"mlbench -m {words}" if len(paths) > 1 else "") for path, words in paths]
         else:
-            found += map(picture, of_first_run(result, pattern))
-    return found
+            pictures += map(picture, of_first_run(result, pattern))
+    return pictures
 
 
 def of_first_run(result: Result, pattern: str) -> list[Path]:

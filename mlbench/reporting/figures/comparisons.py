@@ -13,7 +13,7 @@ from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.figures.plots import LABELS_UP_TO, POINT_COSTS, scale_to_costs
 from mlbench.reporting.figures.streams import OVER_TIME
 
-SOLID = 10  # curves that are told apart by colour alone; later ones change their dashes, too
+SOLID = 10  # curves that differ by colour alone; later ones have other dashes, too
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.")
 NAME_WIDTH = 40
 DECADES = 100  # settings whose largest value is so many times the smallest are drawn on a logarithmic axis
@@ -24,10 +24,10 @@ def draw_bars(groups: list[tuple[str, Spread]], metric: str, path: Path) -> None
     crowded = any(len(name) > 10 for name, _ in groups)
     figure = canvas(max(4.5, 1.8 + 1.1 * len(groups)), 5.6 if crowded else 3.8)
     axes = figure.subplots()
-    for place, (_, found) in enumerate(groups):
-        axes.bar(place, found.mean, yerr=found.half, capsize=5, color=f"C{place % 10}", width=0.65)
-        top = (place, found.mean + (found.half or 0))
-        axes.annotate(f"{found.mean:.3f}", top, xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9)
+    for place, (_, value) in enumerate(groups):
+        axes.bar(place, value.mean, yerr=value.half, capsize=5, color=f"C{place % 10}", width=0.65)
+        top = (place, value.mean + (value.half or 0))
+        axes.annotate(f"{value.mean:.3f}", top, xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9)
     names = [short(name) for name, _ in groups]
     axes.set_xticks(range(len(groups)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
     axes.set(ylabel=metric.replace("_", " "), title="mean and 95 % interval over seeds")
@@ -101,11 +101,12 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
     points: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
     for row in read_rows(table):
         points.setdefault((row["setting"], row["step"], row["stage"]), {})[row["metric"]] = row
+    points = {key: numbers for key, numbers in points.items() if {"accuracy", cost} <= numbers.keys()}
     settings = list(dict.fromkeys(setting for setting, _, _ in points))
     figure = canvas(7, 4.6)
     axes = figure.subplots()
-    for (setting, step, stage), found in points.items():
-        x, y = found[cost], found["accuracy"]
+    for (setting, step, stage), numbers in points.items():
+        x, y = numbers[cost], numbers["accuracy"]
         here = float(x["mean"]), float(y["mean"])
         halves = float(x["half_interval"] or 0), float(y["half_interval"] or 0)
         style = {"color": f"C{settings.index(setting) % SOLID}", "label": short(setting) if step == "0" else None}
@@ -113,7 +114,7 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
         if len(points) <= LABELS_UP_TO:
             axes.annotate(stage, here, xytext=(4, -9), textcoords="offset points", fontsize=7)
     axes.margins(x=0.12)  # for the names of the points
-    scale_to_costs(axes, [float(found[cost]["mean"]) for found in points.values()])
+    scale_to_costs(axes, [float(numbers[cost]["mean"]) for numbers in points.values()])
     axes.set(xlabel=POINT_COSTS[cost], ylabel="accuracy", title="mean and 95 % interval over seeds")
     within_shares(axes)
     axes.grid(alpha=0.3)
@@ -136,7 +137,7 @@ def draw_over_setting(
     for axes, metrics in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
         levels = []
         for place, metric in enumerate(metrics):
-            own = [(value, found[metric]) for value, found in points if metric in found]
+            own = [(value, spreads[metric]) for value, spreads in points if metric in spreads]
             heights, halves = [s.mean for _, s in own], [s.half or 0 for _, s in own]
             label = metric.replace("_", " ")
             if len(set(heights)) == 1:
@@ -185,11 +186,13 @@ def draw_trade_off(
     x, y = metrics
     figure = canvas(5.6, 4.6)
     axes = figure.subplots()
-    axes.plot([found[x].mean for _, found in points], [found[y].mean for _, found in points], color="0.7", zorder=1)
-    for place, (value, found) in enumerate(points):
-        here = found[x].mean, found[y].mean
+    axes.plot(
+        [spreads[x].mean for _, spreads in points], [spreads[y].mean for _, spreads in points], color="0.7", zorder=1
+    )
+    for place, (value, spreads) in enumerate(points):
+        here = spreads[x].mean, spreads[y].mean
         colour = ordered_style(place, len(points))["color"]
-        axes.errorbar(*here, xerr=found[x].half, yerr=found[y].half, fmt="none", color=colour, alpha=0.35)
+        axes.errorbar(*here, xerr=spreads[x].half, yerr=spreads[y].half, fmt="none", color=colour, alpha=0.35)
         axes.plot(*here, "o", color=colour)
         aside, side = ((-6, -12), "right") if place % 2 else ((6, 5), "left")  # neighbours may lie close together
         axes.annotate(f"{value:g}", here, xytext=aside, textcoords="offset points", ha=side, fontsize=9)

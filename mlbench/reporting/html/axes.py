@@ -46,21 +46,21 @@ def log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten, with their doubles and fives between where there are few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for parts in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        found = [part * 10.0**power for power in powers for part in parts]
-        found = [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
-        if len(found) >= 3:
+        ticks = [part * 10.0**power for power in powers for part in parts]
+        ticks = [value for value in ticks if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+        if len(ticks) >= 3:
             break
-    return found[:: math.ceil(len(found) / 6)] if found else [low]
+    return ticks[:: math.ceil(len(ticks) / 6)] if ticks else [low]
 
 
 def texts(values: Sequence[float]) -> list[str]:
-    """Numbers for an axis, such as 20k, 1.5M, 0.25, with as many digits as tell them apart."""
-    found: list[str] = []
+    """Numbers for an axis, such as 20k, 1.5M, 0.25, with as many digits as they need to differ."""
+    labels: list[str] = []
     for digits in range(2, 9):
-        found = [short(value, digits) for value in values]
-        if len(set(found)) == len(found) and all(float(f"{v:.{digits}g}") == float(f"{v:.9g}") for v in values):
+        labels = [short(value, digits) for value in values]
+        if len(set(labels)) == len(labels) and all(float(f"{v:.{digits}g}") == float(f"{v:.9g}") for v in values):
             break
-    return found
+    return labels
 
 
 def short(value: float, digits: int) -> str:

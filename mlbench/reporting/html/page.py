@@ -107,7 +107,7 @@ def readable(value: float) -> str:
     return f"{value:.4g}"
 
 
-def embedded(path: Path) -> str:
+def data_uri(path: Path) -> str:
     """A file as a data URI. Raises OSError when it cannot be read."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     kind = {"audio/x-wav": "audio/wav"}.get(kind, kind)
@@ -120,7 +120,7 @@ def picture(path: Path, caption: str | Markup = "", alt: str = "", wide: bool = 
     Where it cannot be seen, `alt` stands for it, else its caption, else its name.
     """
     alt = alt or str(caption) or path.stem.replace("_", " ")
-    return figure(PARTS.image(embedded(path), alt, png_size(path)), caption, wide)
+    return figure(PARTS.image(data_uri(path), alt, png_size(path)), caption, wide)
 
 
 def png_size(path: Path) -> tuple[int, int] | None:
@@ -139,7 +139,7 @@ def figure(content: Markup, caption: str | Markup = "", wide: bool = False) -> M
 
 def sound(path: Path, caption: str | Markup) -> Markup:
     """A player for an embedded wav file."""
-    return Markup(PARTS.player(embedded(path), caption))
+    return Markup(PARTS.player(data_uri(path), caption))
 
 
 def sounds(paths: Iterable[Path]) -> Markup:
@@ -150,7 +150,7 @@ def sounds(paths: Iterable[Path]) -> Markup:
 
 def players(title: str | Markup, named: Iterable[tuple[str, Path]]) -> Markup:
     """Several players in one card: what each plays, and its file."""
-    return Markup(PARTS.players([(what, embedded(path)) for what, path in named], title))
+    return Markup(PARTS.players([(what, data_uri(path)) for what, path in named], title))
 
 
 def grid(items: Iterable[Markup]) -> Markup:

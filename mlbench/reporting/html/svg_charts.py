@@ -1,4 +1,4 @@
-"""Small charts as SVG that follow the colours of the page they stand in, light or dark; see pages.py. No torch.
+"""Small charts as SVG that follow the colours of the page they stand in, light or dark; see page.py. No torch.
 
 chart([Series("gem", [1, 2, 3], [0.9, 0.85, 0.8], half=[0.02, 0.02, 0.03])], "tasks learned", "accuracy")
 """
@@ -32,11 +32,23 @@ class Frame:
 
 @dataclass
 class Series:
-    """Numbers `y` over `x` under one name.
+    """A line or a set of points in a chart; all sequences have the length n of `x`, or are empty.
 
-    `half` and `x_half` are half the intervals around them: a band for lines, bars for points. `notes` are shown when
-    the pointer rests on a point, `words` beside it; the first point of a series with `diamond` is one. `colour` is its
-    number in the palette (None: by the order of series).
+    Args:
+        name: its name in the legend.
+        x: positions on the horizontal axis [n].
+        y: values [n].
+        half: half the intervals of `y` [n]: a band for a line, bars for points.
+        x_half: half the intervals of `x` [n].
+        notes: texts that appear when the pointer rests on a point [n].
+        words: texts beside the points [n].
+        joined: whether a line joins the points.
+        steps: whether that line consists of steps.
+        dots: whether the points are drawn.
+        dashed: whether the line is dashed.
+        diamond: whether the first point is a diamond.
+        colour: its number in the palette; None takes its place among the series.
+        listed: whether the legend names it.
     """
 
     name: str
@@ -79,13 +91,22 @@ def chart(
     within: tuple[float, float] | None = None,
     costs: bool = False,
 ) -> Markup:
-    """Lines or points with axes and, for more than one series, a legend.
+    """Draw lines or points with axes and, for more than one series, a legend.
 
-    `whole`: x counts something. `within`: y cannot lie beyond. `costs`: x is logarithmic where it spans enough.
+    Args:
+        series: what is drawn; series without points are left out.
+        x_title: the title of the horizontal axis.
+        y_title: the title of the vertical axis.
+        whole: whether x takes whole numbers only.
+        within: the range that y cannot leave; None for any.
+        costs: whether x is logarithmic where its values lie far apart.
+
+    Returns:
+        An SVG element.
     """
     series = [one for one in series if len(one.x)]
     frame, (x, y) = Frame(), scales(series, Frame(), within, costs)
-    shapes = [shaped(one, number, x, y) for number, one in enumerate(series)]
+    shapes = [shape_of(one, number, x, y) for number, one in enumerate(series)]
     thin_out(shapes)
     legend = [shape for shape, one in zip(shapes, series, strict=True) if one.listed]
     return Markup(
@@ -116,17 +137,17 @@ def shown_range(series: Sequence[Series]) -> list[float]:
     values = [value for one in series for value in one.y] or [0, 1]
     low, high = min(values), max(values)
     room = (high - low) or 0.1 * abs(high) or 0.1
-    ends = [end for one in series for end in reaches(one.y, one.half)]
+    ends = [end for one in series for end in interval_ends(one.y, one.half)]
     return [*values, *(min(max(end, low - room), high + room) for end in ends)]
 
 
-def reaches(values: Sequence[float], halves: Sequence[float | None]) -> list[float]:
+def interval_ends(values: Sequence[float], halves: Sequence[float | None]) -> list[float]:
     """Both ends of each interval."""
     halves = halves or [None] * len(values)
     return [value + sign * (half or 0) for value, half in zip(values, halves, strict=True) for sign in (-1, 1)]
 
 
-def shaped(one: Series, number: int, x: Scale, y: Scale) -> Shape:
+def shape_of(one: Series, number: int, x: Scale, y: Scale) -> Shape:
     """The paths of a series."""
     colour = number if one.colour is None else one.colour
     dashes = "5 4" if one.dashed else DASHES[colour // COLOURS % len(DASHES)]
@@ -134,7 +155,7 @@ def shaped(one: Series, number: int, x: Scale, y: Scale) -> Shape:
     places = [(x(across), y(up)) for across, up in zip(one.x, one.y, strict=True)]
     if one.joined and len(places) > 1:
         shape.line = path(places, one.steps)
-        ends = reaches(one.y, one.half)
+        ends = interval_ends(one.y, one.half)
         upper = [(across, y(end)) for (across, _), end in zip(places, ends[1::2], strict=True)]
         lower = [(across, y(end)) for (across, _), end in zip(places, ends[::2], strict=True)]
         shape.band = path([*upper, *lower[::-1]]) + "Z" if any(one.half) else ""
@@ -163,14 +184,14 @@ def thin_out(shapes: Sequence[Shape]) -> None:
 
 def bars(one: Series, x: Scale, y: Scale) -> list[str]:
     """A line through each point as long as its interval, upwards and across."""
-    found = []
+    strokes = []
     for across, up, half in zip(one.x, one.y, one.half or [None] * len(one.x), strict=True):
         if half:
-            found.append(f"M{x(across)} {y(up - half)}V{y(up + half)}")
+            strokes.append(f"M{x(across)} {y(up - half)}V{y(up + half)}")
     for across, up, half in zip(one.x, one.y, one.x_half or [None] * len(one.x), strict=True):
         if half:
-            found.append(f"M{x(across - half)} {y(up)}H{x(across + half)}")
-    return found
+            strokes.append(f"M{x(across - half)} {y(up)}H{x(across + half)}")
+    return strokes
 
 
 def path(places: Sequence[tuple[float, float]], steps: bool = False) -> str:

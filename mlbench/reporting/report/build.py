@@ -14,9 +14,8 @@ from mlbench.reporting.report import (
     section_runs,
     section_streams,
 )
-from mlbench.reporting.report.grouping import Comparison
-from mlbench.reporting.report.grouping import compared as grouped
-from mlbench.reporting.report.paired_tests import paired
+from mlbench.reporting.report.grouping import Comparison, compare
+from mlbench.reporting.report.paired_tests import pairwise_tests
 from mlbench.reporting.report.run_records import Records, collect
 from mlbench.reporting.report.table_export import write_table
 
@@ -27,20 +26,20 @@ LEAD = "Made by mlbench report from the files below {}; nothing was run again, a
 
 def answer(words: list[str]) -> Path:
     """`mlbench report [DIR] [out=FOLDER] [media=MEGABYTES]`; the page. Raises UserError."""
-    given = dict(word.split("=", 1) for word in words if "=" in word)
+    options = dict(word.split("=", 1) for word in words if "=" in word)
     places = [word for word in words if "=" not in word]
     if len(places) > 1 or any(place.startswith("-") for place in places):
         raise UserError(USAGE)
-    for name in given.keys() - {"out", "media"}:
+    for name in options.keys() - {"out", "media"}:
         raise UserError(f"{name}: no such setting{nearest(name, ('out', 'media'))}\n{USAGE}")
     try:
-        megabytes = float(given.get("media", MEGABYTES))
+        megabytes = float(options.get("media", MEGABYTES))
     except ValueError:
         megabytes = -1
     if not 0 <= megabytes < 1e6:
-        raise UserError(f"media={given['media']}: allowed is a number of megabytes from 0 up")
+        raise UserError(f"media={options['media']}: allowed is a number of megabytes from 0 up")
     folder = Path(places[0] if places else "outputs").expanduser()
-    out = Path(given["out"]).expanduser() if given.get("out") else folder / "report"
+    out = Path(options["out"]).expanduser() if options.get("out") else folder / "report"
     return write_report(folder, out, megabytes)
 
 
@@ -55,8 +54,8 @@ def write_report(folder: Path, out: Path, megabytes: float = MEGABYTES) -> Path:
     if not records.runs:
         begun = f" ({len(records.problems)} that cannot be used)" if records.problems else ""
         raise UserError(f"no finished runs below {folder}{begun}; a run is finished when its folder has summary.json")
-    comparisons, repeated = grouped(records.runs)
-    tested = [(comparison, paired(comparison)) for comparison in comparisons]
+    comparisons, repeated = compare(records.runs)
+    tested = [(comparison, pairwise_tests(comparison)) for comparison in comparisons]
     priced, points = section_pareto.section([one for one in comparisons if one.family == "compress"], records)
     sections = [
         section_comparison.section(tested),
@@ -65,7 +64,7 @@ def write_report(folder: Path, out: Path, megabytes: float = MEGABYTES) -> Path:
         section_layers.section(comparisons, records),
         section_explanations.section(comparisons, records, megabytes),
         section_runs.section(records.runs, repeated, comparisons, out),
-        section_runs.unused(records.problems, folder),
+        section_runs.problems_section(records.problems, folder),
     ]
     write_tables(out, records, tested, points, comparisons)
     path = out / "index.html"
@@ -88,22 +87,22 @@ def lead(folder: Path, records: Records, comparisons: list[Comparison], sections
         time,
     ]
     if any(section.id == "aside" for section in sections):
-        numbers.append((len({one.folder for one in records.problems}), "folders with something left aside"))
+        numbers.append((len({one.folder for one in records.problems}), "folders that are not used in full"))
     return Markup("{}{}").format(LEAD.format(folder), facts(numbers))
 
 
 def write_tables(
     out: Path,
     records: Records,
-    tested: section_comparison.Tested,
+    tested: section_comparison.TestedComparisons,
     points: list[tuple[Comparison, section_pareto.Points]],
     comparisons: list[Comparison],
 ) -> None:
     """The tables of the page as files, those that have rows."""
     tables = {
         "runs": section_runs.sheet(records.runs, comparisons, out),
-        "compared": section_comparison.spreads(tested),
-        "tests": section_comparison.tests(tested),
+        "compared": section_comparison.spread_tables(tested),
+        "tests": section_comparison.test_tables(tested),
         "points": section_pareto.sheets(points),
     }
     for name, (header, rows, sheets) in tables.items():

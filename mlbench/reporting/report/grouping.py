@@ -4,40 +4,36 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from mlbench.core.config_groups import FAMILIES, RUNNING
+from mlbench.core.config_groups import FAMILIES
 from mlbench.core.statistics import Spread, spread
 from mlbench.reporting.aggregate import headlines
-from mlbench.reporting.report.run_records import Record
-
-NOT_SETTINGS = {*RUNNING, "seed", "data_dir", "keep", "export"}  # they tell no setting from another
-NODES = ("data", "model", "train")
+from mlbench.runs.run_record import RunRecord
 
 
 @dataclass
 class Setting:
     """Runs alike in everything but their seed, the newest of each seed; what differs from others is in the label."""
 
-    runs: dict[int, Record]
+    runs: dict[int, RunRecord]
     flat: dict[str, str]  # dotted name -> value
-    label: str = ""
+    set_labels: str = ""
     spreads: dict[str, Spread] = field(default_factory=dict)
 
     @property
-    def first(self) -> Record:
+    def first(self) -> RunRecord:
         """The run of the lowest seed: what is shown of only one run is shown of this."""
         return self.runs[min(self.runs)]
 
     def values(self, metric: str) -> dict[int, float]:
         """Seed -> the metric, where a run has it."""
-        found = {seed: {**run.costs, **run.metrics} for seed, run in sorted(self.runs.items())}
-        return {seed: numbers[metric] for seed, numbers in found.items() if metric in numbers}
+        numbers_of = {seed: {**run.costs, **run.metrics} for seed, run in sorted(self.runs.items())}
+        return {seed: numbers[metric] for seed, numbers in numbers_of.items() if metric in numbers}
 
 
 @dataclass
 class Comparison:
-    """Settings of one family on the same data that are told by the same metrics, the best first."""
+    """Settings of one family on the same data that are measured by the same metrics, the best first."""
 
     family: str
     data: str
@@ -56,14 +52,21 @@ class Comparison:
         return "-".join(filter(None, (self.family, self.data, self.kind.replace(" ", "-"))))
 
 
-def compared(runs: Iterable[Record]) -> tuple[list[Comparison], list[Record]]:
-    """All comparisons, and the runs that a newer one of the same setting and seed stands for."""
+def compare(runs: Iterable[RunRecord]) -> tuple[list[Comparison], list[RunRecord]]:
+    """Group runs into settings, and settings into comparisons.
+
+    Args:
+        runs: finished runs of any family.
+
+    Returns:
+        The comparisons in the order of their families, and the runs that are not counted because a newer one has the
+        same setting and seed.
+    """
     groups: dict[tuple[str, str, str], dict[str, Setting]] = defaultdict(dict)
     repeated = []
     for run in runs:
-        flat = flattened(run)
-        key = json.dumps(flat, sort_keys=True) if run.config else str(run.folder)
-        setting = groups[run.family, run.data, run.kind].setdefault(key, Setting({}, flat))
+        key = json.dumps(run.flat, sort_keys=True) if run.config else str(run.folder)
+        setting = groups[run.family, run.data, run.kind].setdefault(key, Setting({}, run.flat))
         other = setting.runs.get(run.seed)
         if other is not None:
             repeated.append(min(run, other, key=lambda one: one.ended))
@@ -73,42 +76,25 @@ def compared(runs: Iterable[Record]) -> tuple[list[Comparison], list[Record]]:
     return [comparison(*key, list(groups[key].values())) for key in order], repeated
 
 
-def comparison(family: str, data: str, told: str, settings: list[Setting]) -> Comparison:
+def comparison(family: str, data: str, kind: str, settings: list[Setting]) -> Comparison:
     """Settings with labels and spreads, in the order of their first headline metric that has a good end."""
     for setting in settings:
         numbers = {name for run in setting.runs.values() for name in (*run.metrics, *run.costs)}
         setting.spreads = {name: spread(list(setting.values(name).values())) for name in sorted(numbers)}
-    label(settings)
+    set_labels(settings)
     metrics = headlines(run for setting in settings for run in setting.runs.values())
     first = next((name for name, end in metrics.items() if end), None)
     sign = -1 if metrics.get(first) == "high" else 1
-    settings.sort(key=lambda one: (first not in one.spreads, goodness(one, first, sign), one.label))
-    return Comparison(family, data, told, settings, metrics)
+    settings.sort(key=lambda one: (first not in one.spreads, sort_value(one, first, sign), one.label))
+    return Comparison(family, data, kind, settings, metrics)
 
 
-def goodness(setting: Setting, metric: str | None, sign: int) -> float:
+def sort_value(setting: Setting, metric: str | None, sign: int) -> float:
     """The mean of the metric times `sign`, which makes a smaller one the better."""
     return sign * setting.spreads[metric].mean if metric in setting.spreads else 0.0
 
 
-def flattened(run: Record) -> dict[str, str]:
-    """The settings that decide what comes out: dotted name -> value as JSON; those that are null are left out."""
-    flat = {"technique": run.technique, "model": run.model}
-
-    def lay(prefix: str, value: Any) -> None:
-        if value is None or prefix in NOT_SETTINGS:
-            return
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                lay(f"{prefix}.{name}" if prefix else str(name), inner)
-        else:
-            flat[prefix] = value if isinstance(value, str) else json.dumps(value, default=str)
-
-    lay("", run.config)
-    return flat
-
-
-def label(settings: list[Setting]) -> None:
+def set_labels(settings: list[Setting]) -> None:
     """Name each setting by its technique and by what is not the same in all settings with that technique."""
     alike = defaultdict(list)
     for setting in settings:
@@ -135,7 +121,7 @@ def differences(one: Setting, other: Setting) -> set[str]:
     return names
 
 
-def shared(settings: list[Setting]) -> dict[str, str]:
+def common_settings(settings: list[Setting]) -> dict[str, str]:
     """The settings that all of these have in common."""
     first, *rest = settings
     return {name: value for name, value in first.flat.items() if all(one.flat.get(name) == value for one in rest)}

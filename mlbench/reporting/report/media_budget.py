@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbench.reporting.report.grouping import Setting
+from mlbench.runs import layout
 
 ENCODED = 4 / 3  # bytes of a data URI for each byte of the file
 FIRST = ("maps", "texts", "layers", "classes")  # figures that stand before the others
@@ -36,10 +37,10 @@ class Media:
 def media(setting: Setting) -> Media:
     """The figures and sounds of a setting's first run."""
     folder = setting.first.folder
-    figures = [path for path in folder.glob("figures/*.png") if path.stem not in DRAWN and path.is_file()]
+    figures = [path for path in folder.glob(f"{layout.FIGURES}/*.png") if path.stem not in DRAWN and path.is_file()]
     figures.sort(key=lambda path: (FIRST.index(path.stem) if path.stem in FIRST else len(FIRST), natural(path.stem)))
     sounds: dict[str, list[tuple[str, Path]]] = {}
-    players = filter(Path.is_file, folder.glob("artefacts/*.wav"))
+    players = filter(Path.is_file, folder.glob(f"{layout.ARTEFACTS}/*.wav"))
     for path in sorted(players, key=lambda path: natural(path.stem)):
         layer = LAYER.fullmatch(path.stem)
         title, what = (layer["title"], layer["what"]) if layer else ("sounds", path.stem)
@@ -54,12 +55,20 @@ def natural(text: str) -> list[object]:
     return [int(part) if part.isdigit() else part for part in NATURAL.split(text)]
 
 
-def choose(found: Sequence[Media], megabytes: float) -> list[Path]:
-    """Choose within the budget, in turns; the files that had no room."""
+def choose(media_of_settings: Sequence[Media], megabytes: float) -> list[Path]:
+    """Choose what the page embeds, the settings taking turns.
+
+    Args:
+        media_of_settings: the files of each setting; `chosen` is filled.
+        megabytes: the budget, for the files as they are encoded on the page.
+
+    Returns:
+        The files that had no room.
+    """
     room, left_out = megabytes * 1e6, []
-    orders = [one.in_order() for one in found]
+    orders = [one.in_order() for one in media_of_settings]
     for turn in range(max(map(len, orders), default=0)):
-        for one, order in zip(found, orders, strict=True):
+        for one, order in zip(media_of_settings, orders, strict=True):
             if turn >= len(order):
                 continue
             size = ENCODED * sum(path.stat().st_size for path in order[turn])

@@ -7,11 +7,11 @@ import numpy as np
 
 from mlbench.reporting.report.grouping import Comparison, differences
 
-TOLD_APART = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 
 
 @dataclass
-class Paired:
+class PairedTest:
     """Two settings on one metric: the mean difference (one minus other) over `seeds` shared seeds, half its 95 %
     interval, and p, also after Holm's correction for all pairs on that metric in the comparison."""
 
@@ -25,7 +25,7 @@ class Paired:
     holm: float
 
 
-def paired(comparison: Comparison) -> list[Paired]:
+def pairwise_tests(comparison: Comparison) -> list[PairedTest]:
     """Every pair that differs only in the technique or in one setting and shares two seeds, on each headline metric.
 
     Pairs whose differences are the same for all seeds have no spread to be tested against and are left out.
@@ -41,34 +41,34 @@ def paired(comparison: Comparison) -> list[Paired]:
     if not pairs:
         return []
     seeds = sorted({seed for setting in settings for seed in setting.runs})
-    found = []
+    tests = []
     for metric in comparison.metrics:
         values = np.full((len(settings), len(seeds)), np.nan)  # [settings, seeds]
         for place, setting in enumerate(settings):
             for seed, value in setting.values(metric).items():
                 values[place, seeds.index(seed)] = value
-        found += on_metric(metric, pairs, values)
-    return found
+        tests += on_metric(metric, pairs, values)
+    return tests
 
 
-def on_metric(metric: str, pairs: Sequence[tuple[int, int]], values: np.ndarray) -> list[Paired]:
+def on_metric(metric: str, pairs: Sequence[tuple[int, int]], values: np.ndarray) -> list[PairedTest]:
     """The tests of one metric; `values` [settings, seeds] are NaN where a setting has no such run."""
     from scipy.stats import t  # slow to import
 
     one, other = np.array(pairs).T
     gaps = values[one] - values[other]  # [pairs, seeds]
     count = (~np.isnan(gaps)).sum(1)
-    kept = count > 1
-    one, other, gaps, count = one[kept], other[kept], gaps[kept], count[kept]
+    usable = count > 1
+    one, other, gaps, count = one[usable], other[usable], gaps[usable], count[usable]
     mean = np.nansum(gaps, 1) / count
     error = np.sqrt(np.nansum((gaps - mean[:, None]) ** 2, 1) / (count - 1) / count)
-    kept = error > 1e-12 * np.maximum(1, np.abs(mean))
-    one, other, count, mean, error = one[kept], other[kept], count[kept], mean[kept], error[kept]
+    usable = error > 1e-12 * np.maximum(1, np.abs(mean))
+    one, other, count, mean, error = one[usable], other[usable], count[usable], mean[usable], error[usable]
     p = 2 * t.sf(np.abs(mean) / error, count - 1)
     half = t.ppf(0.975, count - 1) * error
     columns = (one, other, mean, half, count, p, holm(p))
     return [
-        Paired(int(a), int(b), metric, float(gap), float(reach), int(n), float(q), float(corrected))
+        PairedTest(int(a), int(b), metric, float(gap), float(reach), int(n), float(q), float(corrected))
         for a, b, gap, reach, n, q, corrected in zip(*columns, strict=True)
     ]
 

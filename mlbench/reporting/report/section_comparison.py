@@ -5,53 +5,53 @@ from markupsafe import Markup
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.axes import span
 from mlbench.reporting.html.page import Cell, Column, Section
-from mlbench.reporting.report.grouping import Comparison, Setting, shared
-from mlbench.reporting.report.paired_tests import TOLD_APART, Paired
-from mlbench.reporting.report.table_export import Sheet, shown
+from mlbench.reporting.report.grouping import Comparison, Setting, common_settings
+from mlbench.reporting.report.paired_tests import SIGNIFICANCE_LEVEL, PairedTest
+from mlbench.reporting.report.table_export import Sheet, cell_text
 
 TESTS_OPEN = 12  # so many rows of tests stand open; more are folded
 TESTS_SHOWN = 400  # rows on the page; the files have all
 TOWARDS = {"high": "higher is better", "low": "lower is better", "": ""}
 LEAD = (
     "Runs that differ only in their seed are one setting: mean ± half the 95 % confidence interval, below it each run "
-    "as a dot. Bold is the best mean; ≈ marks what a paired t test over the shared seeds does not tell apart from it "
-    "(p ≥ .05 after Holm's correction for all pairs of the table). Only settings that differ in the technique or in "
-    "one thing are tested against one another."
+    "as a dot. Bold is the best mean; ≈ marks what does not differ significantly from it in a paired t test over the "
+    "shared seeds (p ≥ .05 after Holm's correction for all pairs of the table). Only settings that differ in the "
+    "technique or in one thing are tested against one another."
 )
-Tested = list[tuple[Comparison, list[Paired]]]
+TestedComparisons = list[tuple[Comparison, list[PairedTest]]]
 
 
-def section(tested: Tested) -> Section:
+def section(tested: TestedComparisons) -> Section:
     """All comparisons, those of several settings first."""
-    several = [compared(*pair) for pair in tested if len(pair[0].settings) > 1]
-    alone = [compared(*pair) for pair in tested if len(pair[0].settings) == 1]
+    several = [comparison_block(*pair) for pair in tested if len(pair[0].settings) > 1]
+    alone = [comparison_block(*pair) for pair in tested if len(pair[0].settings) == 1]
     if alone:
-        title = (
-            f"{len(alone)} settings with nothing beside them" if len(alone) > 1 else "a setting with nothing beside it"
-        )
+        title = f"{len(alone)} settings without a comparison" if len(alone) > 1 else "a setting without a comparison"
         several.append(page.folded(title, page.joined(alone), not several))
     return Section("compared", "Compared", page.joined(several), LEAD)
 
 
-def compared(comparison: Comparison, tests: list[Paired]) -> Markup:
+def comparison_block(comparison: Comparison, tests: list[PairedTest]) -> Markup:
     """The heading, the table, the tests, and what all settings have in common."""
     parts = [page.heading(comparison.title, comparison.name), overview(comparison, tests)]
     if tests:
         count = f"{len(tests)} paired tests" if len(tests) > 1 else "1 paired test"
         parts.append(page.folded(count, tests_table(comparison, tests), len(tests) <= TESTS_OPEN))
-    common = [[name, value] for name, value in sorted(shared(comparison.settings).items()) if "_target_" not in name]
+    common = [
+        [name, value] for name, value in sorted(common_settings(comparison.settings).items()) if "_target_" not in name
+    ]
     columns = [Column("setting"), Column("value")]
     parts.append(page.folded("what all of these have in common", page.table(columns, common)))
     return page.joined(parts)
 
 
-def overview(comparison: Comparison, tests: list[Paired]) -> Markup:
+def overview(comparison: Comparison, tests: list[PairedTest]) -> Markup:
     """A row for each setting, a column for each headline metric."""
     columns = [Column("setting"), Column("runs", number=True)]
-    told = comparison.metrics.items()
-    columns += [Column(name.replace("_", " "), number=True, hint=TOWARDS[end]) for name, end in told]
+    headlines = comparison.metrics.items()
+    columns += [Column(name.replace("_", " "), number=True, hint=TOWARDS[end]) for name, end in headlines]
     columns.append(Column("train s", number=True, hint="mean seconds of training"))
-    marks = {name: marked(comparison, tests, name) for name in comparison.metrics}
+    marks = {name: best_marks(comparison, tests, name) for name in comparison.metrics}
     ranges = {name: reach(comparison, name) for name in comparison.metrics}
     rows = []
     for place, setting in enumerate(comparison.settings):
@@ -72,16 +72,16 @@ def cell(setting: Setting, metric: str, mark: str, ends: tuple[float, float]) ->
     """Mean, interval and strip."""
     if metric not in setting.spreads:
         return None
-    found = setting.spreads[metric]
-    text = Markup("<b>{}</b>").format(shown(found)) if mark == "best" else Markup("{}").format(shown(found))
+    value = setting.spreads[metric]
+    text = Markup("<b>{}</b>").format(cell_text(value)) if mark == "best" else Markup("{}").format(cell_text(value))
     if mark == "near":
-        text = Markup('<span class="soft" title="not told apart from the best">≈</span> {}').format(text)
-    strip = svg_charts.strip(list(setting.values(metric).values()), found.mean, found.half, *ends)
-    return Cell(text + strip, found.mean)
+        text = Markup('<span class="soft" title="not significantly different from the best">≈</span> {}').format(text)
+    strip = svg_charts.strip(list(setting.values(metric).values()), value.mean, value.half, *ends)
+    return Cell(text + strip, value.mean)
 
 
-def marked(comparison: Comparison, tests: list[Paired], metric: str) -> dict[int, str]:
-    """Place of a setting -> `best`, or `near` where a test does not tell it apart from the best."""
+def best_marks(comparison: Comparison, tests: list[PairedTest], metric: str) -> dict[int, str]:
+    """Place of a setting -> `best`, or `near` where a test finds no significant difference from the best."""
     means = {n: one.spreads[metric].mean for n, one in enumerate(comparison.settings) if metric in one.spreads}
     if not (end := comparison.metrics[metric]) or len(means) < 2:
         return {}
@@ -91,15 +91,15 @@ def marked(comparison: Comparison, tests: list[Paired], metric: str) -> dict[int
         return {}
     marks = dict.fromkeys(best, "best")
     for test in tests:
-        if test.metric == metric and test.holm >= TOLD_APART and {test.one, test.other} & set(best):
+        if test.metric == metric and test.holm >= SIGNIFICANCE_LEVEL and {test.one, test.other} & set(best):
             for place in (test.one, test.other):
                 marks.setdefault(place, "near")
     return marks
 
 
-def tests_table(comparison: Comparison, tests: list[Paired]) -> Markup:
+def tests_table(comparison: Comparison, tests: list[PairedTest]) -> Markup:
     """The tests of a comparison: the clearest ones, where there are very many."""
-    kept = sorted(tests, key=lambda test: test.holm)[:TESTS_SHOWN] if len(tests) > TESTS_SHOWN else tests
+    clearest = sorted(tests, key=lambda test: test.holm)[:TESTS_SHOWN] if len(tests) > TESTS_SHOWN else tests
     columns = [
         Column("one"), Column("other"), Column("metric", choice=True),
         Column("difference", number=True, hint="one minus other"),
@@ -107,19 +107,19 @@ def tests_table(comparison: Comparison, tests: list[Paired]) -> Markup:
         Column("p, corrected", number=True, hint="Holm, over all pairs of this table on this metric"),
         Column("verdict", choice=True),
     ]  # fmt: skip
-    rows = [tested(comparison, test) for test in kept]
+    rows = [test_row(comparison, test) for test in clearest]
     caption = "Paired t tests over shared seeds, differences ± half their 95 % interval."
-    if len(kept) < len(tests):
-        caption += f" The {len(kept)} with the smallest p of {len(tests)}; all are in tests.csv."
+    if len(clearest) < len(tests):
+        caption += f" The {len(clearest)} with the smallest p of {len(tests)}; all are in tests.csv."
     return page.table(columns, rows, caption)
 
 
-def tested(comparison: Comparison, test: Paired) -> list[object]:
+def test_row(comparison: Comparison, test: PairedTest) -> list[object]:
     """A row of the table of tests."""
     names = [comparison.settings[place].label for place in (test.one, test.other)]
     gap = Cell(f"{test.difference:+.3f} ± {test.half:.3f}", test.difference)
-    verdict = "not told apart"
-    if test.holm < TOLD_APART:
+    verdict = "no significant difference"
+    if test.holm < SIGNIFICANCE_LEVEL:
         end = comparison.metrics[test.metric]
         better = (test.difference > 0) == (end == "high")
         verdict = "one is higher" if test.difference > 0 else "other is higher"
@@ -134,13 +134,13 @@ def p_value(p: float) -> str:
     return "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 0.9995 else "1"
 
 
-def spreads(tested: Tested) -> tuple[list[str], list[list[object]], list[Sheet]]:
+def spread_tables(tested: TestedComparisons) -> tuple[list[str], list[list[object]], list[Sheet]]:
     """compared: every metric of every setting in the csv, the headlines for people."""
     rows, sheets = [], []
     for comparison, _ in tested:
         for setting in comparison.settings:
-            for metric, found in setting.spreads.items():
-                rows.append([comparison.title, setting.label, metric, found.mean, found.half, found.count])
+            for metric, value in setting.spreads.items():
+                rows.append([comparison.title, setting.label, metric, value.mean, value.half, value.count])
         columns = ["setting", "runs", *(name.replace("_", " ") for name in comparison.metrics)]
         lines = [
             [one.label, len(one.runs), *(one.spreads.get(name) for name in comparison.metrics)]
@@ -150,15 +150,15 @@ def spreads(tested: Tested) -> tuple[list[str], list[list[object]], list[Sheet]]
     return ["comparison", "setting", "metric", "mean", "half_interval", "runs"], rows, sheets
 
 
-def tests(tested: Tested) -> tuple[list[str], list[list[object]], list[Sheet]]:
+def test_tables(tested: TestedComparisons) -> tuple[list[str], list[list[object]], list[Sheet]]:
     """tests: every paired test."""
     header = ["metric", "one", "other", "difference", "half_interval", "seeds", "p", "p_holm"]
     rows, sheets = [], []
-    for comparison, found in tested:
+    for comparison, tests in tested:
         names = [one.label for one in comparison.settings]
         own = [
             [test.metric, names[test.one], names[test.other], test.difference, test.half, test.seeds, test.p, test.holm]
-            for test in found
+            for test in tests
         ]
         rows += [[comparison.title, *row] for row in own]
         if own:

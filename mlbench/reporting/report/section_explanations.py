@@ -12,8 +12,10 @@ from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
 from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.media_budget import Media, choose, media
-from mlbench.reporting.report.run_records import Records, number
-from mlbench.reporting.report.table_export import shown
+from mlbench.reporting.report.run_records import Records
+from mlbench.reporting.report.table_export import cell_text
+from mlbench.runs import layout
+from mlbench.runs.run_record import number
 
 CONTROLS = ("random", "edges", "input", "wrong_class")
 LARGE = 860  # pixels
@@ -21,9 +23,9 @@ OPEN = 4  # settings of a comparison that stand open
 CURVED = 16  # settings whose curves are drawn
 SHARES = ("share of pixels", "share of pieces")
 CHARTS = (  # table, columns that may be its x, y, title
-    ("curves.csv", SHARES, "deletion", "confidence left, strongest parts taken away first"),
-    ("curves.csv", SHARES, "insertion", "confidence, strongest parts put in first"),
-    ("randomisation.csv", ("layers",), "rho", "likeness to the map, layers drawn anew from the top"),
+    (layout.CURVES, SHARES, "deletion", "confidence left, strongest parts taken away first"),
+    (layout.CURVES, SHARES, "insertion", "confidence, strongest parts put in first"),
+    (layout.RANDOMISATION, ("layers",), "rho", "likeness to the map, layers drawn anew from the top"),
 )  # fmt: skip
 LEAD = (
     "Scores are means over seeds beside the same scores of controls, which know nothing of the network; pictures and "
@@ -34,17 +36,17 @@ LEAD = (
 def section(comparisons: list[Comparison], records: Records, megabytes: float) -> Section | None:
     """A gallery for each setting that has pictures, sounds or scores of maps; None where there are none."""
     own = [one for one in comparisons if one.family in ("explain", "compress")]
-    found = {id(one): [media(setting) for setting in one.settings] for one in own}
-    left_out = choose([each for group in found.values() for each in group], megabytes)
+    media_of = {id(one): [media(setting) for setting in one.settings] for one in own}
+    left_out = choose([each for group in media_of.values() for each in group], megabytes)
     parts, curves = [], CURVED
     for comparison in own:
         cards = []
-        for each in found[id(comparison)]:
-            scored = scores(each.setting)
-            drawn = curved(each.setting, records) if scored and curves > 0 else Markup("")
-            curves -= bool(drawn)
-            if each.chosen or scored:
-                cards.append(gallery(each, scored, drawn, len(cards) < OPEN))
+        for each in media_of[id(comparison)]:
+            score_table = scores(each.setting)
+            charts = curve_charts(each.setting, records) if score_table and curves > 0 else Markup("")
+            curves -= bool(charts)
+            if each.chosen or score_table:
+                cards.append(gallery(each, score_table, charts, len(cards) < OPEN))
         parts += [page.heading(comparison.title), *cards] if cards else []
     if left_out:
         size = sum(path.stat().st_size for path in left_out) / 1e6
@@ -54,10 +56,10 @@ def section(comparisons: list[Comparison], records: Records, megabytes: float) -
                 f"{megabytes:g} MB of them (mlbench report ... media={2 * max(megabytes, 1):g} for more)."
             )
         )
-    return Section("gallery", "Seen and heard", page.joined(parts), LEAD) if parts else None
+    return Section("gallery", "Pictures and sounds", page.joined(parts), LEAD) if parts else None
 
 
-def gallery(each: Media, scored: Markup, drawn: Markup, is_open: bool) -> Markup:
+def gallery(each: Media, score_table: Markup, charts: Markup, is_open: bool) -> Markup:
     """All there is to see of one setting."""
     pictures = [
         page.picture(path, name, f"{name} of {each.setting.label}", wide=is_large(path))
@@ -69,7 +71,7 @@ def gallery(each: Media, scored: Markup, drawn: Markup, is_open: bool) -> Markup
         for title, own in each.sounds.items()
         if own[0][1] in each.chosen
     ]
-    content = [scored, drawn, *(page.grid(cards) for cards in (pictures, players) if cards)]
+    content = [score_table, charts, *(page.grid(cards) for cards in (pictures, players) if cards)]
     title = Markup("<b>{}</b> <span class=soft>seed {}</span>").format(each.setting.label, each.setting.first.seed)
     return page.folded(title, page.joined(content), is_open)
 
@@ -96,10 +98,10 @@ def scores(setting: Setting) -> Markup:
 
 def scores_row(title: str, names: list[str], spreads: dict[str, Spread]) -> list[object]:
     """One row of scores."""
-    return [title, *(Cell(shown(spreads[name]), spreads[name].mean) if name in spreads else None for name in names)]
+    return [title, *(Cell(cell_text(spreads[name]), spreads[name].mean) if name in spreads else None for name in names)]
 
 
-def curved(setting: Setting, records: Records) -> Markup:
+def curve_charts(setting: Setting, records: Records) -> Markup:
     """Curves of a method (with a band) and of its controls, means over seeds."""
     tables = {name: [records.rows(run, name) for run in setting.runs.values()] for name, *_ in CHARTS}
     figures = []

@@ -8,54 +8,55 @@ from mlbench.reporting.html.page import Section
 from mlbench.reporting.html.svg_charts import Series
 from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.run_records import Records
+from mlbench.runs import layout
 
 LINES = 10  # in one chart
 NAMED = re.compile(r"(?:(?P<probe>.+)_)?layer_(?P<layer>\d+)_(?P<untrained>untrained_)?(?P<what>.+)")
-TABLES = ("layers.csv", "probes.csv")  # that name the layers
+TABLES = (layout.LAYERS, layout.PROBES)  # that name the layers
 LEAD = (
     "Mean over seeds, bands are 95 % intervals; dashed is the same network before it was trained. A probe says little "
     "of a layer where it learns an arbitrary control task as well: selectivity is accuracy minus that."
 )
-Found = dict[str, dict[tuple[str, bool], dict[int, str]]]  # what -> (series, untrained) -> layer -> metric
+LayerMetrics = dict[str, dict[tuple[str, bool], dict[int, str]]]  # what -> (series, untrained) -> layer -> metric
 
 
 def section(comparisons: list[Comparison], records: Records) -> Section | None:
     """Charts over layers of every comparison that has such metrics; None where there are none."""
     parts = []
     for comparison in comparisons:
-        charted = [(one, measures(one)) for one in comparison.settings]
-        charted = [(one, found) for one, found in charted if found]
-        if charted:
-            names = list(dict.fromkeys(what for _, found in charted for what in found))
-            parts += [page.heading(comparison.title), page.grid(drawn(charted, what) for what in names)]
-            if paths := layer_names(charted[0][0], records):
+        charts = [(one, layer_metrics(one)) for one in comparison.settings]
+        charts = [(one, metrics) for one, metrics in charts if metrics]
+        if charts:
+            names = list(dict.fromkeys(what for _, metrics in charts for what in metrics))
+            parts += [page.heading(comparison.title), page.grid(layer_chart(charts, what) for what in names)]
+            if paths := layer_names(charts[0][0], records):
                 parts.append(page.paragraph(f"Layers: {', '.join(f'{n} is {path}' for n, path in paths.items())}."))
     return Section("layers", "Layer by layer", page.joined(parts), LEAD) if parts else None
 
 
-def measures(setting: Setting) -> Found:
+def layer_metrics(setting: Setting) -> LayerMetrics:
     """The metrics that are of a layer."""
-    found: Found = defaultdict(lambda: defaultdict(dict))
+    metrics: LayerMetrics = defaultdict(lambda: defaultdict(dict))
     for metric in setting.spreads:
         if named := NAMED.fullmatch(metric):
             series = (named["probe"] or "").replace("_", " "), bool(named["untrained"])
-            found[named["what"]][series][int(named["layer"])] = metric
-    return found
+            metrics[named["what"]][series][int(named["layer"])] = metric
+    return metrics
 
 
-def drawn(charted: list[tuple[Setting, Found]], what: str) -> page.Markup:
+def layer_chart(charts: list[tuple[Setting, LayerMetrics]], what: str) -> page.Markup:
     """One measure over the layers: a line for each setting and probe, and a dashed one for the untrained network."""
-    several, series, colours = len(charted) > 1, [], {}
-    for setting, found in charted:
-        for (probe, untrained), layers in sorted(found.get(what, {}).items()):
+    several, series, colours = len(charts) > 1, [], {}
+    for setting, metrics in charts:
+        for (probe, untrained), layers in sorted(metrics.get(what, {}).items()):
             name = " ".join(filter(None, (setting.label if several or not probe else "", probe)))
             colour = colours.setdefault(name, len(colours))
             spreads = {layer: setting.spreads[layers[layer]] for layer in sorted(layers)}
-            told = f"{name}, untrained" if untrained else name
+            line_name = f"{name}, untrained" if untrained else name
             series.append(
                 Series(
-                    told, list(spreads), [s.mean for s in spreads.values()], [s.half for s in spreads.values()],
-                    notes=[f"{told}: {s} in layer {layer}" for layer, s in spreads.items()],
+                    line_name, list(spreads), [s.mean for s in spreads.values()], [s.half for s in spreads.values()],
+                    notes=[f"{line_name}: {s} in layer {layer}" for layer, s in spreads.items()],
                     dashed=untrained, colour=colour,
                 )
             )  # fmt: skip
@@ -69,7 +70,7 @@ def layer_names(setting: Setting, records: Records) -> dict[int, str]:
     """Number of a layer -> its path in the network, from the first run's tables."""
     for name in TABLES:
         rows = records.rows(setting.first, name)
-        found = {int(row["layer"]): row["path"] for row in rows if row.get("layer", "").isdigit() and row.get("path")}
-        if found:
-            return found
+        paths = {int(row["layer"]): row["path"] for row in rows if row.get("layer", "").isdigit() and row.get("path")}
+        if paths:
+            return paths
     return {}

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from mlbench.core.statistics import Spread, spread
 from mlbench.reporting.figures.plots import LABELS_UP_TO, POINT_COSTS, POINT_NUMBERS, pareto_front
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
+from mlbench.reporting.points import Points, gather_points
 from mlbench.reporting.report.grouping import Comparison
-from mlbench.reporting.report.run_records import Records, number
-from mlbench.reporting.report.table_export import Sheet, shown
+from mlbench.reporting.report.run_records import Records
+from mlbench.reporting.report.table_export import Sheet, cell_text
+from mlbench.runs import layout
 
 SETTINGS = 16  # in one chart
 FRONT = 7  # its colour
@@ -18,52 +19,48 @@ LEAD = (
     "over seeds with 95 % intervals; diamonds are the networks before compression; no point lies above and left of "
     "the line, the Pareto front."
 )
-Key = tuple[str, str, str]  # setting, step, stage
-Points = dict[Key, dict[str, Spread]]
 
 
 def section(comparisons: list[Comparison], records: Records) -> tuple[Section | None, list[tuple[Comparison, Points]]]:
     """Charts and tables of the points of each comparison, and the points themselves."""
-    found = [(comparison, points) for comparison in comparisons if (points := gathered(comparison, records))]
+    groups = [(comparison, points) for comparison in comparisons if (points := points_of(comparison, records))]
     parts = []
-    for comparison, points in found:
-        parts += [page.heading(comparison.title), page.grid(drawn(points)), table(points)]
-    lead = Section("costs", "Accuracy and its price", page.joined(parts), LEAD) if parts else None
-    return lead, found
+    for comparison, points in groups:
+        parts += [page.heading(comparison.title), page.grid(cost_charts(points)), table(points)]
+    lead = Section("costs", "Accuracy against cost", page.joined(parts), LEAD) if parts else None
+    return lead, groups
 
 
-def gathered(comparison: Comparison, records: Records) -> Points:
-    """The points of a comparison with the spread of each number over seeds; those not measured in full are left out."""
-    values: dict[Key, dict[str, list[float]]] = {}
-    for setting in comparison.settings:
-        for run in setting.runs.values():
-            for row in records.rows(run, "points.csv"):
-                key = setting.label, row.get("step", ""), row.get("stage", "")
-                for name in POINT_NUMBERS:
-                    if (value := number(row, name)) is not None:
-                        values.setdefault(key, {}).setdefault(name, []).append(value)
-    points = {key: {name: spread(own) for name, own in numbers.items()} for key, numbers in values.items()}
-    return {key: numbers for key, numbers in points.items() if {"accuracy", *POINT_COSTS} <= numbers.keys()}
+def points_of(comparison: Comparison, records: Records) -> Points:
+    """The points of a comparison of which the accuracy is known."""
+    points = gather_points(
+        (setting.label, records.rows(run, layout.POINTS))
+        for setting in comparison.settings
+        for run in setting.runs.values()
+    )
+    return {key: numbers for key, numbers in points.items() if "accuracy" in numbers}
 
 
-def drawn(points: Points) -> list[page.Markup]:
-    """A chart for each cost."""
+def cost_charts(points: Points) -> list[page.Markup]:
+    """A chart for each cost, of the points that have it."""
     names = list(dict.fromkeys(setting for setting, _, _ in points))
-    few = {key: found for key, found in points.items() if key[0] in names[:SETTINGS]}
+    few = {key: numbers for key, numbers in points.items() if key[0] in names[:SETTINGS]}
     more = f" (the first {SETTINGS} of {len(names)} settings)" if len(names) > SETTINGS else ""
     figures = []
     for cost, title in POINT_COSTS.items():
-        series = [cloud(name, n, cost, few) for n, name in enumerate(names[:SETTINGS])]
-        chart = svg_charts.chart([*series, front(few, cost)], title, "accuracy", within=(0, 1), costs=True)
+        if not (measured := {key: numbers for key, numbers in few.items() if cost in numbers}):
+            continue
+        series = [point_series(name, n, cost, measured) for n, name in enumerate(names[:SETTINGS])]
+        chart = svg_charts.chart([*series, front(measured, cost)], title, "accuracy", within=(0, 1), costs=True)
         figures.append(page.figure(chart, f"accuracy against {title}{more}"))
     return figures
 
 
-def cloud(name: str, colour: int, cost: str, points: Points) -> Series:
+def point_series(name: str, colour: int, cost: str, points: Points) -> Series:
     """The points of one setting."""
-    own = {key: found for key, found in points.items() if key[0] == name}
-    costs, gains = [found[cost] for found in own.values()], [found["accuracy"] for found in own.values()]
-    notes = [f"{name}, {key[2]}: {shown(g)} at {shown(c)}" for key, c, g in zip(own, costs, gains, strict=True)]
+    own = {key: numbers for key, numbers in points.items() if key[0] == name}
+    costs, gains = [numbers[cost] for numbers in own.values()], [numbers["accuracy"] for numbers in own.values()]
+    notes = [f"{name}, {key[2]}: {cell_text(g)} at {cell_text(c)}" for key, c, g in zip(own, costs, gains, strict=True)]
     return Series(
         name, [c.mean for c in costs], [g.mean for g in gains], [g.half for g in gains], [c.half for c in costs],
         notes, [key[2] for key in own] if len(points) <= LABELS_UP_TO else (),
@@ -73,11 +70,11 @@ def cloud(name: str, colour: int, cost: str, points: Points) -> Series:
 
 def front(points: Points, cost: str) -> Series:
     """The Pareto front of the means."""
-    x = np.array([found[cost].mean for found in points.values()])
-    y = np.array([found["accuracy"].mean for found in points.values()])
-    kept = pareto_front(x, y)
-    line = Series("Pareto front", x[kept].tolist(), y[kept].tolist(), steps=True, dots=False, colour=FRONT)
-    line.listed = len(kept) > 1
+    x = np.array([numbers[cost].mean for numbers in points.values()])
+    y = np.array([numbers["accuracy"].mean for numbers in points.values()])
+    best = pareto_front(x, y)
+    line = Series("Pareto front", x[best].tolist(), y[best].tolist(), steps=True, dots=False, colour=FRONT)
+    line.listed = len(best) > 1
     return line
 
 
@@ -86,18 +83,20 @@ def table(points: Points) -> page.Markup:
     columns = [Column("setting", choice=True), Column("step", number=True), Column("stage")]
     columns += [Column(name.replace("_", " "), number=True) for name in POINT_NUMBERS]
     rows = []
-    for (setting, step, stage), found in points.items():
-        cells = [Cell(shown(found[name]), found[name].mean) if name in found else None for name in POINT_NUMBERS]
+    for (setting, step, stage), numbers in points.items():
+        cells = [
+            Cell(cell_text(numbers[name]), numbers[name].mean) if name in numbers else None for name in POINT_NUMBERS
+        ]
         rows.append([setting, int(step) if step.isdigit() else step, stage, *cells])
     return page.folded(f"all {len(rows)} points", page.table(columns, rows))
 
 
-def sheets(found: list[tuple[Comparison, Points]]) -> tuple[list[str], list[list[object]], list[Sheet]]:
+def sheets(groups: list[tuple[Comparison, Points]]) -> tuple[list[str], list[list[object]], list[Sheet]]:
     """points: every number of every point in the csv, and the same for people."""
     rows, tables = [], []
-    for comparison, points in found:
+    for comparison, points in groups:
         for key, numbers in points.items():
             rows += [[comparison.title, *key, name, one.mean, one.half, one.count] for name, one in numbers.items()]
-        lines = [[setting, stage, *map(found.get, POINT_NUMBERS)] for (setting, _, stage), found in points.items()]
+        lines = [[setting, stage, *map(numbers.get, POINT_NUMBERS)] for (setting, _, stage), numbers in points.items()]
         tables.append(Sheet(comparison.title, ["setting", "stage", *POINT_NUMBERS], lines))
     return ["comparison", "setting", "step", "stage", "metric", "mean", "half_interval", "runs"], rows, tables

@@ -8,8 +8,9 @@ from markupsafe import Markup
 from mlbench.reporting.html import page
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.report.grouping import Comparison
-from mlbench.reporting.report.run_records import Problem, Record
+from mlbench.reporting.report.run_records import Problem
 from mlbench.reporting.report.table_export import Sheet
+from mlbench.runs.run_record import RunRecord
 
 LEAD = (
     "A click on a title sorts; the fields above choose. Names lead to the folders, where these still lie as they did "
@@ -28,7 +29,7 @@ def metrics(comparisons: list[Comparison]) -> list[str]:
     return list(dict.fromkeys(name for comparison in comparisons for name in [*comparison.metrics][:2]))
 
 
-def section(runs: list[Record], repeated: list[Record], comparisons: list[Comparison], out: Path) -> Section:
+def section(runs: list[RunRecord], repeated: list[RunRecord], comparisons: list[Comparison], out: Path) -> Section:
     """The table of all runs."""
     names, named, again = metrics(comparisons), labels(comparisons), {run.folder for run in repeated}
     columns = [
@@ -56,19 +57,19 @@ def relative(folder: Path, out: Path) -> str:
     return Path(os.path.relpath(folder, out)).as_posix() + "/"
 
 
-def unused(problems: list[Problem], folder: Path) -> Section | None:
-    """What was left aside, a line each; None where there is nothing."""
+def problems_section(problems: list[Problem], folder: Path) -> Section | None:
+    """The folders and files that could not be used, one line each; None where there are none."""
     if not problems:
         return None
     lines = [Markup("<code>{}</code> {}").format(os.path.relpath(one.folder, folder), one.line) for one in problems]
     lines = list(dict.fromkeys(lines))
     more = [f"and {len(lines) - PROBLEMS_SHOWN} more"] if len(lines) > PROBLEMS_SHOWN else []
     lead = "Folders or files that could not be used. Everything else on this page does without them."
-    return Section("aside", "Left aside", page.notes([*lines[:PROBLEMS_SHOWN], *more]), lead)
+    return Section("aside", "Not used", page.notes([*lines[:PROBLEMS_SHOWN], *more]), lead)
 
 
 def sheet(
-    runs: list[Record], comparisons: list[Comparison], out: Path
+    runs: list[RunRecord], comparisons: list[Comparison], out: Path
 ) -> tuple[list[str], list[list[object]], list[Sheet]]:
     """runs: every run with its headline metrics."""
     names, named = metrics(comparisons), labels(comparisons)

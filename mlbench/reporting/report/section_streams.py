@@ -11,7 +11,9 @@ from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Section
 from mlbench.reporting.html.svg_charts import Series
 from mlbench.reporting.report.grouping import Comparison, Setting
-from mlbench.reporting.report.run_records import Records, number
+from mlbench.reporting.report.run_records import Records
+from mlbench.runs import layout
+from mlbench.runs.run_record import number
 
 LINES = 10  # in one chart
 MATRICES = 12  # of one comparison
@@ -34,31 +36,33 @@ def section(comparisons: list[Comparison], records: Records) -> Section | None:
     """Curves and matrices of the lifelong comparisons; None where there are none."""
     parts, left = [], CELLS
     for comparison in comparisons:
-        found = [(one, [m for run in one.runs.values() if (m := records.matrix(run))]) for one in comparison.settings]
-        found = [(one, matrices) for one, matrices in found if matrices]
-        if found:
-            parts += [page.heading(comparison.title), over_time(comparison, found, records)]
-            drawn, left = heat_maps(found, left)
-            parts.append(drawn)
-    return Section("tasks", "Task after task", page.joined(parts), LEAD) if parts else None
+        settings = [
+            (one, [m for run in one.runs.values() if (m := records.matrix(run))]) for one in comparison.settings
+        ]
+        settings = [(one, matrices) for one, matrices in settings if matrices]
+        if settings:
+            parts += [page.heading(comparison.title), over_time(comparison, settings, records)]
+            figures, left = heat_maps(settings, left)
+            parts.append(figures)
+    return Section("tasks", "Accuracy by task", page.joined(parts), LEAD) if parts else None
 
 
-def over_time(comparison: Comparison, found: list[tuple[Setting, list[Rows]]], records: Records) -> Markup:
+def over_time(comparison: Comparison, settings: list[tuple[Setting, list[Rows]]], records: Records) -> Markup:
     """Curves of the first settings of a comparison."""
-    few, drawn = found[:LINES], []
+    few, figures = settings[:LINES], []
     if comparison.kind:
-        rounds = {one.label: [records.rows(run, "rounds.csv") for run in one.runs.values()] for one, _ in few}
+        rounds = {one.label: [records.rows(run, layout.ROUNDS) for run in one.runs.values()] for one, _ in few}
         for name, title in SERVICE.items():
-            lines = [line(label, served(tables, name), n) for n, (label, tables) in enumerate(rounds.items())]
-            drawn.append((lines, "round", title))
+            lines = [line(label, round_points(tables, name), n) for n, (label, tables) in enumerate(rounds.items())]
+            figures.append((lines, "round", title))
     else:
         for title, value in OVER_TIME.values():
-            lines = [line(one.label, gathered(matrices, value), n) for n, (one, matrices) in enumerate(few)]
-            drawn.append((lines, "tasks learned", title))
-    more = f"the first {LINES} of {len(found)} settings" if len(found) > LINES else ""
+            lines = [line(one.label, accuracy_points(matrices, value), n) for n, (one, matrices) in enumerate(few)]
+            figures.append((lines, "tasks learned", title))
+    more = f"the first {LINES} of {len(settings)} settings" if len(settings) > LINES else ""
     return page.grid(
         page.figure(svg_charts.chart(lines, x, "accuracy", whole=True, within=(0, 1)), caption(title, more))
-        for lines, x, title in drawn
+        for lines, x, title in figures
         if any(len(one.x) for one in lines)
     )
 
@@ -68,13 +72,13 @@ def caption(title: str, more: str) -> str:
     return f"{title} ({more})" if more else title
 
 
-def gathered(matrices: list[Rows], value: Callable[[int, Sequence[float]], float]) -> Points:
+def accuracy_points(matrices: list[Rows], value: Callable[[int, Sequence[float]], float]) -> Points:
     """A value of each row of R from the first task on, for each seed."""
     learned = sorted({learned for rows in matrices for learned in rows if learned > 0})
     return {i: [value(i, rows[i]) for rows in matrices if i in rows] for i in learned}
 
 
-def served(tables: list[list[dict[str, str]]], name: str) -> Points:
+def round_points(tables: list[list[dict[str, str]]], name: str) -> Points:
     """A column of rounds.csv, for each seed."""
     points: Points = {}
     for table in tables:
@@ -95,26 +99,26 @@ def line(label: str, points: Points, colour: int) -> Series:
     return Series(label, list(points), means, halves, notes=notes, colour=colour)
 
 
-def heat_maps(found: list[tuple[Setting, list[Rows]]], left: int) -> tuple[Markup, int]:
+def heat_maps(settings: list[tuple[Setting, list[Rows]]], left: int) -> tuple[Markup, int]:
     """The mean matrix R of each setting, as many as are to be drawn, and how many cells are left after them."""
-    drawn = []
-    for setting, matrices in found[:MATRICES]:
-        rows = averaged(matrices)
+    figures = []
+    for setting, matrices in settings[:MATRICES]:
+        rows = mean_matrix(matrices)
         size = sum(map(len, rows.values()))
         if len(rows) < 2 or size > left:
             continue
         left -= size
-        told = f"{setting.label}, mean of {len(matrices)} runs" if len(matrices) > 1 else setting.label
-        drawn.append(page.figure(svg_charts.matrix(rows, f"accuracy after each task, {setting.label}"), told))
-    if not drawn:
+        caption_text = f"{setting.label}, mean of {len(matrices)} runs" if len(matrices) > 1 else setting.label
+        figures.append(page.figure(svg_charts.matrix(rows, f"accuracy after each task, {setting.label}"), caption_text))
+    if not figures:
         return Markup(""), left
-    title = f"R of {len(drawn)} settings" if len(drawn) > 1 else f"R of {found[0][0].label}"
-    if len(drawn) < len(found):
-        title += f" (of {len(found)})"
-    return page.folded(title, page.grid(drawn), len(drawn) <= MATRICES_OPEN), left
+    title = f"R of {len(figures)} settings" if len(figures) > 1 else f"R of {settings[0][0].label}"
+    if len(figures) < len(settings):
+        title += f" (of {len(settings)})"
+    return page.folded(title, page.grid(figures), len(figures) <= MATRICES_OPEN), left
 
 
-def averaged(matrices: list[Rows]) -> Rows:
+def mean_matrix(matrices: list[Rows]) -> Rows:
     """The mean over seeds of the rows that all of them have, as long as the shortest."""
     common = sorted(set.intersection(*(set(rows) for rows in matrices)))
     return {i: [fmean(own) for own in zip(*(rows[i] for rows in matrices), strict=False)] for i in common}

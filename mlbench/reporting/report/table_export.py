@@ -28,7 +28,7 @@ def write_table(folder: Path, name: str, header: list[str], rows: list[list[obje
     write_text(folder / f"{name}.tex", "\n".join(map(latex, sheets)))
 
 
-def shown(value: object) -> str:
+def cell_text(value: object) -> str:
     """A cell as text: mean ± half the interval, numbers with the digits that matter."""
     match value:
         case None:
@@ -52,7 +52,7 @@ def is_number(rows: Iterable[Sequence[object]], column: int) -> bool:
 
 def markdown(sheet: Sheet) -> str:
     """A heading and a table."""
-    cells = [[shown(cell).replace("|", "\\|") for cell in row] for row in sheet.rows]
+    cells = [[cell_text(cell).replace("|", "\\|") for cell in row] for row in sheet.rows]
     rules = ["---:" if is_number(sheet.rows, number) else "---" for number in range(len(sheet.columns))]
     lines = [f"| {' | '.join(row)} |" for row in [list(sheet.columns), rules, *cells]]
     return "\n".join([f"### {sheet.title}", "", *lines, ""])
@@ -61,12 +61,14 @@ def markdown(sheet: Sheet) -> str:
 def latex(sheet: Sheet) -> str:
     """A comment and a tabular that needs no packages."""
     places = "".join("r" if is_number(sheet.rows, number) else "l" for number in range(len(sheet.columns)))
-    lines = [" & ".join(escaped(shown(cell)) for cell in row) + r" \\" for row in [list(sheet.columns), *sheet.rows]]
+    lines = [
+        " & ".join(escape_latex(cell_text(cell)) for cell in row) + r" \\" for row in [list(sheet.columns), *sheet.rows]
+    ]
     head, *body = lines
     inside = [head, r"\hline", *body]
     return "\n".join([f"% {sheet.title}", rf"\begin{{tabular}}{{{places}}}", *inside, r"\end{tabular}", ""])
 
 
-def escaped(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text in which LaTeX finds no commands."""
     return "".join(LATEX.get(sign, sign) for sign in text)

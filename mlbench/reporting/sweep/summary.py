@@ -1,6 +1,5 @@
 """What a sweep says at its end. Reads and writes only files."""
 
-import json
 import shutil
 import sys
 from contextlib import suppress
@@ -10,31 +9,29 @@ from typing import Any
 from rich.console import Console
 
 from mlbench.core.atomic_io import write_text
-from mlbench.core.config_groups import FAMILIES, RUNNING
 from mlbench.core.errors import RunError, UserError
-from mlbench.reporting.aggregate import Finished
+from mlbench.reporting.sweep.labels import short_labels
 from mlbench.reporting.terminal import sweep_table
-from mlbench.runs.summary import read_config, read_summary
-from mlbench.runs.sweep_log import recorded
+from mlbench.runs import layout
+from mlbench.runs.run_record import RunRecord, read_run
+from mlbench.runs.settings import joint_comparison_key
+from mlbench.runs.sweep_log import read_jobs
 
-# settings in which a run may differ from the joint run that it is compared with
-NOT_COMPARED = ("lifelong", "reference", *RUNNING)
 
-
-def conclude(sweep: Path, made: list[Path]) -> None:
+def conclude(sweep: Path, new_folders: list[Path]) -> None:
     """Print the table over all finished jobs and write it beside the list of jobs; remove a sweep that never began.
 
-    `made` are the folders that were `missing` before the sweep: no others are removed, whatever they hold. Raises
+    `new_folders` are those that did not exist before the sweep: no others are removed, whatever they hold. Raises
     UserError or RunError when jobs failed, after the others' results are safe.
     """
-    if not (sweep / "jobs.jsonl").exists():
-        if sweep in made:
+    if not (sweep / layout.JOBS).exists():
+        if sweep in new_folders:
             shutil.rmtree(sweep, ignore_errors=True)
-        for folder in made:
+        for folder in new_folders:
             with suppress(OSError):  # it is gone, or somebody else uses it by now
                 folder.rmdir()
         return
-    jobs = recorded(sweep)
+    jobs = read_jobs(sweep)
     if runs := finished(jobs):
         from mlbench.reporting.sweep.tables import write_sweep  # imports matplotlib
 
@@ -44,57 +41,31 @@ def conclude(sweep: Path, made: list[Path]) -> None:
     failures = [job for job in jobs if job["failure"]]
     if failures:
         lines = "".join(f"{job['job']}: {job['failure']['message']}\n" for job in failures)
-        write_text(sweep / "failures.txt", lines)
+        write_text(sweep / layout.FAILURES, lines)
         kind = UserError if all(job["failure"]["kind"] == "UserError" for job in failures) else RunError
         raise kind(f"{len(failures)} of {len(jobs)} jobs failed; see {sweep / 'failures.txt'}")
 
 
-def finished(jobs: list[dict[str, Any]]) -> list[Finished]:
-    """The jobs that have results, with labels that leave out what all jobs with a folder share.
+def finished(jobs: list[dict[str, Any]]) -> list[RunRecord]:
+    """The runs of the jobs that have results, with labels that leave out what all jobs with a folder share.
 
     One run is one measurement, however often its settings stand in the command (seed=0,0).
     """
     begun = list({(job["folder"], job["label"]): job for job in jobs if job["folder"]}.values())
-    runs = []
-    for job, label in zip(begun, shortened([job["label"] for job in begun]), strict=True):
-        folder = Path(job["folder"])
-        if (summary := read_summary(folder)) is not None:
-            runs.append(Finished(label, folder, summary))
+    labels = short_labels([job["label"] for job in begun])
+    records = [read_run(Path(job["folder"]), label) for job, label in zip(begun, labels, strict=True)]
+    runs = [run for run in records if run is not None]
     compare_with_joint(runs)
     return runs
 
 
-def compare_with_joint(runs: list[Finished]) -> None:
+def compare_with_joint(runs: list[RunRecord]) -> None:
     """Add joint accuracy and intransigence to the metrics of each run that has a joint run beside it: one whose
     settings are the same in all but the method."""
     joint = {
-        settings(run.folder): run.summary["metrics"]["average_accuracy"]
-        for run in runs
-        if run.summary["technique"] == "joint"
+        joint_comparison_key(run.config): run.metrics["average_accuracy"] for run in runs if run.technique == "joint"
     }
     for run in runs if joint else []:
-        metrics, best = run.summary["metrics"], joint.get(settings(run.folder))
+        metrics, best = run.metrics, joint.get(joint_comparison_key(run.config))
         if best is not None and "learning_accuracy" in metrics and "intransigence" not in metrics:
             metrics |= {"joint_accuracy": best, "intransigence": best - metrics["learning_accuracy"]}
-
-
-def settings(folder: Path) -> str:
-    """What a run and the joint run it is compared with must have in common."""
-    config = read_config(folder / "config.yaml")
-    return json.dumps({name: value for name, value in config.items() if name not in NOT_COMPARED}, sort_keys=True)
-
-
-def shortened(labels: list[str]) -> list[str]:
-    """Labels without the settings that all of them share; the technique's name always stays."""
-    shared = set.intersection(*(set(label.split(" ")) for label in labels)) if labels else set()
-    named = []
-    for label in labels:
-        own = [told(item) for item in label.split(" ") if item not in shared or told(item) != item]
-        named.append(" ".join(own) or label)
-    return named
-
-
-def told(item: str) -> str:
-    """`lifelong=gem` as `gem`; other settings as they are."""
-    group, _, name = item.partition("=")
-    return name if group in FAMILIES else item

@@ -7,26 +7,30 @@ from statistics import fmean
 
 import numpy as np
 
-from mlbench.core.atomic_io import read_rows, write_csv
+from mlbench.core.atomic_io import write_csv
 from mlbench.core.statistics import Spread, components, spread
-from mlbench.reporting.aggregate import Finished, grouped, headlines
+from mlbench.reporting.aggregate import headlines, spreads_by_label
 from mlbench.reporting.figures import comparisons
 from mlbench.reporting.figures.grids import draw_grid
-from mlbench.reporting.figures.plots import POINT_COSTS, POINT_NUMBERS
+from mlbench.reporting.figures.plots import POINT_COSTS
 from mlbench.reporting.figures.streams import OVER_TIME, read_matrix
+from mlbench.reporting.points import gather_points
+from mlbench.reporting.sweep.labels import number_of_each, one_number
+from mlbench.runs import layout
 from mlbench.runs.results import Panel
+from mlbench.runs.run_record import RunRecord
 
 NAMING = ("data.order_seed",)  # numbers that name a thing and measure nothing
 MAPS_SHOWN = 8  # pictures
 LINES = 4  # in a panel of the figure over a setting
 
 
-def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
+def write_sweep(runs: list[RunRecord], folder: Path) -> list[Path]:
     """Write sweep.csv, comparison.csv and the figures that these runs can fill; the paths of all of them."""
-    groups, ends = grouped(runs), headlines(runs)
+    groups, ends = spreads_by_label(runs), headlines(runs)
     metrics = list(ends)
-    rows = [[label, name, *cells(value)] for label, found in groups.items() for name, value in found.items()]
-    table = folder / "sweep.csv"
+    rows = [[label, name, *cells(value)] for label, spreads in groups.items() for name, value in spreads.items()]
+    table = folder / layout.SWEEP_TABLE
     write_csv(table, ["setting", "metric", "mean", "half_interval", "runs"], rows)
     setting, values = one_number(list(groups))
     if setting in NAMING:
@@ -45,21 +49,21 @@ def write_sweep(runs: list[Finished], folder: Path) -> list[Path]:
     ]
 
 
-def write_orders(runs: list[Finished], folder: Path) -> list[Path]:
+def write_orders(runs: list[RunRecord], folder: Path) -> list[Path]:
     """orders.csv: how far each metric spreads over the orders of the tasks, and how far over the seeds of one order."""
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    values_of: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         for metric in headlines([run]):
-            found[metric][run.label].append(run.summary["metrics"][metric])
+            values_of[metric][run.label].append(run.metrics[metric])
     rows = []
-    for metric, orders in found.items():
+    for metric, orders in values_of.items():
         values = list(orders.values())
         if len({len(seeds) for seeds in values}) == 1 and len(values[0]) > 1:
             means = [fmean(seeds) for seeds in values]
             rows.append([metric, *components(values), min(means), max(means), len(values), len(values[0])])
     if not rows:
         return []
-    table = folder / "orders.csv"
+    table = folder / layout.ORDERS_TABLE
     write_csv(table, ["metric", "sd_orders", "sd_seeds", "worst_order", "best_order", "orders", "seeds"], rows)
     return [table]
 
@@ -70,61 +74,58 @@ def write_bars(groups: dict[str, dict[str, Spread]], metrics: list[str], folder:
         return []
     metric = metrics[0]
     picture = folder / f"{metric}.png"
-    bars = [(label, found[metric]) for label, found in groups.items() if metric in found]
+    bars = [(label, spreads[metric]) for label, spreads in groups.items() if metric in spreads]
     comparisons.draw_bars(bars, metric, picture)
     return [picture]
 
 
-def write_curves(runs: list[Finished], values: dict[str, float], folder: Path) -> list[Path]:
+def write_curves(runs: list[RunRecord], values: dict[str, float], folder: Path) -> list[Path]:
     """comparison.csv and its figure, where runs were measured after every task; in the order of `values`, if any."""
-    found: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    accuracies_of: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: values.get(run.label, 0.0)):
-        matrix = run.folder / "accuracy_matrix.csv"
+        matrix = run.folder / layout.ACCURACY_MATRIX
         for learned, row in read_matrix(matrix)[1].items() if matrix.exists() else ():
             if learned:
                 for metric, (_, value) in OVER_TIME.items():
-                    found[run.label, learned, metric].append(value(learned, row))
-    if len({learned for _, learned, _ in found}) < 2:
+                    accuracies_of[run.label, learned, metric].append(value(learned, row))
+    if len({learned for _, learned, _ in accuracies_of}) < 2:
         return []
-    rows = [[*about, *cells(spread(accuracies))] for about, accuracies in found.items()]
-    table, picture = folder / "comparison.csv", folder / "comparison.png"
+    rows = [[*about, *cells(spread(accuracies))] for about, accuracies in accuracies_of.items()]
+    table, picture = folder / layout.COMPARISON_TABLE, folder / "comparison.png"
     write_csv(table, ["setting", "tasks_learned", "metric", "mean", "half_interval", "runs"], rows)
     comparisons.draw_curves(table, picture, ordered=bool(values))
     return [table, picture]
 
 
-def write_points(runs: list[Finished], folder: Path) -> list[Path]:
+def write_points(runs: list[RunRecord], folder: Path) -> list[Path]:
     """points.csv, the compressed networks of all runs, one row for each setting, point and metric, and its figures."""
-    found: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-    for run in runs:
-        for row in read_rows(run.folder / "points.csv"):
-            for metric in POINT_NUMBERS:
-                found[run.label, row["step"], row["stage"], metric].append(float(row[metric]))
-    if not found:
+    points = gather_points((run.label, run.rows(layout.POINTS)) for run in runs)
+    if not points:
         return []
-    table = folder / "points.csv"
-    rows = [[*about, *cells(spread(values))] for about, values in found.items()]
+    table = folder / layout.POINTS
+    rows = [[*key, name, *cells(value)] for key, numbers in points.items() for name, value in numbers.items()]
     write_csv(table, ["setting", "step", "stage", "metric", "mean", "half_interval", "runs"], rows)
-    return [table, *(comparisons.draw_points(table, cost, folder / f"accuracy_{cost}.png") for cost in POINT_COSTS)]
+    whole = [cost for cost in POINT_COSTS if any({"accuracy", cost} <= numbers.keys() for numbers in points.values())]
+    return [table, *(comparisons.draw_points(table, cost, folder / f"accuracy_{cost}.png") for cost in whole)]
 
 
-def write_maps(runs: list[Finished], folder: Path) -> list[Path]:
+def write_maps(runs: list[RunRecord], folder: Path) -> list[Path]:
     """maps.png: the same pictures explained in the way of each setting, from the first run of each."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    maps: dict[str, dict[str, np.ndarray]] = {}
     for run in runs:
-        path = run.folder / "artefacts" / "maps.npz"
-        if run.label not in found and path.exists():
+        path = run.folder / layout.ARTEFACTS / layout.MAPS
+        if run.label not in maps and path.exists():
             with np.load(path, allow_pickle=False) as file:
                 if "pictures" in file.files:  # texts have none
-                    found[run.label] = {name: file[name][:MAPS_SHOWN] for name in ("pictures", "target", "maps")}
-    explained = {(each["pictures"].tobytes(), each["target"].tobytes()) for each in found.values()}
-    if len(found) < 2 or len(explained) > 1:  # other pictures, or other answers, cannot stand beside one another
+                    maps[run.label] = {name: file[name][:MAPS_SHOWN] for name in ("pictures", "target", "maps")}
+    explained = {(each["pictures"].tobytes(), each["target"].tobytes()) for each in maps.values()}
+    if len(maps) < 2 or len(explained) > 1:  # other pictures, or other answers, cannot stand beside one another
         return []
-    first, rows = next(iter(found.values())), []
+    first, rows = next(iter(maps.values())), []
     for number, picture in enumerate(first["pictures"]):
         own = [
             Panel(textwrap.fill(label.replace("_", " "), 16), map=each["maps"][number].sum(0))
-            for label, each in found.items()
+            for label, each in maps.items()
         ]
         rows.append((f"explained: class {first['target'][number]}", [Panel("input", picture), *own]))
     draw_grid(rows, folder / "maps.png")
@@ -140,9 +141,9 @@ def write_over_setting(
         return []
     points = [(value, groups[label]) for label, value in values.items()]
     over, trade_off = over_picture(setting, folder), folder / "trade_off.png"
-    comparisons.draw_over_setting(setting, points, panels_of(ends, [found for _, found in points]), over)
+    comparisons.draw_over_setting(setting, points, panels_of(ends, [spreads for _, spreads in points]), over)
     for cost in ("intransigence", "learning_accuracy"):
-        if all("forgetting" in found and cost in found for _, found in points):
+        if all("forgetting" in spreads and cost in spreads for _, spreads in points):
             comparisons.draw_trade_off(setting, points, ("forgetting", cost), trade_off)
             return [over, trade_off]
     return [over]
@@ -153,9 +154,9 @@ def panels_of(ends: dict[str, str], points: list[dict[str, Spread]]) -> list[lis
 
     A panel in which nothing varies over the points is left out unless it is the only one.
     """
-    measured = {name: None for found in points for name in found if "accuracy" in name}  # in order
+    measured = {name: None for spreads in points for name in spreads if "accuracy" in name}  # in order
     names = dict.fromkeys([*ends, *measured])
-    varying = {name for name in names if len({found[name].mean for found in points if name in found}) > 1}
+    varying = {name for name in names if len({spreads[name].mean for spreads in points if name in spreads}) > 1}
     panels: dict[str, list[str]] = defaultdict(list)
     for name in names:
         panels["accuracy" if "accuracy" in name else ends[name]].append(name)
@@ -183,35 +184,6 @@ def over_picture(setting: str, folder: Path) -> Path:
     return folder / f"over_{setting.rpartition('.')[2]}.png"
 
 
-def number_of_each(labels: list[str]) -> tuple[str, dict[str, dict[str, float]]]:
-    """For labels of several techniques the setting whose number alone tells those of each apart, and what `one_number`
-    gives for each technique; empty where there is no such setting."""
-    own: dict[str, list[str]] = defaultdict(list)
-    for label in labels:
-        own[" ".join(word for word in label.split(" ") if "=" not in word)].append(label)
-    found = {technique: one_number(each) for technique, each in own.items()}
-    settings = {setting for setting, _ in found.values()}
-    if len(found) < 2 or len(settings) > 1 or settings == {""}:
-        return "", {}
-    return settings.pop(), {technique: values for technique, (_, values) in found.items()}
-
-
-def one_number(labels: list[str]) -> tuple[str, dict[str, float]]:
-    """The setting whose number alone tells the labels apart, and label -> number in ascending order; empty where there
-    is no such setting."""
-    items = [[word.partition("=") for word in label.split(" ")] for label in labels]
-    technique = {tuple(name for name, equals, _ in words if not equals) for words in items}
-    set_here = [[(name, value) for name, equals, value in words if equals] for words in items]
-    names = {tuple(name for name, _ in pairs) for pairs in set_here}
-    if len(labels) < 2 or len(technique) > 1 or len(names) > 1 or len(only := names.pop()) != 1:
-        return "", {}
-    try:
-        values = {label: float(pairs[0][1]) for label, pairs in zip(labels, set_here, strict=True)}
-    except ValueError:
-        return "", {}
-    return only[0], dict(sorted(values.items(), key=lambda item: item[1]))
-
-
-def cells(found: Spread) -> list[object]:
+def cells(value: Spread) -> list[object]:
     """Mean, half the interval (empty for a single run) and number of runs, as they stand in tables."""
-    return [found.mean, "" if found.half is None else found.half, found.count]
+    return [value.mean, "" if value.half is None else value.half, value.count]

@@ -1,4 +1,4 @@
-"""Canonical Huffman codes (Huffman 1952): a prefix code is told by the length of each symbol's word alone."""
+"""Canonical Huffman codes (Huffman 1952): the lengths of the code words alone determine the code."""
 
 import heapq
 from itertools import count

@@ -1,4 +1,4 @@
-"""What a tracker of experiments must be able to do. When it is told what, tracking.py decides."""
+"""The interface of experiment trackers; runs/tracking.py decides when its methods are called."""
 
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -25,7 +25,7 @@ class Logger:
         need(self.package, self.package, f"logger={self.package}")
 
     def begin(self, folder: Path, name: str, parameters: dict[str, object], run: str | None) -> str:
-        """Start a run, or go on with `run`, which is what `begin` gave back for this folder before."""
+        """Start a run, or continue `run`, the value that `begin` returned for this folder before."""
         raise NotImplementedError
 
     def log(self, measurements: list[Measurement]) -> None:
@@ -37,5 +37,5 @@ class Logger:
         raise NotImplementedError
 
     def close(self, done: bool) -> None:
-        """The run has ended, or has been cut off and may go on."""
+        """The run has ended, or was interrupted and may continue."""
         raise NotImplementedError

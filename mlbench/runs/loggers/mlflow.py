@@ -35,9 +35,9 @@ class MLflow(Logger):
             self.client.update_run(run, status="RUNNING")
             return run
         self.run = self.client.create_run(self.experiment_id(), run_name=name).info.run_id
-        given = [Param(key, str(value)[:LONGEST]) for key, value in parameters.items()]
-        for start in range(0, len(given), AT_ONCE):
-            self.client.log_batch(self.run, params=given[start : start + AT_ONCE])
+        entries = [Param(key, str(value)[:LONGEST]) for key, value in parameters.items()]
+        for start in range(0, len(entries), AT_ONCE):
+            self.client.log_batch(self.run, params=entries[start : start + AT_ONCE])
         return self.run
 
     def experiment_id(self) -> str:

@@ -25,20 +25,20 @@ class WandB(Logger):
         """See `Logger`."""
         import wandb
 
-        self.folder, known = folder, run or secrets.token_hex(4)
+        self.folder, run_id = folder, run or secrets.token_hex(4)
         quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, disable_code=True)
         self.run = wandb.init(
             project=self.project,
             mode=self.mode,
             dir=str(folder),
-            id=known,
+            id=run_id,
             name=name,
             config=parameters,
             resume="allow" if self.mode == "online" else None,
             settings=quiet,
         )
         self.phases: set[str] = set()
-        return known
+        return run_id
 
     def log(self, measurements: list[Measurement]) -> None:
         """Each phase counts its own steps; wandb's count what was logged."""
