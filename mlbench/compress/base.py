@@ -17,6 +17,7 @@ from mlbench.experiment.context import Workbench
 from mlbench.experiment.technique import Technique
 from mlbench.runs.results import Row
 from mlbench.training.learner import Learner
+from mlbench.training.module_modes import batch_statistics
 
 
 @dataclass
@@ -130,18 +131,12 @@ def batches(split: Split, count: int, size: int, generator: torch.Generator) -> 
 @torch.no_grad()
 def recalibrate(net: nn.Module, split: Split, generator: torch.Generator) -> None:
     """Batch norm's statistics anew, the plain mean over batches of some examples: after weights have changed."""
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    net.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
-        norm.train()
-    for batch in batches(split, 2000, 200, generator):
-        if len(batch.y) > 1:
-            net(batch.x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    with batch_statistics(net, momentum=None) as norms:
+        if not norms:
+            return  # and no examples are drawn
+        for norm in norms:
+            norm.reset_running_stats()
+        for batch in batches(split, 2000, 200, generator):
+            if len(batch.y) > 1:
+                net(batch.x)
     net.eval()

@@ -1,13 +1,12 @@
 """A transformer encoder for texts."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mlbench.core.quiet import errors_only
 
 PAD = 0
 SPREAD = (
@@ -42,7 +41,7 @@ class Bert(nn.Module):
         super().__init__()
         if len(input_shape) != 1 or vocabulary is None:
             raise ValueError("takes texts, as in data=grammar; pictures and sounds need another model=")
-        with quiet():
+        with errors_only("torch.utils._pytree"):  # transformers imports torchao, which registers enums the old way
             if pretrained is None:
                 self.language = fresh(input_shape[0], vocabulary, width, depth, heads, dropout)
             else:
@@ -134,18 +133,6 @@ def downloaded(name: str, length: int) -> nn.Module:
     if longest < length:
         raise ValueError(f"pretrained={name} takes {longest} pieces, these texts have {length}; lower data.length")
     return language
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers imports torchao, which logs a warning about a call of its own."""
-    logger = logging.getLogger("torch.utils._pytree")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def imported() -> Any:

@@ -12,8 +12,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlbench.compress.adaptive.early_exit import AllExits, EarlyExit
-from mlbench.compress.adaptive.exit_network import Exits, averaged, blocks, negative_entropy, probability
-from mlbench.compress.adaptive.exit_policy import Answers, affordable, cheapest, exit_taken, part_costs, ways_out
+from mlbench.compress.adaptive.exit_network import Exits, blocks, negative_entropy, pooled, probability
+from mlbench.compress.adaptive.exit_policy import (
+    ExitPredictions,
+    best_within,
+    cheapest,
+    count_macs,
+    exit_index,
+    pareto_policies,
+)
 from mlbench.compress.adaptive.slimmable import AllWidths, Slim, Slimmable, cut
 from mlbench.compress.base import Point
 from mlbench.compress.pruning.structured import PruneNeurons
@@ -38,7 +45,7 @@ def exits(threshold=math.inf):
 
 
 def counted(net):
-    """How many examples each linear layer of the chain sees from now on."""
+    """Count the examples that each linear layer of the chain sees from now on."""
     seen = {}
     for index, layer in enumerate(net.net):
         if isinstance(layer, nn.Linear):
@@ -47,29 +54,29 @@ def counted(net):
     return seen
 
 
-def test_who_has_left_is_not_computed_any_more():
+def test_an_example_that_has_stopped_is_not_computed_any_further():
     net, x = exits(), torch.randn(20, 1, 4, 4)
     first, last = net.all_logits(x)
-    sure = first.softmax(1).amax(1)
-    net.thresholds.fill_(sure.median())
-    leaves = sure >= sure.median()
+    confidence = first.softmax(1).amax(1)
+    net.thresholds.fill_(confidence.median())
+    stops = confidence >= confidence.median()
     seen = counted(net)
-    torch.testing.assert_close(net(x), torch.where(leaves[:, None], first, last))
-    stay = int((~leaves).sum())
-    assert seen == {1: 20, 3: stay, 5: stay}
-    assert net.entered == [20, stay]
+    torch.testing.assert_close(net(x), torch.where(stops[:, None], first, last))
+    others = int((~stops).sum())
+    assert seen == {1: 20, 3: others, 5: others}
+    assert net.entered == [20, others]
     one = torch.cat([net(each[None]) for each in x])
-    torch.testing.assert_close(one, torch.where(leaves[:, None], first, last))
+    torch.testing.assert_close(one, torch.where(stops[:, None], first, last))
 
 
-def test_who_passes_all_of_several_exits_is_counted_in_each_block():
+def test_an_example_that_stops_nowhere_is_counted_in_each_block():
     torch.manual_seed(0)
     net, x = Exits(MLP((1, 4, 4), 3, [8, 7, 6]), [3, 5], [8, 7], 4, 3).eval(), torch.randn(20, 1, 4, 4)
     first, second, last = net.all_logits(x)
-    sure = [logits.softmax(1).amax(1) for logits in (first, second)]
-    net.thresholds.copy_(torch.stack([each.median() for each in sure]))
-    early = sure[0] >= sure[0].median()
-    late = ~early & (sure[1] >= sure[1].median())
+    confidence = [logits.softmax(1).amax(1) for logits in (first, second)]
+    net.thresholds.copy_(torch.stack([each.median() for each in confidence]))
+    early = confidence[0] >= confidence[0].median()
+    late = ~early & (confidence[1] >= confidence[1].median())
     assert 0 < int(late.sum()) < int((~early).sum())
     expected = torch.where(early[:, None], first, torch.where(late[:, None], second, last))
     torch.testing.assert_close(net(x), expected)
@@ -106,58 +113,57 @@ def test_blocks_end_before_the_next_layer_with_weights():
         configured(EarlyExit).check(MLP((1, 4, 4), 3, [8]))
 
 
-def test_an_exit_sees_means_of_cells():
+def test_the_features_of_an_exit_are_means_over_cells():
     x = torch.arange(16.0).view(1, 1, 4, 4)
-    assert averaged(x, 2).tolist() == [[2.5, 4.5, 10.5, 12.5]]
-    assert averaged(x, 9).shape == (1, 16)
+    assert pooled(x, 2).tolist() == [[2.5, 4.5, 10.5, 12.5]]
+    assert pooled(x, 9).shape == (1, 16)
 
 
 def test_thresholds_are_the_best_within_the_budget():
-    sure = torch.tensor([[0.9], [0.8], [0.7], [0.6]])
-    right = torch.tensor([[True, True], [False, True], [True, False], [False, True]])
-    ways = ways_out(Answers(sure, right, blocks=[0.5, 3.0], heads=[0.5]))
-    found = [(way.accuracy, way.mean_cost) for way in ways]
-    # all leave: half of them right at the cost of 1; all but the last leave; two stay, and the second is right
-    assert found == [(0.5, 1.0), (0.75, 1.75)]
-    assert [way.thresholds[0] > 0.601 for way in ways] == [False, True]
-    assert affordable(ways, 1.2) is ways[0]
-    assert affordable(ways, 9.0) is ways[1]
-    assert affordable(ways, 0.1) is ways[0]  # nothing is so cheap: the cheapest
-    assert cheapest(ways, 0.75) is ways[1]
-    assert cheapest(ways, 0.5) is ways[0]
-    taken = exit_taken(sure, ways[1].thresholds)
-    assert taken.tolist() == [0, 0, 0, 1]
+    confidence = torch.tensor([[0.9], [0.8], [0.7], [0.6]])
+    correct = torch.tensor([[True, True], [False, True], [True, False], [False, True]])
+    policies = pareto_policies(ExitPredictions(confidence, correct, block_macs=[0.5, 3.0], head_macs=[0.5]))
+    points = [(policy.accuracy, policy.mean_macs) for policy in policies]
+    # all stop at the first exit: half of them correct at a cost of 1; all but the last stop there
+    assert points == [(0.5, 1.0), (0.75, 1.75)]
+    assert [policy.thresholds[0] > 0.601 for policy in policies] == [False, True]
+    assert best_within(policies, 1.2) is policies[0]
+    assert best_within(policies, 9.0) is policies[1]
+    assert best_within(policies, 0.1) is policies[0]  # none is that cheap: the cheapest
+    assert cheapest(policies, 0.75) is policies[1]
+    assert cheapest(policies, 0.5) is policies[0]
+    assert exit_index(confidence, policies[1].thresholds).tolist() == [0, 0, 0, 1]
 
 
 def test_thresholds_of_several_exits_are_close_to_the_best_of_all():
     generator = torch.Generator().manual_seed(0)
-    sure = torch.rand(60, 2, generator=generator)
-    right = torch.rand(60, 3, generator=generator) < torch.cat([sure, torch.full((60, 1), 0.9)], 1)
+    confidence = torch.rand(60, 2, generator=generator)
+    correct = torch.rand(60, 3, generator=generator) < torch.cat([confidence, torch.full((60, 1), 0.9)], 1)
     tried = []
-    for pair in itertools.product(*([*sure[:, number].tolist(), math.inf] for number in range(2))):
-        tried.append((*outcome(sure, right, pair), pair))
-    ways = ways_out(Answers(sure, right, blocks=[1.0, 2.0, 4.0], heads=[0.25, 0.25]))
-    for way in ways:
-        assert (way.accuracy, way.mean_cost) == pytest.approx(outcome(sure, right, way.thresholds))
-        best = max(accuracy for accuracy, cost, _ in tried if cost <= way.mean_cost + 1e-9)
-        assert best - 2 / 60 <= way.accuracy <= best + 1e-9
-    assert all(a.mean_cost < b.mean_cost and a.accuracy < b.accuracy for a, b in itertools.pairwise(ways))
+    for pair in itertools.product(*([*confidence[:, number].tolist(), math.inf] for number in range(2))):
+        tried.append((*outcome(confidence, correct, pair), pair))
+    policies = pareto_policies(ExitPredictions(confidence, correct, block_macs=[1.0, 2.0, 4.0], head_macs=[0.25, 0.25]))
+    for policy in policies:
+        assert (policy.accuracy, policy.mean_macs) == pytest.approx(outcome(confidence, correct, policy.thresholds))
+        best = max(accuracy for accuracy, cost, _ in tried if cost <= policy.mean_macs + 1e-9)
+        assert best - 2 / 60 <= policy.accuracy <= best + 1e-9
+    assert all(a.mean_macs < b.mean_macs and a.accuracy < b.accuracy for a, b in itertools.pairwise(policies))
 
 
-def outcome(sure, right, thresholds):
+def outcome(confidence, correct, thresholds):
     """Accuracy and mean multiply-adds, each example followed by itself: blocks cost 1, 2, 4, exits in use .25."""
-    correct, cost = 0, 0.0
-    for example in range(len(sure)):
+    count, macs = 0, 0.0
+    for example in range(len(confidence)):
         for number, block in enumerate((1, 2, 4)):
-            cost += block
+            macs += block
             if number == 2:
                 break
             if thresholds[number] < math.inf:
-                cost += 0.25
-                if sure[example, number] >= thresholds[number]:
+                macs += 0.25
+                if confidence[example, number] >= thresholds[number]:
                     break
-        correct += int(right[example, number])
-    return correct / len(sure), cost / len(sure)
+        count += int(correct[example, number])
+    return count / len(confidence), macs / len(confidence)
 
 
 def test_thresholds_come_from_validation_data_alone():
@@ -174,7 +180,7 @@ def test_thresholds_come_from_validation_data_alone():
 
 
 def test_multiply_adds_of_each_block_and_exit():
-    assert part_costs(exits(), torch.zeros(1, 1, 4, 4)) == ([128, 48 + 18], [24])
+    assert count_macs(exits(), torch.zeros(1, 1, 4, 4)) == ([128, 48 + 18], [24])
 
 
 def slim(own=()):
@@ -325,7 +331,7 @@ def test_a_width_alone_is_trained_from_the_same_start():
     ],
     ids=["prune_neurons", "filters", "embed", "gradcam", "captum"],
 )
-def test_who_looks_at_layers_refuses_a_network_that_can_be_left(method):
+def test_methods_that_need_every_layer_refuse_a_network_with_early_exits(method):
     with pytest.raises(UserError, match="early") as told:
         method().check(exits())
     assert "\n" not in str(told.value)
@@ -338,7 +344,7 @@ def test_a_single_test_example_has_no_interval():
     assert "exit_error_increase_low" not in found
 
 
-def test_the_figure_shows_examples_as_the_workbench_draws_them():
+def test_the_figure_shows_the_contexts_pictures():
     method, bench = configured(EarlyExit, finetune_epochs=1), Bench(network([8, 6]))
     bench.picture = lambda x: np.full(x.shape, 7, np.uint8)
     list(method.compress(Point("dense", network([8, 6])), bench))

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula, sdp
 
 from mlbench.runs.checkpoint import load
 from mlbench.runs.codec.encodings import encode
+from mlbench.training.compute import Compute
 from mlbench.training.module_hooks import hooked
 
 ROUNDS = 11  # of latency; every round times every network once
@@ -46,15 +47,15 @@ class Reader:
     def __init__(self, test: str, device: str, threads: int, latency_batch: int, config_dirs: list[str]):
         torch.set_num_threads(threads)
         content = torch.load(test, weights_only=True)
-        self.device = torch.device(device)
-        self.pictures, self.labels = content["pictures"].to(self.device), content["labels"].to(self.device)
+        self.compute = Compute(torch.device(device))
+        self.pictures, self.labels = (content[name].to(device) for name in ("pictures", "labels"))
         self.latency_batch, self.config_dirs = latency_batch, config_dirs
         self.read: dict[str, nn.Sequential] = {}
 
     def network(self, path: str) -> nn.Sequential:
         """The network of a file, preprocessing in front."""
         if path not in self.read:
-            self.read[path] = load(path, *self.config_dirs[:1]).to(self.device)
+            self.read[path] = load(path, *self.config_dirs[:1]).to(self.compute.device)
         return self.read[path]
 
     @torch.no_grad()
@@ -98,11 +99,6 @@ class Reader:
                 net(batch)
         return (self.now() - began) / (times * len(batches))
 
-    def wait(self) -> None:
-        """Until the device has done all."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
     @torch.inference_mode()
     def layers(self, path: str) -> list[dict[str, Any]]:
         """For each layer with weights: size, multiply-adds for an example, and milliseconds of a batch (median)."""
@@ -133,7 +129,7 @@ class Reader:
 
     def now(self) -> float:
         """Seconds, when the device has done all."""
-        self.wait()
+        self.compute.wait()
         return time.perf_counter()
 
 

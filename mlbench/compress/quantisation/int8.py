@@ -1,7 +1,6 @@
 """Weights of eight bits."""
 
 import copy
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from mlbench.compress.base import Finetuned, Point, Workbench, weights
 from mlbench.core.errors import UserError, need
+from mlbench.core.quiet import errors_only
 from mlbench.models import surgery
 from mlbench.models.int8_linear import Int8Linear, rounded
 
@@ -48,21 +48,9 @@ class Int8(Finetuned):
             yield replace(dense, stage="int8_trained", net=quantised(dense.net, dynamic))
 
 
-@contextmanager
-def quiet_logger(name: str) -> Iterator[None]:
-    """Inside, a logger lets only errors through."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def need_torchao() -> None:
     """Import torchao, which takes seconds. Raises UserError where it is not installed."""
-    with quiet_logger("torch.utils._pytree"):  # torchao registers enums in a way that torch deprecates
+    with errors_only("torch.utils._pytree"):  # torchao registers enums in a way that torch deprecates
         need("torchao.prototype.qat", "compress", "compress=int8")  # imports all that is used here
 
 
