@@ -94,7 +94,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(pruned, monkeypatch):
 
 def test_a_missing_package_is_said_in_one_line(pruned, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setitem(exporting.FORMS, "onnx", (lambda net, x, target: target.touch(), exporting.read_onnx, ".bad"))
+    monkeypatch.setitem(exporting.FORMS, "onnx", (lambda net, x, target: target.touch(), exporting.run_onnx, ".bad"))
     with pytest.raises(UserError, match=r"^export=onnx needs the package onnxruntime.*mlbench\[export\]'$"):
         export("onnx", pruned, SHAPE)
     assert not pruned.with_suffix(".bad").exists()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mlbench.compress.base import Point
-from mlbench.compress.factorisation.low_rank import LowRank, factored
+from mlbench.compress.factorisation.low_rank import LowRank, factorised
 from mlbench.compress.factorisation.separable import Separable, separated
 from mlbench.compress.pruning.structured import outputs
 from mlbench.core.errors import SettingError
@@ -75,7 +75,7 @@ def test_separable_replaces_what_it_shrinks_and_is_put_back():
 def test_factors_are_the_best_of_their_rank():
     torch.manual_seed(0)
     layer = nn.Linear(20, 12)
-    pair = factored(layer, 4)
+    pair = factorised(layer, 4)
     left, sizes, right = np.linalg.svd(layer.weight.detach().numpy(), full_matrices=False)
     expected = left[:, :4] * sizes[:4] @ right[:4]
     np.testing.assert_allclose((pair[1].weight @ pair[0].weight).detach().numpy(), expected, atol=1e-5)
@@ -94,7 +94,7 @@ def test_factors_are_the_best_of_their_rank():
 def test_full_rank_changes_nothing(layer):
     rank = min(layer.weight.flatten(1).shape)
     x = torch.randn(4, 10) if isinstance(layer, nn.Linear) else torch.randn(4, 3, 8, 8)
-    torch.testing.assert_close(factored(layer, rank)(x), layer(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(factorised(layer, rank)(x), layer(x), rtol=1e-4, atol=1e-5)
 
 
 def test_ranks_by_energy_and_by_fraction():

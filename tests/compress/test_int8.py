@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import mlbench as package
-from mlbench.compress.quantisation.int8 import Int8, need_torchao, quantised, round_inputs, rounding
+from mlbench.compress.quantisation.int8 import Int8, fake_quantisation, need_torchao, quantised, round_inputs
 from mlbench.core.errors import UserError
 from mlbench.data.normalisation import Normalise
 from mlbench.models.cnn import CNN
@@ -114,7 +114,7 @@ def test_training_computes_what_int8_layers_will(dynamic):
     net, x = network(), pictures()
     expected = quantised(copy.deepcopy(net), dynamic)(x)
     plain = net(x)
-    with rounding(net, dynamic):
+    with fake_quantisation(net, dynamic):
         found = net(x)
         found.square().sum().backward()
     assert (found - expected).abs().max() < 0.1 * (plain - expected).abs().max()

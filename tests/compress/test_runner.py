@@ -21,7 +21,6 @@ from mlbench.core.config_groups import entries
 from mlbench.data.modality import PAD
 from mlbench.experiment.multi_fit_runner import Trainings
 from mlbench.models.bert import Bert
-from mlbench.reporting.figures import plots
 from mlbench.runs import cache, run_dir
 from tests.experiment.test_runs import folders, only_run, summary
 
@@ -360,7 +359,7 @@ def measuring(tmp_path):
     with torch.no_grad():
         net.second.weight.copy_(torch.diag(torch.tensor([1.0, 0.0, 2.0])))
     (tmp_path / "net").write_bytes(b"12345")
-    made.read[str(tmp_path / "net")] = nn.Sequential(nn.Identity(), net)
+    made.networks[str(tmp_path / "net")] = nn.Sequential(nn.Identity(), net)
     return made
 
 
@@ -380,11 +379,6 @@ def test_latencies_of_networks_take_turns(measuring, tmp_path):
     assert found.shape == (2, 11)
     assert (found > 0).all()
     assert len(order) == 2 + 2 * 12
-
-
-def test_the_pareto_front():
-    cost, gain = np.array([5.0, 1, 3, 4, 2, 1]), np.array([0.9, 0.5, 0.8, 0.7, 0.5, 0.4])
-    assert plots.pareto_front(cost, gain) == [1, 2, 0]
 
 
 @pytest.mark.usefixtures("same_process")

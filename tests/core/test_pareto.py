@@ -23,3 +23,8 @@ def test_the_front_is_that_of_a_brute_force_search(seed):
 
 def test_no_points_have_no_front():
     assert pareto_front([], []) == []
+
+
+def test_the_front_by_hand():
+    costs, gains = np.array([5.0, 1, 3, 4, 2, 1]), np.array([0.9, 0.5, 0.8, 0.7, 0.5, 0.4])
+    assert pareto_front(costs, gains) == [1, 2, 0]
