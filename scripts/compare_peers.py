@@ -1,4 +1,4 @@
-"""mlbench against Avalanche (lifelong learning) and captum (maps): tables for the README.
+"""mlbench against Avalanche (lifelong learning) and captum (maps): tables for the manual.
 
     python scripts/compare_peers.py [--part lifelong|maps] [--data mnist|digits] [--tasks 10] [--rounds 5]
 

@@ -1,4 +1,4 @@
-"""The commands behind the README's tables, one after another; each ends in its table with error bars.
+"""The commands behind the manual's tables, one after another; each ends in its table with error bars.
 
     python scripts/reproduce.py [--tune]
 

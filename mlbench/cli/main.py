@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mlbench import __version__
 from mlbench.cli.error_messages import composition_error, own_folders
 from mlbench.cli.overrides import for_hydra
+from mlbench.cli.settings_help import show_settings
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
 
@@ -29,10 +30,11 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench lifelong=gem seeds=5 hydra/launcher=joblib   several at once on this machine (submitit_slurm: on a cluster)
 
   mlbench list [GROUP]      what there is to choose from: {groups}
+  mlbench help GROUP=NAME   the settings of one choice, with defaults, meanings and ranges, as in: help lifelong=ewc
   mlbench data [get NAME]   which data files are there; fetch one
   mlbench report [DIR]      everything below DIR (outputs) on one page: DIR/report/index.html
   mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
-  mlbench resume=FOLDER     go on with a run that was cut off
+  mlbench resume=FOLDER     go on with an interrupted run
   mlbench --cfg job ...     show the config a command makes, without running it
   mlbench --config-dir DIR  choose from your own YAML files and modules in DIR as well (also: list)
   mlbench --hydra-help      more about composing configs
@@ -80,7 +82,7 @@ def report(error: Exception, full: bool, code: int) -> int:
 def dispatch(words: list[str]) -> int:
     """Answer a word of our own, or run."""
     folders, others = own_folders(words)
-    if others[:1] == ["list"]:
+    if others[:1] == ["list"] or (others[:1] == ["help"] and others[1:] and others[1] not in COMMANDS):
         return answer_list(others[1:], folders)
     match words:
         case ["-h" | "--help" | "help", *_]:
@@ -118,9 +120,12 @@ def run(words: list[str]) -> int:
 
 
 def answer_list(words: list[str], folders: list[str]) -> int:
-    """`mlbench list [GROUP]`, with what is in `folders`, the user's own; the exit code."""
+    """`mlbench list [GROUP | GROUP=NAME]`, with what is in `folders`, the user's own; the exit code."""
     if len(words) > 1:
-        raise UserError("usage: mlbench list [GROUP]")
+        raise UserError("usage: mlbench list [GROUP | GROUP=NAME]")
+    if words and "=" in words[0]:
+        show_settings(words[0], [Path(folder) for folder in folders])
+        return 0
     for group in words:
         if group not in GROUPS:
             raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")

@@ -114,7 +114,7 @@ def check_complete(source: Source, limits: bool = True) -> None:
 
 
 def read_npz(path: Path) -> Arrays:
-    """Read and check a file in mlbench's format (see the README); never loads a pickle. Raises UserError."""
+    """Read and check a file in mlbench's format (see the manual, "Your own data, model, method"); never loads a pickle. Raises UserError."""
     needed = ("x_train", "y_train", "x_test", "y_test")
     try:
         with path.open("rb") as stream:

@@ -54,7 +54,7 @@ def fetch(name: str, data_dir: Path) -> Path:
             write_whole(path, lambda stream: np.savez(stream, **arrays))
     except (OSError, RuntimeError, RunError) as error:
         reason = str(error).strip().rstrip(":").splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{name} could not be fetched ({reason})\nput it at {path} (format: see the README)") from error
+        raise UserError(f"{name} could not be fetched ({reason})\nput it at {path} (format: see the manual)") from error
     return path
 
 

@@ -1,4 +1,4 @@
-"""The README's examples of one's own data, model and methods, made into files and run as they stand there."""
+"""The manual's examples of one's own data, model and methods, made into files and run as they stand there."""
 
 import json
 import re
@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("## Your own data, model, method")[2].partition("\n## ")[0]
-FILES = dict(re.findall(r"`([\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", SECTION, re.DOTALL))
-COMMANDS = [line.split("#")[0].split() for line in re.findall(r"^    (mlbench .*)", SECTION, re.MULTILINE)]
+from mlbench.core.config_groups import FAMILIES, entries
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "tutorials" / "your-own.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"`([\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+COMMANDS = [line.split("#")[0].split() for line in re.findall(r"^    (mlbench .*)", PAGE, re.MULTILINE)]
 MODULES = {Path(path).stem for path in FILES}
 
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    """A folder that holds what the README tells to write."""
+    """A folder that holds what the page tells to write."""
     for path, content in FILES.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content)
@@ -39,7 +41,7 @@ def test_each_kind_of_example_is_one_file_and_one_yaml():
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_readmes_examples_run(mlbench, example, words):
+def test_the_pages_examples_run(mlbench, example, words):
     code, _, error = mlbench(*words[1:])
     assert code == 0, error
     (summary,) = summaries(example)
@@ -79,10 +81,51 @@ def test_own_entries_are_listed(mlbench, example):
     assert "One wide hidden layer" in text
 
 
+def read(*names: str) -> list[str]:
+    return [(ROOT / name).read_text(encoding="utf-8") for name in names]
+
+
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"[-+]?[\d.,]*\d ± [\d.,]*\d", text))
+
+
+def commands(text: str) -> list[str]:
+    """The indented commands of a page, without what follows in comments."""
+    return [" ".join(line.partition("#")[0].split()) for line in re.findall(r"^    (\S.*)$", text, re.MULTILINE)]
+
+
 def test_the_chinese_readme_has_the_same_examples_and_numbers():
-    chinese = (Path(__file__).resolve().parent.parent / "README.zh.md").read_text(encoding="utf-8")
+    english, chinese = read("README.md", "README.zh.md")
+    assert commands(chinese) == commands(english)
+    assert len(commands(english)) == 12
     for block in re.findall(r"```\w+\n(.*?)```", chinese, re.DOTALL):
-        assert block in README
-    numbers = set(re.findall(r"[-+]?[\d.,]*\d ± [\d.,]*\d", chinese))
-    assert numbers
-    assert all(number in README for number in numbers)
+        assert block in english
+    assert numbers(chinese)
+    assert numbers(chinese) == numbers(english)
+    assert len(english.splitlines()) <= 120
+
+
+def test_the_readmes_numbers_are_those_of_the_manual():
+    readme, *pages = read("README.md", *(f"docs/results/{name}.md" for name in ("lifelong", "compress", "explain")))
+    assert numbers(readme) <= numbers("".join(pages))
+
+
+def test_the_chinese_manual_has_commands_and_numbers_of_the_english_one():
+    english = read("docs/tutorials/first-run.md", "docs/results/lectures.md")
+    chinese = read("docs/zh/first-run.md", "docs/zh/lectures.md")
+    for ours, theirs in zip(chinese, english, strict=True):
+        assert set(commands(ours)) <= set(commands(theirs))
+        assert numbers(ours) <= numbers(theirs)
+    assert numbers(chinese[1])
+
+
+def test_the_readmes_name_every_technique():
+    for text in read("README.md", "README.zh.md"):
+        for family in FAMILIES:
+            assert set(entries(family)) <= set(re.findall(r"`(\w+)`", text))
+
+
+def test_links_between_pages_lead_to_files():
+    for page in [*ROOT.glob("README*.md"), *ROOT.glob("C*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
