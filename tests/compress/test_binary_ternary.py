@@ -100,6 +100,6 @@ def test_three_values_in_each_layer():
 
 
 @pytest.mark.parametrize("kind", [Binary, Ternary])
-def test_a_network_that_begins_anew_says_so(kind):
+def test_from_scratch_depends_on_from_dense(kind):
     assert configured(kind, from_dense=False).from_scratch
     assert not configured(kind, from_dense=True).from_scratch

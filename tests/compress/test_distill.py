@@ -194,7 +194,7 @@ def test_soft_labels_by_hand():
     assert found.metrics()["soft_likeness"] == pytest.approx(scipy.stats.spearmanr(seen, near).statistic)
 
 
-def test_a_class_without_examples_has_no_soft_labels_and_spoils_no_number():
+def test_a_class_without_examples_has_no_soft_labels_and_no_effect():
     torch.manual_seed(0)
     data = random_split(40, classes=3)
     data.labels[data.labels == 1] = 2

@@ -93,7 +93,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, choice):
         assert (again / "artefacts" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_what_a_run_leaves(mlbench, tmp_path):
+def test_the_files_of_a_run(mlbench, tmp_path):
     assert mlbench("compress=deep_compression", *SMALL)[0] == 0
     folder = only_run(tmp_path / "out")
     assert folder.parent.name == "deep_compression-digits-mlp"
@@ -136,7 +136,7 @@ def test_the_dense_network_is_trained_once(mlbench, tmp_path):
 
 
 @pytest.mark.usefixtures("same_process")
-def test_from_the_store_or_trained_now_gives_the_same(mlbench, tmp_path):
+def test_results_do_not_depend_on_whether_the_dense_network_came_from_the_store(mlbench, tmp_path):
     for out in ("a", "b"):
         if out == "b":
             assert mlbench("compress=measure", *SMALL, f"out={tmp_path / 'b'}", out=False)[0] == 0
@@ -146,7 +146,7 @@ def test_from_the_store_or_trained_now_gives_the_same(mlbench, tmp_path):
 
 
 @pytest.mark.usefixtures("same_process")
-def test_a_pretrained_network_leaves_the_same_random_numbers_from_the_store_or_trained_now(mlbench, tmp_path):
+def test_later_draws_do_not_depend_on_whether_a_pretrained_network_came_from_the_store(mlbench, tmp_path):
     # the trap: a probe's first weights were those after the pretraining, or those after nothing
     words = ("explain=probe", "explain.hidden=[0]", "explain.epochs=1", "data.train_sentences=100", "model=bert")
     ends = []
@@ -169,7 +169,7 @@ def test_what_comes_before_a_task_does_not_stop_early_by_it(mlbench, tmp_path):
 
 
 @pytest.mark.usefixtures("same_process")
-def test_exports_leave_no_trace_in_what_comes_after(mlbench, tmp_path):
+def test_exports_do_not_change_later_draws(mlbench, tmp_path):
     for out, words in (("a", ()), ("b", ("export=[torch]",))):
         assert (
             mlbench(
@@ -324,7 +324,7 @@ def test_a_stage_that_cannot_follow_says_so_and_keeps_what_was_measured(mlbench,
         (["compress=distill", f"compress.teachers=[{Path(__file__).parent}]"], ["tests", "does not exist"]),
     ],
 )
-def test_mistakes_get_short_answers_and_leave_nothing(mlbench, tmp_path, words, parts):
+def test_mistakes_get_short_messages_and_leave_no_folder(mlbench, tmp_path, words, parts):
     code, _, error = mlbench(*SMALL, *words)
     assert code == 2, error
     assert len(error.strip().splitlines()) <= 2
@@ -478,7 +478,7 @@ def test_a_chain_has_the_numbers_and_figures_of_its_stages(mlbench, tmp_path):
         ("[int8,huffman,prune]", "compress.stages=prune: allowed is before int8"),
     ],
 )
-def test_after_whole_numbers_no_weights_are_changed(mlbench, tmp_path, stages, told):
+def test_no_stage_changes_weights_after_int8(mlbench, tmp_path, stages, told):
     code, _, error = mlbench("compress=chain", f"compress.stages={stages}", *SMALL)
     assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False)
 
@@ -553,14 +553,14 @@ def test_networks_for_texts_are_compressed_but_for_their_embeddings(mlbench, tmp
         (["compress=measure", "export=[torch]"], "export is for pictures and sounds"),
     ],
 )
-def test_what_texts_do_not_go_with_is_said_first(mlbench, tmp_path, words, told):
+def test_methods_that_cannot_handle_texts_are_refused_first(mlbench, tmp_path, words, told):
     pytest.importorskip("transformers")
     code, _, error = mlbench(*words, *TEXTS)
     assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False), error
 
 
 @pytest.mark.usefixtures("same_process")
-def test_pictures_of_sounds_stand_upright(mlbench, monkeypatch):
+def test_spectrograms_are_drawn_upright(mlbench, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
         runner.grids, "draw_grid", lambda rows, path, upwards: drawn.update({path.stem: (rows, upwards)})
