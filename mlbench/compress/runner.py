@@ -227,8 +227,8 @@ def check_network(config: CheckedConfig, stream: Stream, net: nn.Module) -> None
     """Raise UserError where the method, or `export`, cannot handle this network or this kind of data."""
     name = config.names["compress"]
     if config.technique.changes_weights and not weights(net):
-        told = "and this network has none of its own (int8 layers have whole numbers)"
-        raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {told}")
+        reason = "and this network has none of its own (int8 layers have whole numbers)"
+        raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {reason}")
     if stream.tasks[0].text is None:
         return
     if not config.technique.reads_texts:

@@ -32,7 +32,7 @@ from tests.techniques import configured
 
 
 class Students(Bench):
-    """A workbench that builds students."""
+    """The context of a method that builds students."""
 
     def build(self, blueprint):
         return MLP((1, 4, 4), 3, [5] if blueprint == "student" else [8])

@@ -1,4 +1,4 @@
-"""Whole compression runs: what they leave, what the figures mean, and that every method plays by the same rules."""
+"""Whole compression runs: their files, the meaning of their numbers, and the rules that every method must follow."""
 
 import csv
 import json

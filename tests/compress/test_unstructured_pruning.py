@@ -1,4 +1,4 @@
-"""Pruning: what goes, what stays away, and what training goes on from."""
+"""Unstructured pruning: which weights are pruned, that they stay zero, and what training starts from."""
 
 import copy
 
@@ -21,7 +21,7 @@ from tests.training.test_theta import training
 
 
 class Bench:
-    """A workbench without files."""
+    """The context of a method, without files."""
 
     def __init__(self, net, settings=None):
         self.train, self.validation = random_split(64, seed=1), random_split(32, seed=2)
@@ -105,7 +105,7 @@ def test_a_step_is_a_share_of_the_original_or_of_the_remaining_weights():
 
 @pytest.mark.parametrize("extra", [{"momentum": 0.9, "weight_decay": 0.1}, {"optimizer": "adam", "lr": 0.01}])
 def test_pruned_weights_stay_zero_at_each_step(extra):
-    """Whatever momentum and decay would do: with gradients alone masked they come back."""
+    """With only their gradients masked, momentum and weight decay would move them away from zero."""
     net = network()
     masks = {name: torch.rand_like(weight) < 0.4 for name, weight in weights(net).items()}
     seen = []

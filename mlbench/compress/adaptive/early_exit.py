@@ -40,7 +40,7 @@ class EarlyExit(Finetuned):
     """
 
     budgets: list[float]
-    grid: int  # pictures are averaged to so many cells a side in front of an exit
+    grid: int
     confidence: Literal["probability", "entropy"]
     tolerance: float
 
