@@ -1,4 +1,4 @@
-"""What a compressor is: it takes a network and yields smaller or faster ones. The runner stands in runner.py."""
+"""The base of compression methods: a method takes a network and yields smaller or faster ones (runner: runner.py)."""
 
 import math
 from collections.abc import Iterator
@@ -17,69 +17,103 @@ from mlbench.experiment.context import Workbench
 from mlbench.experiment.technique import Technique
 from mlbench.runs.results import Row
 from mlbench.training.learner import Learner
+from mlbench.training.module_modes import batch_statistics
+
+RECALIBRATION_EXAMPLES = 2000
+RECALIBRATION_BATCH = 200
 
 
 @dataclass
 class Point:
-    """One network worth measuring. `stage` names it: the method, and the setting where there are several."""
+    """A network to measure.
+
+    Attributes:
+        stage: Its name: the method, and the setting where there are several.
+        net: The network.
+        entropy: Whether its artefact is entropy-coded.
+        blueprint: The config of its model; None: the run's own model.
+    """
 
     stage: str
     net: nn.Module
-    entropy: bool = False  # whether its file may be entropy-coded
-    blueprint: Blueprint | None = None  # what built the network, where it is not the run's own model
+    entropy: bool = False
+    blueprint: Blueprint | None = None
 
 
 class Method(Technique):
-    """A way to compress; subclasses are dataclasses whose fields are the hyperparameters."""
+    """A compression method. Subclasses are dataclasses whose fields are the hyperparameters."""
 
     takes = ("export", "latency_batch")
     chooses = True
-    changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers whose weights it changes
-    leaves_weights: ClassVar[bool] = True  # whether what it yields has such layers
-    passes_on: ClassVar[bool] = False  # whether it yields the network as it was
+    changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers to change
+    yields_weights: ClassVar[bool] = True  # whether its last point has such layers, for a next stage to change
+    keeps_network: ClassVar[bool] = False  # whether it yields the network unchanged
 
     @property
-    def begins_anew(self) -> bool:
-        """Whether it starts from the untrained network, so that what an earlier stage did would be lost."""
+    def from_scratch(self) -> bool:
+        """Whether it starts from untrained weights, which would undo the work of an earlier stage."""
         return False
 
     def blueprints(self) -> list[Blueprint]:
-        """Networks that it will build, so that mistakes in them are found before anything is trained."""
+        """Models that it will build, so that they can be checked before anything is trained."""
         return [value for value in vars(self).values() if isinstance(value, Blueprint)]
 
     def networks(self) -> list[Path]:
-        """Trained networks that it reads, so that one that does not fit is found before anything is trained."""
+        """Checkpoints that it will read, so that they can be checked before anything is trained."""
         return []
 
     def files(self) -> list[Path]:
-        """Files and folders that it reads: one that changes makes other results."""
+        """Files and folders that it reads; the results depend on their content."""
         return self.networks()
 
     def check(self, net: nn.Module) -> None:
-        """Raise SettingError for settings that do not go with the network, before anything is trained or written."""
+        """Raise SettingError for settings that do not suit the network; called before anything is trained."""
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
-        """Smaller networks, the last of which is the result that a next stage starts from.
+        """Compress a network.
 
-        `dense.net` may be changed: each yielded network is written to its file before the next is asked for.
+        Args:
+            dense: The trained network; its `net` may be changed in place.
+            bench: Data, settings and the training loop of the run.
+
+        Yields:
+            Compressed networks. The last one is the result, from which a next stage starts. Each is written to its
+            artefact before the next is requested, so they may share weights.
         """
         raise NotImplementedError
 
     def metrics(self, rows: list[dict[str, float]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
-        """Numbers of the whole curve, from the measured rows and the right answers on the test set [points, N] bool."""
+        """Compute the method's own metrics from all points.
+
+        Args:
+            rows: The rows of points.csv, the dense network first.
+            correct: Whether each point classifies each test example correctly, bool [points, N].
+
+        Returns:
+            Metrics for summary.json, name -> value.
+        """
         return {}
 
     def grids(self, test: Split) -> dict[str, list[Row]]:  # noqa: ARG002
-        """Figures of what was seen on the way, or of examples worth looking at: name -> rows of panels.
+        """Return figures for the runner to draw; called when every point has been measured.
 
-        Asked for when all is measured; the runner draws them.
+        Args:
+            test: The test examples.
+
+        Returns:
+            Name of a figure -> its rows of panels.
         """
         return {}
 
 
 @dataclass
 class Finetuned(Method):
-    """A method that trains on after it has changed the network."""
+    """A method that fine-tunes the network after it has changed it.
+
+    Args:
+        finetune_epochs: Epochs of fine-tuning.
+        finetune_lr: Its learning rate.
+    """
 
     finetune_epochs: int
     finetune_lr: float
@@ -89,10 +123,19 @@ class Finetuned(Method):
         require(0 < self.finetune_lr < math.inf, "finetune_lr", self.finetune_lr, "above 0")
 
     def finetune(self, net: nn.Module, bench: Workbench, title: str, learner: Learner | None = None) -> nn.Module:
-        """Train `net` for `finetune_epochs`, then compute batch norm's statistics anew.
+        """Fine-tune `net` for `finetune_epochs`, then recompute the running statistics of batch norm.
 
-        Its running averages are of the network as it was before the change, and lag behind a fast training: low-rank
-        convolutions had an accuracy of .39 on the digits with them, and of .93 with these.
+        The running statistics are those of the network before the change, and lag behind a short training: with them
+        low-rank convolutions had an accuracy of .39 on the digits, after recomputing them .93.
+
+        Args:
+            net: The network, changed in place.
+            bench: Data, settings and the training loop of the run.
+            title: Name of the training, unique in the run.
+            learner: Loss and hooks; plain cross-entropy if None.
+
+        Returns:
+            `net`, in eval mode.
         """
         if self.finetune_epochs:
             self.train_on(net, bench, title, learner)
@@ -100,47 +143,54 @@ class Finetuned(Method):
         return net
 
     def train_on(self, net: nn.Module, bench: Workbench, title: str, learner: Learner | None = None) -> None:
-        """The training alone."""
+        """Fine-tune `net` without recomputing the statistics of batch norm; arguments as in `finetune`."""
         learner = learner or Learner()
-        learner.lr_setting = "finetune_lr"  # of this stage, where it is one of a chain
+        learner.lr_setting = "finetune_lr"  # the setting that a message about divergence names
         bench.fit(net, title, learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
 
 
 def weights(net: nn.Module) -> dict[str, nn.Parameter]:
-    """Name -> weight of every linear and convolutional layer, in the order of the network: what can be compressed.
+    """The weights that can be compressed: those of linear and convolutional layers.
 
-    Each weight once; one that also is a layer's of another kind, as BERT's word embeddings are, is left alone.
+    A weight that several such layers share appears once. One that is also a parameter of a layer of another kind, such
+    as BERT's word embeddings, is left out.
+
+    Returns:
+        Parameter name -> weight, in the order of the network.
     """
-    found, others = {}, set()
+    names, others = {}, set()
     for path, module in net.named_modules():
         if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-            found.setdefault(module.weight, f"{path}.weight" if path else "weight")
+            names.setdefault(module.weight, f"{path}.weight" if path else "weight")
         else:
             others |= set(module.parameters(recurse=False))
-    return {name: weight for weight, name in found.items() if weight not in others}
+    return {name: weight for weight, name in names.items() if weight not in others}
 
 
 def batches(split: Split, count: int, size: int, generator: torch.Generator) -> Iterator[Batch]:
-    """Up to `count` random examples of `split`, `size` at a time."""
+    """Draw up to `count` random examples of `split`, without replacement, in batches of `size`."""
     index = torch.randperm(len(split), generator=generator)[:count].to(split.labels.device)
     return (split.batch(part) for part in index.split(size))
 
 
 @torch.no_grad()
 def recalibrate(net: nn.Module, split: Split, generator: torch.Generator) -> None:
-    """Batch norm's statistics anew, the plain mean over batches of some examples: after weights have changed."""
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    net.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
-        norm.train()
-    for batch in batches(split, 2000, 200, generator):
-        if len(batch.y) > 1:
-            net(batch.x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    """Recompute the running statistics of batch norm, as their weights or those in front of them have changed.
+
+    They become the plain mean over batches of random examples of `split`. A network without batch norm is not touched,
+    and then nothing is drawn from `generator`.
+
+    Args:
+        net: The network, changed in place and left in eval mode.
+        split: Training examples.
+        generator: Draws the examples.
+    """
+    with batch_statistics(net, momentum=None) as norms:
+        if not norms:
+            return
+        for norm in norms:
+            norm.reset_running_stats()
+        for batch in batches(split, RECALIBRATION_EXAMPLES, RECALIBRATION_BATCH, generator):
+            if len(batch.y) > 1:  # a single example has no variance
+                net(batch.x)
     net.eval()

@@ -1,4 +1,4 @@
-"""One method after another."""
+"""A chain of compression methods, one after another."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -17,9 +17,16 @@ from mlbench.runs.results import Row
 
 
 class Chain(Method):
-    """Each stage starts from the last point of the one before.
+    """A chain of methods; each stage starts from the last point of the stage before it.
 
-    Deep Compression (Han et al. 2016) is prune, cluster, huffman.
+    Deep Compression (Han et al. 2016) is the chain of prune, cluster and huffman.
+
+    Args:
+        stages: Names of the methods, in order.
+        **methods: Name -> method, for every method that may be a stage.
+
+    Raises:
+        SettingError: For an unknown stage, and for stages that cannot follow one another.
     """
 
     def __init__(self, stages: list[str], **methods: Method):
@@ -27,14 +34,16 @@ class Chain(Method):
         for name in stages:
             require(name in methods, "stages", name, f"{', '.join(methods)}{nearest(name, methods)}")
         for name in stages[1:]:
-            told = "as the first stage: from the untrained network, where it begins, all before it would be lost"
-            require(not methods[name].begins_anew, "stages", name, told)
-        acting = [name for name in stages if not methods[name].passes_on]
+            allowed = "as the first stage: from the untrained network, where it begins, all before it would be lost"
+            require(not methods[name].from_scratch, "stages", name, allowed)
+        acting = [name for name in stages if not methods[name].keeps_network]
         for before, name in pairwise(acting):
-            told = f"before {before}, which leaves no weights to change"
-            require(methods[before].leaves_weights or not methods[name].changes_weights, "stages", name, told)
+            allowed = f"before {before}, which leaves no weights to change"
+            require(methods[before].yields_weights or not methods[name].changes_weights, "stages", name, allowed)
         self.stages, self.methods = stages, methods
-        self.changes_weights = bool(acting) and methods[acting[0]].changes_weights  # the next get what it yields
+        self.changes_weights = (
+            bool(acting) and methods[acting[0]].changes_weights
+        )  # later stages get the first one's layers
 
     @property
     def modalities(self) -> tuple[type[Modality], ...]:
@@ -42,26 +51,26 @@ class Chain(Method):
         return tuple(kind for kind in EVERY if all(kind in self.methods[name].modalities for name in self.stages))
 
     def blueprints(self) -> list[Blueprint]:
-        """Those of all stages."""
+        """Models that the stages will build."""
         return [blueprint for name in self.stages for blueprint in self.methods[name].blueprints()]
 
     def networks(self) -> list[Path]:
-        """Those of all stages."""
+        """Checkpoints that the stages will read."""
         return [path for name in self.stages for path in self.methods[name].networks()]
 
     def files(self) -> list[Path]:
-        """Those of all stages."""
+        """Files and folders that the stages read."""
         return [path for name in self.stages for path in self.methods[name].files()]
 
     def check(self, net: nn.Module) -> None:
-        """What each stage has to say."""
+        """Raise SettingError or UserError where any stage would."""
         for name in self.stages:
             self.methods[name].check(net)
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
-        """The points of all stages. Raises RunError for a stage that cannot follow on the network of the one before."""
+        """Yield the points of all stages. Raises RunError where a stage cannot handle the network before it."""
         point, step = dense, 0
-        self.steps = [0]  # the last point of each stage, the dense network's before them
+        self.steps = [0]  # number of the last point of each stage, and of the dense network before them
         for name in self.stages:
             try:
                 self.methods[name].check(point.net)
@@ -73,13 +82,13 @@ class Chain(Method):
             self.steps.append(step)
 
     def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:
-        """Those of each stage on its own points, of which the one before it is the dense network."""
-        found = {}
+        """The metrics of all stages, each from its own points and the one before them as its dense network."""
+        metrics = {}
         for name, (first, last) in zip(self.stages, pairwise(self.steps), strict=True):
             own = slice(first, last + 1)
-            found |= self.methods[name].metrics(rows[own], correct[own])
-        return found
+            metrics |= self.methods[name].metrics(rows[own], correct[own])
+        return metrics
 
     def grids(self, test: Split) -> dict[str, list[Row]]:
-        """Those of all stages."""
+        """The figures of all stages."""
         return {title: rows for name in self.stages for title, rows in self.methods[name].grids(test).items()}

@@ -8,11 +8,11 @@ from mlbench.compress.base import Method, Point, Workbench
 
 @dataclass
 class Measure(Method):
-    """Only measures: parameters, bytes, multiply-adds and latency, of the whole and of each layer (layers.csv)."""
+    """Only measures: parameters, bytes, multiply-adds and latency of the network, and of each layer (layers.csv)."""
 
     changes_weights = False
-    passes_on = True
+    keeps_network = True
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
-        """Nothing beside the dense network."""
+        """Yield nothing; the dense network is measured anyway."""
         return iter(())

@@ -1,4 +1,4 @@
-"""The runner of the compression family: it trains or reads the dense network, and measures every point alike."""
+"""The runner of the compression family: it gets a dense network, compresses it, and measures every point alike."""
 
 import time
 from dataclasses import dataclass, field
@@ -13,7 +13,15 @@ from torch import nn
 from mlbench.compress.base import Method, Point, weights
 from mlbench.compress.measurement.client import FreshProcess
 from mlbench.compress.measurement.export import export
-from mlbench.core.atomic_io import write_csv
+from mlbench.compress.measurement.points import (
+    LAYER_COLUMNS,
+    POINT_COLUMNS,
+    Row,
+    complete,
+    compression_ratio,
+    correct_predictions,
+    write_table,
+)
 from mlbench.core.errors import SettingError, UserError
 from mlbench.core.rng import apart
 from mlbench.core.statistics import spread
@@ -25,24 +33,24 @@ from mlbench.experiment.runner import RunnerFactory
 from mlbench.reporting.figures import grids, plots
 from mlbench.runs.codec import container
 
-COLUMNS = ["step", "stage", "accuracy", "error", "parameters", "nonzero", "bytes", "ratio", "macs"]
-COLUMNS += ["latency_ms", "latency_iqr_ms"]
-FLOAT_BYTES = 4
-HEADLINES = {  # what tables show, and the good end
+HEADLINES = {  # metrics that tables show, and which end is better
     "accuracy": "high",
     "error_increase": "low",
     "ratio": "high",
     "macs_saved": "high",
     "speedup": "high",
 }
-LAYER_COLUMNS = ["step", "layer", "kind", "parameters", "nonzero", "bytes", "macs", "latency_ms"]
 
 
 @dataclass
 class Compress(Trainings):
-    """One run of one method on one network; to the method it is the `Workbench`."""
+    """One run of one compression method on one network; it is also the `Workbench` that the method works with.
 
-    rows: list[dict[str, Any]] = field(default_factory=list)  # of points measured, as the reader gave them
+    Attributes:
+        rows: What the worker measured of each point so far, the dense network first.
+    """
+
+    rows: list[Row] = field(default_factory=list)
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,7 +58,7 @@ class Compress(Trainings):
         self.seconds |= {"finetune": 0.0, "measure": 0.0}
 
     def __call__(self) -> None:
-        """Measure the dense network and whatever the method makes of it."""
+        """Measure the dense network and every point that the method yields."""
         if (saved := self.run.saved()) is not None:
             self.load(saved)
         settings = self.config.settings
@@ -64,32 +72,32 @@ class Compress(Trainings):
             self.finish(result)
 
     def measure(self, step: int, point: Point) -> None:
-        """Write the point's file and let another process read and measure it."""
+        """Write the point's artefact, and let another process read and measure it.
+
+        Args:
+            step: Number of the point; one that was measured before the run was interrupted is skipped.
+            point: The network to measure.
+        """
         if step < len(self.rows):
-            return  # before the run was cut off
-        began = time.perf_counter()
-        model = None if point.blueprint is None else OmegaConf.to_container(point.blueprint.node, resolve=True)
+            return
+        start = time.perf_counter()
         path = self.artefact(step)
-        container.write(path, self.describe(point.net, model).packed(), point.entropy)
+        container.write(path, self.describe(point.net, model_config(point)).packed(), point.entropy)
         row = {"stage": point.stage, **self.fresh.ask("point", path=str(path))}
-        with apart(self.compute.device):  # building the network once more leaves no trace in what comes next
+        with apart(self.compute.device):  # building the network again must not change later draws
             for form in self.config.settings.export:
                 export(form, path, self.input_shape, self.config.dirs)
         self.rows.append(row)
-        self.seconds["measure"] += time.perf_counter() - began
+        self.seconds["measure"] += time.perf_counter() - start
         self.run.log(step, "eval", 1, "test", "accuracy", row["accuracy"])
         self.run.log(step, "eval", 1, "test", "bytes", row["bytes"])
-        ratio = self.ratio(row)
+        ratio = compression_ratio(row, self.rows[0])
         self.run.display.note(f"{point.stage}: accuracy {row['accuracy']:.4f}, {row['bytes']:,} bytes ({ratio:.1f}x)")
         self.run.save(self.state(None))
 
     def artefact(self, step: int) -> Path:
-        """The file of a point."""
+        """The path of a point's artefact."""
         return self.run.folder / "artefacts" / f"point_{step:02d}.mlb"
-
-    def ratio(self, row: dict[str, Any]) -> float:
-        """How many times smaller the file is than the dense network's parameters in single precision."""
-        return FLOAT_BYTES * self.rows[0]["parameters"] / row["bytes"] if self.rows else 1.0
 
     def state(self, under_way: dict[str, Any] | None) -> dict[str, Any]:
         """See `Trainings`."""
@@ -101,45 +109,59 @@ class Compress(Trainings):
         self.rows = saved["rows"]
 
     def finish(self, result: Point) -> None:
-        """Latencies, tables, figures, summary."""
-        began = time.perf_counter()
+        """Measure latencies, and write the tables, the figures and the summary; `result` is the last point."""
+        latencies, layers = self.measure_speed()
+        self.rows = complete(self.rows, latencies)
+        folder = self.run.folder
+        write_table(folder / "points.csv", POINT_COLUMNS, self.rows)
+        write_table(folder / "layers.csv", LAYER_COLUMNS, layers)
+        plots.draw_points(folder / "points.csv", folder / "figures")
+        test = self.stream.tasks[0].test
+        for name, rows in self.method.grids(test).items():
+            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.stream.modality.upwards)
+        correct = np.array([correct_predictions(row, len(test)) for row in self.rows])  # [points, N]
+        metrics = self.metrics(latencies, correct)
+        if self.dropped:
+            metrics |= self.dropped_accuracies(np.isin(test.labels.cpu(), self.dropped), correct)
+        metrics |= self.method.metrics(self.rows, correct)
+        costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
+        costs |= {"parameters": self.rows[-1]["parameters"], "samples_processed": self.samples}
+        self.run.finish(self.describe(result.net, model_config(result)), metrics, costs, HEADLINES)
+
+    def measure_speed(self) -> tuple[np.ndarray, list[Row]]:
+        """Measure the latencies of all points, and each layer of the first and of the last point.
+
+        Returns:
+            Milliseconds of a batch, [points, rounds], and the rows of layers.csv.
+        """
+        start = time.perf_counter()
         paths = [str(self.artefact(step)) for step in range(len(self.rows))]
         self.run.display.note("measuring latencies")
-        latencies = np.array(self.fresh.ask("latencies", paths=paths))  # [points, rounds]
-        for row, times in zip(self.rows, latencies, strict=True):
-            low, row["latency_ms"], high = np.percentile(times, [25, 50, 75])
-            row["latency_iqr_ms"] = high - low
-            row["ratio"], row["error"] = self.ratio(row), 1 - row["accuracy"]
+        latencies = np.array(self.fresh.ask("latencies", paths=paths))
         layers = [
             {"step": step, **layer}
             for step in sorted({0, len(paths) - 1})
             for layer in self.fresh.ask("layers", path=paths[step])
         ]
-        self.seconds["measure"] += time.perf_counter() - began
-        folder = self.run.folder
-        for name, columns, rows in (("points", COLUMNS, numbered(self.rows)), ("layers", LAYER_COLUMNS, layers)):
-            write_csv(folder / f"{name}.csv", columns, [[row[column] for column in columns] for row in rows])
-        plots.draw_points(folder / "points.csv", folder / "figures")
-        test = self.stream.tasks[0].test
-        for name, rows in self.method.grids(test).items():
-            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.stream.modality.upwards)
-        correct = np.array([right_answers(row, len(test)) for row in self.rows])  # [points, N]
-        metrics = self.metrics(latencies, correct)
-        if self.dropped:
-            metrics |= self.dropped_accuracies(np.isin(test.labels.cpu(), self.dropped), correct)
-        model = None if result.blueprint is None else OmegaConf.to_container(result.blueprint.node, resolve=True)
-        metrics |= self.method.metrics(numbered(self.rows), correct)
-        costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
-        costs |= {"parameters": self.rows[-1]["parameters"], "samples_processed": self.samples}
-        self.run.finish(self.describe(result.net, model), metrics, costs, HEADLINES)
+        self.seconds["measure"] += time.perf_counter() - start
+        return latencies, layers
 
     def metrics(self, latencies: np.ndarray, correct: np.ndarray) -> dict[str, float]:
-        """The last point against the dense network; `error_increase` with its paired 95 % interval."""
+        """Compare the last point with the dense network.
+
+        Args:
+            latencies: Milliseconds of a batch, [points, rounds].
+            correct: Whether each point classifies each test example correctly, bool [points, N].
+
+        Returns:
+            The metrics of summary.json; `error_increase` has its paired 95 % interval over test examples.
+        """
         dense, last = self.rows[0], self.rows[-1]
-        lost = spread((correct[0].astype(float) - correct[-1]).tolist())
+        increase = spread((correct[0].astype(float) - correct[-1]).tolist())
         interval = {}
-        if lost.half is not None:  # more than one test example
-            interval = {"error_increase_low": lost.mean - lost.half, "error_increase_high": lost.mean + lost.half}
+        if increase.half is not None:  # more than one test example
+            low, high = increase.mean - increase.half, increase.mean + increase.half
+            interval = {"error_increase_low": low, "error_increase_high": high}
         return {
             "accuracy": last["accuracy"],
             "error": last["error"],
@@ -154,7 +176,15 @@ class Compress(Trainings):
         }
 
     def dropped_accuracies(self, dropped: np.ndarray, correct: np.ndarray) -> dict[str, float]:
-        """The accuracy on test examples of dropped classes, [N] bool: of the last point, and of each by its stage."""
+        """The accuracy on test examples of classes that the training data lacks.
+
+        Args:
+            dropped: Whether each test example is of such a class, bool [N].
+            correct: Whether each point classifies each test example correctly, bool [points, N].
+
+        Returns:
+            `dropped_accuracy` of the last point, and `dropped_accuracy_<stage>` of every point.
+        """
         shares = correct[:, dropped].mean(1).tolist()
         stages = [row["stage"].replace(" ", "_") for row in self.rows]
         for step, share in enumerate(shares):
@@ -163,18 +193,18 @@ class Compress(Trainings):
         return {"dropped_accuracy": shares[-1], **by_stage}
 
 
-def numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with their step."""
-    return [{"step": step, **row} for step, row in enumerate(rows)]
-
-
-def right_answers(row: dict[str, Any], count: int) -> np.ndarray:
-    """Which test examples were answered right, bool [count]."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(row["correct"]), np.uint8), count=count).astype(bool)
+def model_config(point: Point) -> dict[str, Any] | None:
+    """The config node of the point's model, or None where it is the run's own model."""
+    return None if point.blueprint is None else OmegaConf.to_container(point.blueprint.node, resolve=True)
 
 
 def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:
-    """What makes the runner. Raises UserError for a stream of tasks, a reference, and without validation data."""
+    """Check the run before anything is trained or written, and return what makes its runner.
+
+    Raises:
+        UserError: For a stream of several tasks, for a reference, without validation data, and for settings, student
+            models or teachers that do not fit the network or the data.
+    """
     check_single_task(config, stream)
     if not config.training.validation:
         raise UserError(
@@ -193,10 +223,10 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
 
 
 def check_network(config: CheckedConfig, stream: Stream, net: nn.Module) -> None:
-    """Raise UserError for a network without weights to change, and for one for texts where that cannot be done."""
+    """Raise UserError where the method, or `export`, cannot handle this network or this kind of data."""
     name = config.names["compress"]
     if config.technique.changes_weights and not weights(net):
-        told = "and this network has none of its own (int8 layers have whole numbers)"
-        raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {told}")
+        reason = "and this network has none of its own (int8 layers have whole numbers)"
+        raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {reason}")
     if config.settings.export and not stream.modality.exportable:
         raise UserError("export is for pictures and sounds: a network for texts computes only what is there of each")

@@ -1,28 +1,42 @@
-"""A transformer encoder for texts."""
+"""BERT, a transformer encoder for texts."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlbench.core.quiet import errors_only
+
 PAD = 0
-SPREAD = (
-    0.55  # of initial weights, times 1 / sqrt(width): what 0.02 is for 768; narrow encoders learn nothing with 0.02
-)
+INITIAL_STD = 0.55  # of the weights, times 1 / sqrt(width): 0.02 at width 768; narrow encoders cannot learn from 0.02
 
 
 class Bert(nn.Module):
-    """BERT (Devlin et al. 2019) as Hugging Face's transformers builds it, with two heads: covered pieces, and classes.
+    """BERT (Devlin et al. 2019) from Hugging Face's transformers, with a masked-language head and a classifier.
 
-    Texts are ids of word pieces [B, L], PAD behind the end. Classes are told from the mean of the last layer over the
-    pieces. `pretrained` is a folder or a name on the hub whose weights, in safetensors, are taken; then the other sizes
-    are its own, and so is the vocabulary. Otherwise `pretraining` says how to learn from covered pieces first: settings
-    of a fit, kept for whoever trains. Raises ValueError for examples that are no texts, and for weights that cannot be
-    had.
+    Texts are token ids [B, L], with PAD behind the end. Unlike the paper, which uses the first token, the classifier
+    sees the mean of the last layer over all tokens.
+
+    Args:
+        input_shape: (L,), the length of the longest text in tokens.
+        outputs: Number of classes.
+        vocabulary: Number of different tokens; None for data that is not text.
+        width: Size of a token's hidden state.
+        depth: Number of layers.
+        heads: Attention heads of each layer; they divide `width`.
+        dropout: Probability, in hidden states and in attention.
+        pretrained: Folder, or name on Hugging Face's hub, with weights in safetensors; it determines the sizes.
+        pretrain_epochs: Epochs of masked language modelling before the task, without `pretrained`.
+        pretrain_batch_size: Its batch size, in rows that hold several texts each.
+        pretrain_lr: Its learning rate.
+
+    Attributes:
+        layers: Paths of the embedding and of each encoder layer, for probes.
+        pretraining: Settings of the masked language modelling, for the code that trains the network; or None.
+
+    Raises:
+        ValueError: For data that is not text, for weights that cannot be loaded or do not fit, without transformers.
     """
 
     def __init__(
@@ -42,9 +56,9 @@ class Bert(nn.Module):
         super().__init__()
         if len(input_shape) != 1 or vocabulary is None:
             raise ValueError("takes texts, as in data=grammar; pictures and sounds need another model=")
-        with quiet():
+        with errors_only("torch.utils._pytree"):  # transformers imports torchao, which registers enums the old way
             if pretrained is None:
-                self.language = fresh(input_shape[0], vocabulary, width, depth, heads, dropout)
+                self.language = untrained(input_shape[0], vocabulary, width, depth, heads, dropout)
             else:
                 self.language = downloaded(pretrained, input_shape[0])
         self.classes = nn.Linear(self.language.config.hidden_size, outputs)
@@ -56,50 +70,60 @@ class Bert(nn.Module):
             self.pretraining = {**shape, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "warmup"}
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Logits [B, outputs]."""
+        """The logits [B, outputs] for token ids [B, L]."""
         ids = trimmed(ids)
-        return self.answers(self.encoded(ids), ids != PAD)
+        return self.classify(self.encoded(ids), ids != PAD)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """The vector [B, L, D] that each piece has whatever stands around it."""
+        """The word embeddings [B, L, D] of token ids [B, L], without context or position."""
         return self.language.bert.embeddings.word_embeddings(ids)
 
     def from_embeddings(self, vectors: Tensor, there: Tensor) -> Tensor:
-        """Logits [B, outputs] for what `embed` gives, perhaps changed; `there` [B, L] is False behind the end."""
-        return self.answers(self.language.bert(inputs_embeds=vectors, attention_mask=there).last_hidden_state, there)
+        """The logits [B, outputs] for word embeddings.
 
-    def answers(self, encoded: Tensor, there: Tensor) -> Tensor:
-        """Logits of the mean over the pieces that are there."""
+        Args:
+            vectors: Word embeddings as `embed` returns them, perhaps changed, [B, L, D].
+            there: Whether each position holds a token, bool [B, L]; False behind the end.
+        """
+        return self.classify(self.language.bert(inputs_embeds=vectors, attention_mask=there).last_hidden_state, there)
+
+    def classify(self, encoded: Tensor, there: Tensor) -> Tensor:
+        """The logits [B, outputs] of the mean of `encoded` [B, L, D] over the positions that are `there` [B, L]."""
         weight = there.unsqueeze(2).to(encoded.dtype)
         return self.classes((encoded * weight).sum(1) / weight.sum(1).clamp(min=1))
 
     def encoded(self, ids: Tensor) -> Tensor:
-        """The last layer's output [B, L, D]."""
+        """The last layer's hidden states [B, L, D] for token ids [B, L]."""
         there = ids != PAD
         return self.language.bert(ids, attention_mask=None if there.all() else there).last_hidden_state
 
     def covered(self, ids: Tensor, places: Tensor, texts: Tensor) -> Tensor:
-        """What stands at `places` [B, L] bool, n of them: logits [n, vocabulary].
+        """Predict masked tokens.
 
-        A row may hold several texts, `texts` [B, L] says which from 1, 0 for none; each sees itself alone, and its
-        positions begin at 0.
+        Args:
+            ids: Token ids, [B, L]; a row may hold several texts, each of which attends only to itself.
+            places: Where to predict the token, bool [B, L], True at n positions.
+            texts: Number of the text at each position of a row, from 1; 0 for none, [B, L].
+
+        Returns:
+            Logits [n, vocabulary].
         """
         place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        begins = F.pad(texts[:, 1:] != texts[:, :-1], (1, 0), value=True)
-        start = torch.where(begins, place, 0).cummax(1).values
-        sees = (texts[:, None, :, None] == texts[:, None, None, :]).expand(-1, 1, -1, -1)  # [B, 1, L, L]
+        is_first = F.pad(texts[:, 1:] != texts[:, :-1], (1, 0), value=True)
+        start = torch.where(is_first, place, 0).cummax(1).values
+        same_text = (texts[:, None, :, None] == texts[:, None, None, :]).expand(-1, 1, -1, -1)  # [B, 1, L, L]
         longest = self.language.config.max_position_embeddings - 1
-        output = self.language.bert(ids, attention_mask=sees, position_ids=(place - start).clamp(max=longest))
+        output = self.language.bert(ids, attention_mask=same_text, position_ids=(place - start).clamp(max=longest))
         return self.language.cls(output.last_hidden_state[places])
 
 
 def trimmed(ids: Tensor) -> Tensor:
-    """Without the columns that hold nothing but PAD; one stays."""
+    """Cut the token ids [B, L] behind the longest text of the batch; at least one column is left."""
     return ids[:, : max(1, int((ids != PAD).sum(1).max()))]
 
 
-def fresh(length: int, vocabulary: int, width: int, depth: int, heads: int, dropout: float) -> nn.Module:
-    """An encoder with random weights and its head for covered pieces."""
+def untrained(length: int, vocabulary: int, width: int, depth: int, heads: int, dropout: float) -> nn.Module:
+    """A masked language model with random weights. Raises ValueError where the heads do not divide the width."""
     transformers = imported()
     if width % heads:
         raise ValueError(f"heads={heads}: width={width} is no multiple of it")
@@ -110,7 +134,7 @@ def fresh(length: int, vocabulary: int, width: int, depth: int, heads: int, drop
         num_attention_heads=heads,
         intermediate_size=4 * width,
         max_position_embeddings=length,
-        initializer_range=SPREAD / width**0.5,
+        initializer_range=INITIAL_STD / width**0.5,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
     )
@@ -118,38 +142,30 @@ def fresh(length: int, vocabulary: int, width: int, depth: int, heads: int, drop
 
 
 def downloaded(name: str, length: int) -> nn.Module:
-    """The same with the weights of a folder or of a name on the hub."""
+    """A masked language model with the weights of a folder, or of a name on the hub.
+
+    Raises:
+        ValueError: If the weights cannot be loaded, are not BERT's, or allow only shorter texts than `length` tokens.
+    """
     transformers = imported()
     try:
         settings = {"use_safetensors": True, "output_loading_info": True}
-        language, told = transformers.BertForMaskedLM.from_pretrained(name, **settings)
-    except Exception as error:  # the hub's client raises whatever its network does
+        language, report = transformers.BertForMaskedLM.from_pretrained(name, **settings)
+    except Exception as error:  # the hub's client raises errors of many classes
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"pretrained={name} cannot be had, as a folder with safetensors or from the hub ({reason})"
         ) from error
-    if missing := [key for key in told["missing_keys"] if key.startswith("bert.")]:
-        raise ValueError(f"pretrained={name} is no BERT: it has no {missing[0]}")  # and would be given random numbers
+    if missing := [key for key in report["missing_keys"] if key.startswith("bert.")]:
+        raise ValueError(f"pretrained={name} is no BERT: it has no {missing[0]}")  # it would stay random
     longest = language.config.max_position_embeddings
     if longest < length:
         raise ValueError(f"pretrained={name} takes {longest} pieces, these texts have {length}; lower data.length")
     return language
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers imports torchao, which logs a warning about a call of its own."""
-    logger = logging.getLogger("torch.utils._pytree")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def imported() -> Any:
-    """The library. Raises ValueError where it is not installed."""
+    """Import transformers. Raises ValueError where it is not installed."""
     try:
         import transformers
     except ImportError as error:

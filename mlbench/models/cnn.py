@@ -8,7 +8,14 @@ from torch import nn
 class LeNet5(nn.Sequential):
     """LeNet-5 as in Caffe and Han et al. (2015): 20 and 50 filters of 5x5, 500 hidden units; 431,080 weights on MNIST.
 
-    Pictures [B, C, H, W] of at least 16x16 pixels to logits [B, outputs].
+    It maps pictures [B, C, H, W] to logits [B, outputs].
+
+    Args:
+        input_shape: Channels, height and width of a picture, at least 16x16 pixels.
+        outputs: Number of classes.
+
+    Raises:
+        ValueError: For data that is not pictures, and for smaller ones.
     """
 
     def __init__(self, input_shape: tuple[int, int, int], outputs: int):
@@ -31,10 +38,19 @@ class LeNet5(nn.Sequential):
 
 
 class CNN(nn.Sequential):
-    """Blocks of 3x3 convolution, batch norm, ReLU and 2x2 pooling, then one linear layer on a number of each channel.
+    """Blocks of 3x3 convolution, batch norm, ReLU and 2x2 pooling, then global pooling and one linear layer.
 
-    That is its mean over all places (`over_places: mean`), or its maximum: then one place decides, and gradients go to
-    what it sees alone. Pictures [B, C, H, W] with sides of at least 2 ** len(channels) pixels to logits [B, outputs].
+    It maps pictures [B, C, H, W] to logits [B, outputs].
+
+    Args:
+        input_shape: Channels, height and width of a picture, sides of at least 2 ** len(channels) pixels.
+        outputs: Number of classes.
+        channels: Output channels of each block.
+        over_places: Global pooling: the `mean` or the `maximum` of each channel. With the maximum one position decides,
+            and gradients reach only the pixels that it sees.
+
+    Raises:
+        ValueError: For data that is not pictures, for too small ones, and for settings out of range.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Linear layers with int8 weights, as plain tensors."""
+"""Linear layers with int8 weights, stored as plain tensors."""
 
 import torch
 from torch import Tensor, nn
@@ -7,22 +7,38 @@ TINY = torch.finfo(torch.float32).eps
 
 
 def rounded(x: Tensor, reduced: bool) -> tuple[Tensor, Tensor]:
-    """Whole numbers int8 [..., n] and the size [..., 1] of 1 in each row: symmetric, rows as wide as their extremes.
+    """Quantise each row symmetrically, by its largest absolute value.
 
-    `reduced` numbers have 7 bits: for CPUs whose int8 arithmetic overflows with 8 (those without VNNI).
+    Args:
+        x: Real numbers, [..., n].
+        reduced: Whether to use 7 bits instead of 8, for CPUs whose int8 arithmetic overflows otherwise (without VNNI).
+
+    Returns:
+        Integers int8 [..., n] and the scale of each row [..., 1]; their product approximates `x`.
     """
     low, high = (-64, 63) if reduced else (-128, 127)
-    size = x.abs().amax(-1, keepdim=True).div_((high - low) / 2).clamp_(min=TINY)
-    return (x * size.reciprocal()).round_().clamp_(low, high).to(torch.int8), size
+    scale = x.abs().amax(-1, keepdim=True).div_((high - low) / 2).clamp_(min=TINY)
+    return (x * scale.reciprocal()).round_().clamp_(low, high).to(torch.int8), scale
 
 
 class Int8Linear(nn.Module):
-    """A linear layer [..., I] -> [..., O] with weights `qdata` int8 [O, I] and a `scale` [O, 1] for each output.
+    """A linear layer [..., I] -> [..., O] with int8 weights.
 
-    If `dynamic`, each example is rounded to int8 when it comes, and the products are sums of whole numbers; otherwise
-    weights become floats again on the way. Outputs are those of torchao's Int8Tensor, bit for bit on a CPU, in a tenth
-    of its time for small layers, and reading a file does without torchao. Other devices multiply the whole numbers as
-    floats, since CUDA's int8 product does not take every size. Gradients pass as if inputs were not rounded.
+    On a CPU the outputs equal those of torchao's Int8Tensor bit for bit, in a tenth of its time for small layers, and
+    loading an artefact does not need torchao. Other devices multiply the integers as floats, since CUDA's int8 product
+    does not take every size. Gradients pass as if inputs were not rounded.
+
+    Args:
+        in_features: I.
+        out_features: O.
+        dynamic: Whether to quantise the inputs too, each example by its own range, and multiply integers; otherwise
+            the weights are converted to floats in the forward pass.
+        reduced: Whether inputs have 7 bits; see `rounded`.
+        bias: Whether there is a bias.
+
+    Attributes:
+        qdata: Integer weights, int8 [O, I].
+        scale: Scale of each output's weights, [O, 1].
     """
 
     def __init__(self, in_features: int, out_features: int, dynamic: bool, reduced: bool = False, bias: bool = True):
@@ -33,20 +49,20 @@ class Int8Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs in the precision of `x`."""
+        """The outputs [..., O], in the precision of `x` [..., I]."""
         rows = x.reshape(-1, self.in_features)
-        product = self.whole(rows.detach()) if self.dynamic else rows @ self.qdata.t().to(x.dtype)
+        product = self.integer_product(rows.detach()) if self.dynamic else rows @ self.qdata.t().to(x.dtype)
         if self.dynamic and rows.requires_grad:
             smooth = rows @ self.qdata.t().to(x.dtype)
-            product = product + (smooth - smooth.detach())  # which is 0, and has the gradient
+            product = product + (smooth - smooth.detach())  # adds 0 to the value, and the gradient
         outputs = product * self.scale.flatten()
         if self.bias is not None:
             outputs += self.bias
         return outputs.reshape(*x.shape[:-1], self.out_features)
 
-    def whole(self, rows: Tensor) -> Tensor:
-        """Rounded rows [B, I] times `qdata`: [B, O], without the weights' scale."""
-        numbers, size = rounded(rows, self.reduced)
+    def integer_product(self, rows: Tensor) -> Tensor:
+        """Quantise rows [B, I] and multiply them by `qdata`: [B, O], without the scale of the weights."""
+        integers, scale = rounded(rows, self.reduced)
         if rows.device.type == "cpu":
-            return torch._int_mm(numbers, self.qdata.t()) * size
-        return numbers.to(rows.dtype) @ self.qdata.t().to(rows.dtype) * size
+            return torch._int_mm(integers, self.qdata.t()) * scale
+        return integers.to(rows.dtype) @ self.qdata.t().to(rows.dtype) * scale

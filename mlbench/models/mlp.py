@@ -1,4 +1,4 @@
-"""Networks of fully connected layers."""
+"""Fully connected networks."""
 
 import math
 
@@ -6,14 +6,25 @@ from torch import nn
 
 
 class Linear(nn.Sequential):
-    """One affine map: softmax regression. Pictures [B, C, H, W] to logits [B, outputs]."""
+    """Softmax regression: one linear layer, from examples [B, ...] to logits [B, outputs]."""
 
     def __init__(self, input_shape: tuple[int, int, int], outputs: int):
         super().__init__(nn.Flatten(), nn.Linear(math.prod(input_shape), outputs))
 
 
 class MLP(nn.Sequential):
-    """A multi-layer perceptron with ReLUs. Pictures [B, C, H, W] to logits [B, outputs]."""
+    """A multi-layer perceptron with ReLUs, from examples [B, ...] to logits [B, outputs].
+
+    Args:
+        input_shape: Shape of an example; it is flattened.
+        outputs: Number of classes.
+        hidden: Width of each hidden layer.
+        dropout: Probability of dropout behind each ReLU; 0 leaves it out.
+        batch_norm: Whether to put batch norm in front of each ReLU.
+
+    Raises:
+        ValueError: For a hidden layer without units.
+    """
 
     def __init__(
         self,

@@ -1,10 +1,10 @@
-"""Residual networks (He et al. 2016) with the stem for small pictures: one 3x3 convolution, no pooling."""
+"""Residual networks (He et al. 2016) for small pictures: the stem is one 3x3 convolution without pooling."""
 
 from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; the shortcut is a 1x1 convolution where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -19,15 +19,21 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        """Map feature maps [B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
         inner = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         return self.relu2(inner + self.shortcut(x))
 
 
 class ResNet18(nn.Sequential):
-    """ResNet-18 for 32x32 pictures; `width` 64 is the standard, 20 the reduced one of the GEM paper.
+    """ResNet-18 for small pictures, from pictures [B, C, H, W] to logits [B, outputs].
 
-    Pictures [B, C, H, W] of at least 8x8 pixels to logits [B, outputs].
+    Args:
+        input_shape: Channels, height and width of a picture, at least 8x8 pixels.
+        outputs: Number of classes.
+        width: Channels of the first stage: 64 in the paper, 20 in the reduced network of the GEM paper.
+
+    Raises:
+        ValueError: For data that is not pictures, for too small ones, and for a width below 1.
     """
 
     def __init__(self, input_shape: tuple[int, int, int], outputs: int, width: int = 64):

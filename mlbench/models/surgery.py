@@ -1,7 +1,7 @@
-"""Layers that differ from those the config builds: how they are described, and how they are put back.
+"""Surgery on layers: describing, replacing and rebuilding layers that differ from those the config builds.
 
-Techniques that change layers (fewer channels, two layers for one) leave an ordinary network. What is needed to build it
-again travels as data: for each changed place the layer's kind and its arguments, in the attribute `replaced`.
+Methods that change layers (fewer channels, two layers in place of one) leave an ordinary network. Its attribute
+`replaced` holds what is needed to rebuild it: the kind and the arguments of each changed layer, by its path.
 """
 
 import inspect
@@ -20,13 +20,20 @@ Layers = dict[str, dict[str, Any]]  # path of a layer -> its description
 
 
 def describe(layer: nn.Module) -> dict[str, Any]:
-    """A layer, or a Sequential of layers, as plain values: the arguments that differ from torch's defaults.
+    """Describe a layer, or a Sequential of layers, by plain values.
 
-    Raises ValueError for other kinds; a subclass is another kind, whatever its name.
+    Args:
+        layer: An instance of one of `CLASSES` itself, not of a subclass; or a Sequential of such layers.
+
+    Returns:
+        The `kind`, and the arguments that differ from torch's defaults.
+
+    Raises:
+        ValueError: For any other module.
     """
     if type(layer) is nn.Sequential:
         return {"kind": "Sequential", "layers": [describe(inner) for inner in layer]}
-    if not known(layer):
+    if not can_be_described(layer):
         raise ValueError(f"a layer of kind {type(layer).__name__} cannot be described")
     described = {"kind": type(layer).__name__}
     for name, argument in inspect.signature(type(layer)).parameters.items():
@@ -37,13 +44,13 @@ def describe(layer: nn.Module) -> dict[str, Any]:
     return described
 
 
-def known(layer: nn.Module) -> bool:
-    """Whether it is a single layer that can be described."""
+def can_be_described(layer: nn.Module) -> bool:
+    """Whether the module is a single layer of a kind that `describe` can handle."""
     return type(layer) in CLASSES
 
 
 def make(description: dict[str, Any]) -> nn.Module:
-    """The inverse of `describe`, with fresh weights. Raises ValueError for kinds that are not known."""
+    """Build a layer from its description, with fresh weights. Raises ValueError for an unknown kind."""
     arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in description.items() if name != "kind"}
     if description["kind"] == "Sequential":
         return nn.Sequential(*(make(inner) for inner in arguments["layers"]))
@@ -53,28 +60,30 @@ def make(description: dict[str, Any]) -> nn.Module:
 
 
 def layers(net: nn.Module) -> dict[str, nn.Module]:
-    """Path -> layer of every layer that can be described and is not part of another."""
-    return {path: module for path, module in net.named_modules() if known(module)}
+    """Path -> layer, for every layer that can be described."""
+    return {path: module for path, module in net.named_modules() if can_be_described(module)}
 
 
 def replace(net: nn.Module, path: str, layer: nn.Module) -> None:
-    """Put `layer` at `path` and note it in `net.replaced`; what was noted inside the old layer goes with it."""
+    """Put `layer` at `path` and record it in `net.replaced`; records of layers inside the old one are dropped."""
     put(net, path, layer)
-    noted = {place: about for place, about in getattr(net, "replaced", {}).items() if not place.startswith(f"{path}.")}
-    net.replaced = {**noted, path: describe(layer)}
+    recorded = {
+        place: about for place, about in getattr(net, "replaced", {}).items() if not place.startswith(f"{path}.")
+    }
+    net.replaced = {**recorded, path: describe(layer)}
 
 
 def note_sizes(net: nn.Module) -> None:
-    """Note every layer as it is now: for techniques that change layers in place."""
-    noted = getattr(net, "replaced", {})
-    inside = tuple(f"{path}." for path, about in noted.items() if about["kind"] == "Sequential")
+    """Record every layer as it is now in `net.replaced`, for methods that change layers in place."""
+    recorded = getattr(net, "replaced", {})
+    inside = tuple(f"{path}." for path, about in recorded.items() if about["kind"] == "Sequential")
     outer = {path: describe(layer) for path, layer in layers(net).items() if not path.startswith(inside)}
-    again = {path: describe(net.get_submodule(path)) for path in noted}
+    again = {path: describe(net.get_submodule(path)) for path in recorded}
     net.replaced = {**again, **outer}
 
 
 def restore(net: nn.Module, replaced: Layers) -> None:
-    """Give `net` the layers that `replaced` describes. Raises ValueError or AttributeError for ones without a place."""
+    """Rebuild in `net` the layers that `replaced` describes; ValueError or AttributeError where they do not fit."""
     for path, description in replaced.items():
         net.get_submodule(path)
         put(net, path, make(description))
@@ -83,21 +92,21 @@ def restore(net: nn.Module, replaced: Layers) -> None:
 
 
 def submodule(net: nn.Module, path: str, setting: str) -> nn.Module:
-    """The layer at a path, which `setting` names. Raises UserError where there is none."""
+    """The layer at the path that the setting called `setting` gives. Raises UserError where there is none."""
     layers = {name: module for name, module in net.named_modules() if name}
     if path not in layers:
-        told = f"{setting}={path}: the network has no such layer{nearest(path, layers)}"
-        raise UserError(f"{told}\nthere are: {', '.join(layers)}")
+        message = f"{setting}={path}: the network has no such layer{nearest(path, layers)}"
+        raise UserError(f"{message}\nthere are: {', '.join(layers)}")
     return layers[path]
 
 
 def last_linear(net: nn.Module) -> nn.Linear | None:
-    """The last linear layer, whose outputs are the logits of most networks."""
+    """The last linear layer, whose outputs are the logits in most networks; None where there is none."""
     return next((layer for layer in reversed(list(net.modules())) if isinstance(layer, nn.Linear)), None)
 
 
 def can_be_left(net: nn.Module) -> bool:
-    """Whether examples may leave before the end, so that not all reach every layer: then it counts who `entered`."""
+    """Whether the network has early exits, so that not every example reaches every layer (it counts `entered`)."""
     return any(hasattr(module, "entered") for module in net.modules())
 
 

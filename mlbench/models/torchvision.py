@@ -1,4 +1,4 @@
-"""Any classification network of torchvision."""
+"""The classification networks of torchvision."""
 
 import difflib
 
@@ -6,13 +6,20 @@ from torch import Tensor, nn
 
 
 class Torchvision(nn.Module):
-    """torchvision's network `name`, its last linear layer made to fit; grey pictures are shown as three channels.
+    """A classification network of torchvision with a new last layer, from pictures [B, C, H, W] to logits [B, outputs].
 
-    `weights` (such as DEFAULT) starts from downloaded ImageNet weights. Pictures [B, C, H, W] to logits [B, outputs].
+    Args:
+        input_shape: Channels, height and width of a picture; a single channel is repeated three times.
+        outputs: Number of classes.
+        name: Name of the network in torchvision.
+        weights: Name of its ImageNet weights to download, such as DEFAULT; None: fresh ones.
+
+    Raises:
+        ValueError: For an unknown name, for weights that cannot be loaded, and for networks or pictures that do not
+            fit.
     """
 
     def __init__(self, input_shape: tuple[int, int, int], outputs: int, name: str, weights: str | None = None):
-
         from torchvision import models
 
         super().__init__()
@@ -35,5 +42,5 @@ class Torchvision(nn.Module):
         setattr(self.net.get_submodule(parent), attribute, nn.Linear(layer.in_features, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 1 or 3, H, W] to [B, outputs]."""
+        """The logits [B, outputs] of pictures [B, 1 or 3, H, W]."""
         return self.net(x.expand(-1, 3, -1, -1))

@@ -1,21 +1,23 @@
-"""The modes in which a network computes: training, eval, and batch norm by the statistics of the examples at hand."""
+"""Context managers for the mode a network computes in: eval, or batch norm by the statistics of the batch at hand."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
 
+BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of dimensions
+
 
 @contextmanager
 def eval_mode(net: nn.Module) -> Iterator[None]:
-    """Eval mode inside, the mode that was before outside."""
+    """Put `net` in eval mode, and each of its modules back into its own mode on leaving."""
     with in_eval_mode(net.modules()):
         yield
 
 
 @contextmanager
 def in_eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Each of `modules` in eval mode inside, in its own mode outside."""
+    """Put each of `modules` in eval mode, and back into its own mode on leaving."""
     training = [vars(module) for module in modules if module.training]  # past Module.__setattr__, which is slow
     for fields in training:
         fields["training"] = False
@@ -27,24 +29,44 @@ def in_eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def group_statistics(net: nn.Module) -> Iterator[None]:
-    """Inside, batch norm normalises by the batch at hand and remembers nothing; everything else is in eval mode."""
+def batch_statistics(net: nn.Module, momentum: float | None) -> Iterator[list[BatchNorm]]:
+    """Normalise by the statistics of the batch at hand; everything but batch norm is in eval mode.
+
+    Args:
+        net: The network; its modes and its momenta are restored on leaving.
+        momentum: Weight of each batch in the running statistics: 0 leaves them as they are, None makes them the
+            plain mean over all batches since they were last reset.
+
+    Yields:
+        The batch norm layers that have running statistics.
+    """
     modules = list(net.modules())
-    norms = [m for m in modules if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    norms = [m for m in modules if isinstance(m, BatchNorm) and m.track_running_stats]
+    before = [norm.momentum for norm in norms]
     with in_eval_mode(modules):
         for norm in norms:
             norm.train()
-            norm.momentum = 0.0
+            norm.momentum = momentum
+        try:
+            yield norms
+        finally:
+            for norm, own in zip(norms, before, strict=True):
+                norm.eval()
+                norm.momentum = own
+
+
+@contextmanager
+def group_statistics(net: nn.Module) -> Iterator[None]:
+    """Normalise by the statistics of the batch at hand and leave the running ones, and their count, as they were."""
+    with batch_statistics(net, momentum=0.0) as norms:
+        counts = [norm.num_batches_tracked.clone() for norm in norms]
         try:
             yield
         finally:
-            for norm, (momentum, count) in zip(norms, before, strict=True):
-                norm.eval()
-                norm.momentum = momentum
+            for norm, count in zip(norms, counts, strict=True):
                 norm.num_batches_tracked.copy_(count)
 
 
 def has_batch_norm(net: nn.Module) -> bool:
-    """Whether any layer normalises by batch statistics, which a single example does not have."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
+    """Whether any layer normalises by the statistics of a batch, which a single example does not have."""
+    return any(isinstance(module, BatchNorm) for module in net.modules())

@@ -25,21 +25,21 @@ def sign(real):
     return torch.where(real >= 0, 0.5, -0.5)
 
 
-def test_the_step_is_taken_from_the_real_weights_with_the_gradient_at_the_coarse_ones():
+def test_the_step_is_taken_from_the_real_weights_with_the_gradient_at_the_quantised_ones():
     net, split = network(), random_split(8)
     real = {name: p.detach().clone() for name, p in net.named_parameters()}
     fit(net, split, StraightThrough(sign), training(batch_size=8, lr=0.1), Compute(), torch.Generator().manual_seed(0))
-    coarse = {name: sign(p) if name in weights(net) else p for name, p in real.items()}
-    coarse = {name: p.clone().requires_grad_() for name, p in coarse.items()}
+    quantised = {name: sign(p) if name in weights(net) else p for name, p in real.items()}
+    quantised = {name: p.clone().requires_grad_() for name, p in quantised.items()}
     batch = split.batch(torch.arange(8))
-    loss = F.cross_entropy(torch.func.functional_call(net, coarse, (batch.x,)), batch.y)
-    gradients = dict(zip(coarse, torch.autograd.grad(loss, list(coarse.values())), strict=True))
+    loss = F.cross_entropy(torch.func.functional_call(net, quantised, (batch.x,)), batch.y)
+    gradients = dict(zip(quantised, torch.autograd.grad(loss, list(quantised.values())), strict=True))
     for name, p in net.named_parameters():
         torch.testing.assert_close(p.detach(), real[name] - 0.1 * gradients[name], atol=1e-6, rtol=1e-5)
 
 
 def test_small_steps_add_up_until_a_sign_turns():
-    # the trap: updates of the coarse weights themselves would be lost
+    # the trap: updates of the quantised weights themselves would be lost
     net = network()
     before = {name: sign(weight) for name, weight in weights(net).items()}
     bench = Bench(net, training(epochs=30, lr=0.01))
@@ -100,6 +100,6 @@ def test_three_values_in_each_layer():
 
 
 @pytest.mark.parametrize("kind", [Binary, Ternary])
-def test_a_network_that_begins_anew_says_so(kind):
-    assert configured(kind, from_dense=False).begins_anew
-    assert not configured(kind, from_dense=True).begins_anew
+def test_from_scratch_depends_on_from_dense(kind):
+    assert configured(kind, from_dense=False).from_scratch
+    assert not configured(kind, from_dense=True).from_scratch

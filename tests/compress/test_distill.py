@@ -1,4 +1,4 @@
-"""Distillation: teachers averaged, students of any kind, and classes that the student never sees."""
+"""Distillation: averaged teachers, students of any kind, and classes that the student never sees."""
 
 import copy
 import csv
@@ -12,7 +12,14 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from mlbench.compress.base import Point
-from mlbench.compress.distillation.distill import Distill, Distillation, SoftLabels, averaged, best_bias, similarities
+from mlbench.compress.distillation.distill import (
+    Distill,
+    Distillation,
+    SoftLabels,
+    best_bias,
+    mean_logits,
+    similarities,
+)
 from mlbench.core.errors import SettingError
 from mlbench.data.augmentation import shift
 from mlbench.data.datasets.digits import Digits
@@ -25,7 +32,7 @@ from tests.techniques import configured
 
 
 class Students(Bench):
-    """A workbench that builds students."""
+    """The context of a method that builds students."""
 
     def build(self, blueprint):
         return MLP((1, 4, 4), 3, [5] if blueprint == "student" else [8])
@@ -38,7 +45,7 @@ def method(**settings):
 def test_probabilities_are_averaged_not_logits():
     one, two = torch.tensor([[8.0, 0.0, 0.0]]), torch.tensor([[0.0, 2.0, 0.0]])
     expected = ((one / 3).softmax(1) + (two / 3).softmax(1)) / 2
-    torch.testing.assert_close((averaged([one, two], 3.0) / 3).softmax(1), expected)
+    torch.testing.assert_close((mean_logits([one, two], 3.0) / 3).softmax(1), expected)
     assert not torch.allclose(((one + two) / 2 / 3).softmax(1), expected, atol=1e-2)
 
 
@@ -187,7 +194,7 @@ def test_soft_labels_by_hand():
     assert found.metrics()["soft_likeness"] == pytest.approx(scipy.stats.spearmanr(seen, near).statistic)
 
 
-def test_a_class_without_examples_has_no_soft_labels_and_spoils_no_number():
+def test_a_class_without_examples_has_no_soft_labels_and_no_effect():
     torch.manual_seed(0)
     data = random_split(40, classes=3)
     data.labels[data.labels == 1] = 2

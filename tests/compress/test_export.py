@@ -51,7 +51,7 @@ def written(net, folder):
 
 
 @pytest.mark.parametrize("form", exporting.FORMS)
-def test_another_program_gets_the_same_answers(pruned, tmp_path, form):
+def test_the_exported_network_has_the_same_outputs(pruned, tmp_path, form):
     target = export(form, pruned, SHAPE)
     assert {path.name for path in pruned.parent.glob("*")} <= {"point_01.mlb", "point_01.pt2", "point_01.onnx"}
     alone = tmp_path / target.name  # nothing else is needed
@@ -73,7 +73,7 @@ def test_another_program_gets_the_same_answers(pruned, tmp_path, form):
 
 
 @pytest.mark.parametrize("wrong", [1.0, float("nan")])
-def test_other_outputs_are_an_error_and_leave_no_file(pruned, monkeypatch, wrong):
+def test_deviating_outputs_are_an_error_and_leave_no_file(pruned, monkeypatch, wrong):
     write, read, suffix = lambda net, x, target: target.touch(), lambda target, x: torch.full((2, 100), wrong), ".bad"
     monkeypatch.setitem(exporting.FORMS, "torch", (write, read, suffix))
     with pytest.raises(RunError, match="other outputs"):
@@ -81,7 +81,7 @@ def test_other_outputs_are_an_error_and_leave_no_file(pruned, monkeypatch, wrong
     assert not pruned.with_suffix(suffix).exists()
 
 
-def test_what_cannot_be_exported_is_said_in_one_line(pruned, monkeypatch):
+def test_a_failed_export_is_reported_in_one_line(pruned, monkeypatch):
     def write(net, x, target):
         target.write_bytes(b"half")
         raise RuntimeError("first line\nsecond line")
@@ -92,15 +92,15 @@ def test_what_cannot_be_exported_is_said_in_one_line(pruned, monkeypatch):
     assert not pruned.with_suffix(".bad").exists()
 
 
-def test_a_missing_package_is_said_in_one_line(pruned, monkeypatch):
+def test_a_missing_package_is_reported_in_one_line(pruned, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setitem(exporting.FORMS, "onnx", (lambda net, x, target: target.touch(), exporting.read_onnx, ".bad"))
+    monkeypatch.setitem(exporting.FORMS, "onnx", (lambda net, x, target: target.touch(), exporting.run_onnx, ".bad"))
     with pytest.raises(UserError, match=r"^export=onnx needs the package onnxruntime.*mlbench\[export\]'$"):
         export("onnx", pruned, SHAPE)
     assert not pruned.with_suffix(".bad").exists()
 
 
-def test_the_original_is_left_alone(pruned):
+def test_export_does_not_change_the_artefact(pruned):
     before = pruned.read_bytes()
     export("torch", pruned, SHAPE)
     assert pruned.read_bytes() == before

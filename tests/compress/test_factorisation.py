@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mlbench.compress.base import Point
-from mlbench.compress.factorisation.low_rank import LowRank, factored
+from mlbench.compress.factorisation.low_rank import LowRank, factorised
 from mlbench.compress.factorisation.separable import Separable, separated
 from mlbench.compress.pruning.structured import outputs
 from mlbench.core.errors import SettingError
@@ -38,7 +38,7 @@ def test_separable_counts_are_those_of_the_paper(layer, before, after):
     assert pair[0].weight.numel() + pair[1].weight.numel() == after
 
 
-def test_a_convolution_that_is_separable_already_is_met_exactly():
+def test_a_convolution_that_is_already_separable_is_reproduced_exactly():
     torch.manual_seed(0)
     depthwise, pointwise = torch.randn(3, 1, 3, 3), torch.randn(6, 3, 1, 1)
     layer = nn.Conv2d(3, 6, 3, stride=2, padding=1)
@@ -58,7 +58,7 @@ def test_separable_is_the_best_rank_one_approximation_of_each_input_channel():
         np.testing.assert_allclose(found, sizes[0] * np.outer(left[:, 0], right[0]), atol=1e-5)
 
 
-def test_separable_replaces_what_it_shrinks_and_is_put_back():
+def test_only_convolutions_that_become_smaller_are_replaced_and_can_be_rebuilt():
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [8, 12])
     (point,) = configured(Separable, finetune_epochs=1).compress(Point("dense", net), bench_for(net))
@@ -75,7 +75,7 @@ def test_separable_replaces_what_it_shrinks_and_is_put_back():
 def test_factors_are_the_best_of_their_rank():
     torch.manual_seed(0)
     layer = nn.Linear(20, 12)
-    pair = factored(layer, 4)
+    pair = factorised(layer, 4)
     left, sizes, right = np.linalg.svd(layer.weight.detach().numpy(), full_matrices=False)
     expected = left[:, :4] * sizes[:4] @ right[:4]
     np.testing.assert_allclose((pair[1].weight @ pair[0].weight).detach().numpy(), expected, atol=1e-5)
@@ -94,7 +94,7 @@ def test_factors_are_the_best_of_their_rank():
 def test_full_rank_changes_nothing(layer):
     rank = min(layer.weight.flatten(1).shape)
     x = torch.randn(4, 10) if isinstance(layer, nn.Linear) else torch.randn(4, 3, 8, 8)
-    torch.testing.assert_close(factored(layer, rank)(x), layer(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(factorised(layer, rank)(x), layer(x), rtol=1e-4, atol=1e-5)
 
 
 def test_ranks_by_energy_and_by_fraction():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import mlbench as package
-from mlbench.compress.quantisation.int8 import Int8, need_torchao, quantised, round_inputs, rounding
+from mlbench.compress.quantisation.int8 import Int8, fake_quantisation, need_torchao, quantised, round_inputs
 from mlbench.core.errors import UserError
 from mlbench.data.normalisation import Normalise
 from mlbench.models.cnn import CNN
@@ -80,7 +80,7 @@ def test_the_file_holds_a_byte_for_a_weight():
     assert 300 * 400 <= written <= 300 * 400 + 400 * 4 * 2 + 300
 
 
-def test_dynamic_layers_multiply_whole_numbers():
+def test_dynamic_layers_multiply_integers():
     layer = quantised(nn.Sequential(nn.Linear(64, 5)), True)[0]
     x = pictures().flatten(1)
     numbers, sizes = rounded(x, reduced=False)
@@ -91,7 +91,7 @@ def test_dynamic_layers_multiply_whole_numbers():
     assert not np.allclose(layer(x).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_numbers_are_symmetric_fill_their_bits_and_are_at_most_half_a_step_off():
+def test_quantised_values_are_symmetric_use_all_bits_and_are_at_most_half_a_step_off():
     x = pictures().flatten(1)
     for reduced, high in ((False, 127), (True, 63)):
         numbers, sizes = rounded(x, reduced)
@@ -110,11 +110,11 @@ def test_rows_may_have_more_dimensions_and_layers_no_bias():
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_training_computes_what_int8_layers_will(dynamic):
+def test_fake_quantisation_computes_the_same_as_int8_layers(dynamic):
     net, x = network(), pictures()
     expected = quantised(copy.deepcopy(net), dynamic)(x)
     plain = net(x)
-    with rounding(net, dynamic):
+    with fake_quantisation(net, dynamic):
         found = net(x)
         found.square().sum().backward()
     assert (found - expected).abs().max() < 0.1 * (plain - expected).abs().max()
@@ -138,7 +138,7 @@ def test_convolutions_stay_and_a_network_of_nothing_else_is_refused():
         configured(Int8).check(nn.Sequential(nn.Conv2d(1, 2, 3)))
 
 
-def test_gradients_reach_the_input_through_int8_layers_which_answer_as_before():
+def test_gradients_reach_the_input_of_int8_layers_and_do_not_change_their_outputs():
     x = pictures(4)
     dynamic, weights_only = (quantised(network(), kind) for kind in (True, False))
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_gradients_reach_the_input_through_int8_layers_which_answer_as_before():
 
 
 @pytest.fixture(scope="module")
-def whole_numbers(tmp_path_factory):
+def int8_artefact(tmp_path_factory):
     """The file of an int8 network for the digits."""
     net, path = quantised(network(), True), tmp_path_factory.mktemp("int8") / "net.mlb"
     node = {"_target_": "mlbench.models.mlp.MLP", "hidden": HIDDEN, "batch_norm": True}
@@ -162,21 +162,21 @@ def whole_numbers(tmp_path_factory):
 
 
 @pytest.mark.parametrize("words", ["prune", "int8", "cluster", "chain", "chain compress.stages=[huffman,prune]"])
-def test_whole_numbers_are_not_compressed_again(mlbench, tmp_path, whole_numbers, words):
+def test_int8_layers_are_not_compressed_again(mlbench, tmp_path, int8_artefact, words):
     method, *settings = words.split()
     net = ("model=mlp", f"model.hidden={HIDDEN}".replace(" ", ""), "model.batch_norm=true")
-    code, _, error = mlbench(f"compress={method}", *settings, *net, f"checkpoint={whole_numbers}")
+    code, _, error = mlbench(f"compress={method}", *settings, *net, f"checkpoint={int8_artefact}")
     assert (code, len(error.splitlines()), (tmp_path / "out").exists()) == (2, 1, False), error
     assert f"compress={method} changes the weights" in error
 
 
-def test_a_network_of_whole_numbers_is_explained_by_gradients(mlbench, whole_numbers):
+def test_an_int8_network_can_be_explained_by_gradients(mlbench, int8_artefact):
     net = ("model=mlp", f"model.hidden={HIDDEN}".replace(" ", ""), "model.batch_norm=true", "threads=1")
-    code, _, error = mlbench("explain=saliency", "explain.samples=4", *net, f"checkpoint={whole_numbers}")
+    code, _, error = mlbench("explain=saliency", "explain.samples=4", *net, f"checkpoint={int8_artefact}")
     assert code == 0, error
 
 
-def test_without_torchao_one_line_names_what_to_install(monkeypatch):
+def test_the_error_without_torchao_names_the_package_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao.prototype.qat", None)
     with pytest.raises(UserError, match=r"mlbench\[compress\]") as error:
         configured(Int8, mode="dynamic", finetune_epochs=0).check(network())

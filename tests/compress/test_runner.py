@@ -1,4 +1,4 @@
-"""Whole compression runs: what they leave, what the figures mean, and that every method plays by the same rules."""
+"""Whole compression runs: their files, the meaning of their numbers, and the rules that every method must follow."""
 
 import csv
 import json
@@ -21,7 +21,6 @@ from mlbench.core.config_groups import entries
 from mlbench.data.modality import PAD
 from mlbench.experiment.multi_fit_runner import Trainings
 from mlbench.models.bert import Bert
-from mlbench.reporting.figures import plots
 from mlbench.runs import cache, run_dir
 from tests.experiment.test_runs import folders, only_run, summary
 
@@ -94,7 +93,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, choice):
         assert (again / "artefacts" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_what_a_run_leaves(mlbench, tmp_path):
+def test_the_files_of_a_run(mlbench, tmp_path):
     assert mlbench("compress=deep_compression", *SMALL)[0] == 0
     folder = only_run(tmp_path / "out")
     assert folder.parent.name == "deep_compression-digits-mlp"
@@ -137,7 +136,7 @@ def test_the_dense_network_is_trained_once(mlbench, tmp_path):
 
 
 @pytest.mark.usefixtures("same_process")
-def test_from_the_store_or_trained_now_gives_the_same(mlbench, tmp_path):
+def test_results_do_not_depend_on_whether_the_dense_network_came_from_the_store(mlbench, tmp_path):
     for out in ("a", "b"):
         if out == "b":
             assert mlbench("compress=measure", *SMALL, f"out={tmp_path / 'b'}", out=False)[0] == 0
@@ -147,7 +146,7 @@ def test_from_the_store_or_trained_now_gives_the_same(mlbench, tmp_path):
 
 
 @pytest.mark.usefixtures("same_process")
-def test_a_pretrained_network_leaves_the_same_random_numbers_from_the_store_or_trained_now(mlbench, tmp_path):
+def test_later_draws_do_not_depend_on_whether_a_pretrained_network_came_from_the_store(mlbench, tmp_path):
     # the trap: a probe's first weights were those after the pretraining, or those after nothing
     words = ("explain=probe", "explain.hidden=[0]", "explain.epochs=1", "data.train_sentences=100", "model=bert")
     ends = []
@@ -170,7 +169,7 @@ def test_what_comes_before_a_task_does_not_stop_early_by_it(mlbench, tmp_path):
 
 
 @pytest.mark.usefixtures("same_process")
-def test_exports_leave_no_trace_in_what_comes_after(mlbench, tmp_path):
+def test_exports_do_not_change_later_draws(mlbench, tmp_path):
     for out, words in (("a", ()), ("b", ("export=[torch]",))):
         assert (
             mlbench(
@@ -325,7 +324,7 @@ def test_a_stage_that_cannot_follow_says_so_and_keeps_what_was_measured(mlbench,
         (["compress=distill", f"compress.teachers=[{Path(__file__).parent}]"], ["tests", "does not exist"]),
     ],
 )
-def test_mistakes_get_short_answers_and_leave_nothing(mlbench, tmp_path, words, parts):
+def test_mistakes_get_short_messages_and_leave_no_folder(mlbench, tmp_path, words, parts):
     code, _, error = mlbench(*SMALL, *words)
     assert code == 2, error
     assert len(error.strip().splitlines()) <= 2
@@ -360,7 +359,7 @@ def measuring(tmp_path):
     with torch.no_grad():
         net.second.weight.copy_(torch.diag(torch.tensor([1.0, 0.0, 2.0])))
     (tmp_path / "net").write_bytes(b"12345")
-    made.read[str(tmp_path / "net")] = nn.Sequential(nn.Identity(), net)
+    made.networks[str(tmp_path / "net")] = nn.Sequential(nn.Identity(), net)
     return made
 
 
@@ -380,11 +379,6 @@ def test_latencies_of_networks_take_turns(measuring, tmp_path):
     assert found.shape == (2, 11)
     assert (found > 0).all()
     assert len(order) == 2 + 2 * 12
-
-
-def test_the_pareto_front():
-    cost, gain = np.array([5.0, 1, 3, 4, 2, 1]), np.array([0.9, 0.5, 0.8, 0.7, 0.5, 0.4])
-    assert plots.pareto_front(cost, gain) == [1, 2, 0]
 
 
 @pytest.mark.usefixtures("same_process")
@@ -484,7 +478,7 @@ def test_a_chain_has_the_numbers_and_figures_of_its_stages(mlbench, tmp_path):
         ("[int8,huffman,prune]", "compress.stages=prune: allowed is before int8"),
     ],
 )
-def test_after_whole_numbers_no_weights_are_changed(mlbench, tmp_path, stages, told):
+def test_no_stage_changes_weights_after_int8(mlbench, tmp_path, stages, told):
     code, _, error = mlbench("compress=chain", f"compress.stages={stages}", *SMALL)
     assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False)
 
@@ -559,14 +553,14 @@ def test_networks_for_texts_are_compressed_but_for_their_embeddings(mlbench, tmp
         (["compress=measure", "export=[torch]"], "export is for pictures and sounds"),
     ],
 )
-def test_what_texts_do_not_go_with_is_said_first(mlbench, tmp_path, words, told):
+def test_methods_that_cannot_handle_texts_are_refused_first(mlbench, tmp_path, words, told):
     pytest.importorskip("transformers")
     code, _, error = mlbench(*words, *TEXTS)
     assert (code, told in error, (tmp_path / "out").exists()) == (2, True, False), error
 
 
 @pytest.mark.usefixtures("same_process")
-def test_pictures_of_sounds_stand_upright(mlbench, monkeypatch):
+def test_spectrograms_are_drawn_upright(mlbench, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
         runner.grids, "draw_grid", lambda rows, path, upwards: drawn.update({path.stem: (rows, upwards)})

@@ -38,7 +38,7 @@ def test_channels_are_really_removed(importance):
     assert [layer.weight.shape for layer in outputs(point.net)] == [(4, 1, 3, 3), (6, 4, 3, 3), (3, 6)]
 
 
-def test_what_is_left_computes_what_the_network_without_the_channels_would():
+def test_the_pruned_network_computes_the_same_as_with_the_channels_at_zero():
     # independent: set the removed neurons to zero in the network as it was
     net = network([10, 8])
     before = copy.deepcopy(net)
@@ -80,7 +80,7 @@ def kept(before, after):
 
 
 @pytest.mark.parametrize("importance", structured.IMPORTANCES)
-def test_a_residual_network_computes_what_it_did_with_the_channels_at_zero(monkeypatch, importance):
+def test_a_pruned_residual_network_computes_the_same_as_with_the_channels_at_zero(monkeypatch, importance):
     monkeypatch.setattr(base, "recalibrate", lambda *_: None)  # the statistics would change the outputs
     net, masked = lively(resnet()), lively(resnet())
     method = configured(PruneNeurons, fraction=0.5, importance=importance, finetune_epochs=0)
@@ -99,7 +99,7 @@ def test_a_residual_network_computes_what_it_did_with_the_channels_at_zero(monke
     assert [m.weight.shape[0] for m in outputs(point.net)][-1] == 5
 
 
-def test_half_the_channels_are_a_quarter_of_the_weights_and_are_put_back():
+def test_half_the_channels_are_a_quarter_of_the_weights_and_can_be_rebuilt():
     net = resnet()
     bench, before = residual_bench(net), parameters(net)
     (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
@@ -123,7 +123,7 @@ class TwoHeads(nn.Module):
         return self.one(inner) + self.two(self.more(inner).relu())
 
 
-def test_output_units_stay_wherever_they_stand():
+def test_output_layers_are_never_pruned_wherever_they_stand():
     torch.manual_seed(0)
     net = TwoHeads()
     (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench_for(net))
@@ -141,7 +141,7 @@ def test_every_layer_loses_its_share_and_keeps_one(fraction, left):
     assert [len(m.weight) for m in outputs(point.net)] == [*left, 3]
 
 
-def test_rounds_remove_of_the_original_channels():
+def test_rounds_remove_shares_of_the_original_channels():
     net = network([32, 16])
     bench, sizes = bench_for(net), []
     method = configured(PruneNeurons, fraction=0.25, rounds=3, finetune_epochs=1)
@@ -154,7 +154,7 @@ def test_rounds_remove_of_the_original_channels():
     assert [len(outputs(net)[0].weight) for net, _ in bench.fits] == [24, 16, 8]  # fine-tuned after each
 
 
-def test_statistics_of_batch_norm_are_those_of_what_is_left():
+def test_running_statistics_are_those_of_the_pruned_network():
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [8, 12])
     bench = bench_for(net)

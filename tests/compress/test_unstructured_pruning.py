@@ -1,4 +1,4 @@
-"""Pruning: what goes, what stays away, and what training goes on from."""
+"""Unstructured pruning: which weights are pruned, that they stay zero, and what training starts from."""
 
 import copy
 
@@ -21,7 +21,7 @@ from tests.training.test_theta import training
 
 
 class Bench:
-    """A workbench without files."""
+    """The context of a method, without files."""
 
     def __init__(self, net, settings=None):
         self.train, self.validation = random_split(64, seed=1), random_split(32, seed=2)
@@ -55,7 +55,7 @@ def left(net):
 
 
 @pytest.mark.parametrize("settings", [{"momentum": 0.9, "weight_decay": 0.1}, {"optimizer": "adam", "lr": 0.01}])
-def test_pruned_weights_stay_away(settings):
+def test_pruned_weights_stay_zero_under_momentum_and_weight_decay(settings):
     # the trap: with only the gradient masked, momentum and weight decay bring them back
     net = network()
     bench = Bench(net, training(epochs=3, **settings))
@@ -69,7 +69,7 @@ def test_pruned_weights_stay_away(settings):
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
-def test_the_smallest_weights_go(scope):
+def test_the_smallest_weights_are_pruned(scope):
     net = network()
     before = {name: weight.detach().clone() for name, weight in weights(net).items()}
     method = configured(Prune, fraction=0.25, scope=scope, last_layer=1.0, finetune_epochs=0)
@@ -93,7 +93,7 @@ def test_output_units_and_biases_are_never_pruned():
     assert torch.equal(point.net[-1].bias, bias)
 
 
-def test_fifty_per_cent_of_what():
+def test_a_step_is_a_share_of_the_original_or_of_the_remaining_weights():
     assert configured(Prune, fraction=0.5, step=0.2, step_of="original").shares() == pytest.approx([0.8, 0.6, 0.5])
     assert configured(Prune, fraction=0.5, step=0.2).shares() == pytest.approx([0.8, 0.64, 0.512, 0.5])
     assert configured(Prune, fraction=0.5).shares() == [0.5]
@@ -105,7 +105,7 @@ def test_fifty_per_cent_of_what():
 
 @pytest.mark.parametrize("extra", [{"momentum": 0.9, "weight_decay": 0.1}, {"optimizer": "adam", "lr": 0.01}])
 def test_pruned_weights_stay_zero_at_each_step(extra):
-    """Whatever momentum and decay would do: with gradients alone masked they come back."""
+    """With only their gradients masked, momentum and weight decay would move them away from zero."""
     net = network()
     masks = {name: torch.rand_like(weight) < 0.4 for name, weight in weights(net).items()}
     seen = []
@@ -153,7 +153,7 @@ def test_a_ticket_starts_from_the_initial_weights():
         assert changes == {"epochs": 2}  # trained as long as the dense network
 
 
-def test_early_and_reinitialised_starts():
+def test_early_and_reinitialised_weights():
     net = network()
     bench = Bench(net, training(epochs=3))
     list(
@@ -209,7 +209,7 @@ def test_every_importance_on_convolutions(importance):
     assert sum(left(point.net).values()) == round(0.5 * total)
 
 
-def test_what_was_pruned_before_stays_pruned():
+def test_weights_pruned_by_an_earlier_stage_stay_zero():
     net = network()
     (first,) = configured(Prune, fraction=0.5, finetune_epochs=1).compress(Point("dense", net), Bench(net))
     before = {name: weight != 0 for name, weight in weights(first.net).items()}

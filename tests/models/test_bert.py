@@ -29,13 +29,13 @@ def padded(*ids):
     return torch.tensor([[*each, *[PAD] * (12 - len(each))] for each in ids])
 
 
-def test_what_pads_a_text_changes_nothing():
+def test_padding_does_not_change_the_logits():
     net = bert()
     torch.testing.assert_close(net(padded(ONE, OTHER))[1:], net(padded(OTHER)))
     torch.testing.assert_close(net(padded(OTHER)), net(torch.tensor([OTHER])))
 
 
-def test_texts_in_one_row_do_not_see_each_other():
+def test_texts_in_one_row_do_not_attend_to_each_other():
     net, row = bert(), padded([*ONE, *OTHER])
     which = texts(row, TEXT)
     assert which.tolist() == [[1] * 5 + [2] * 3 + [0] * 4]
@@ -50,12 +50,12 @@ def test_texts_in_one_row_do_not_see_each_other():
         torch.testing.assert_close(found[number], net.language.cls(net.encoded(alone)[chosen])[0])
 
 
-def test_vectors_in_place_of_ids_give_the_same_answers():
+def test_word_embeddings_give_the_same_logits_as_ids():
     net, ids = bert(), padded(ONE, OTHER)
     torch.testing.assert_close(net.from_embeddings(net.embed(ids), ids != PAD), net(ids))
 
 
-def test_classes_are_told_from_the_mean_over_the_pieces():
+def test_the_classifier_sees_the_mean_over_all_tokens():
     net, ids = bert(), torch.tensor([ONE])
     torch.testing.assert_close(net(ids), net.classes(net.encoded(ids).mean(1)))
 
@@ -70,7 +70,7 @@ def test_layers_are_the_embedding_and_each_blocks_output():
         torch.testing.assert_close(mine[1, :3], theirs[1, :3])
 
 
-def test_covered_are_fifteen_of_a_hundred_pieces_and_no_special_ones():
+def test_fifteen_per_cent_of_the_tokens_are_masked_and_no_special_ones():
     ids = torch.randint(5, 50, (400, 60), generator=torch.Generator().manual_seed(0))
     ids[:, 0], ids[:, 50], ids[:, 51:] = CLS, SEP, PAD
     torch.manual_seed(0)
@@ -83,13 +83,13 @@ def test_covered_are_fifteen_of_a_hundred_pieces_and_no_special_ones():
     assert (there == ids[places]).double().mean() == pytest.approx(0.1, abs=0.02)
 
 
-def test_one_piece_is_covered_at_least():
+def test_at_least_one_token_is_masked():
     torch.manual_seed(0)
     for _ in range(20):
         assert covered(padded(OTHER), TEXT)[1].sum() == 1
 
 
-def test_pretraining_teaches_what_stands_at_a_place():
+def test_pretraining_learns_to_predict_masked_tokens():
     net = bert(width=32)
     ids = torch.tensor([[CLS, 10 + k, 20 + k, 30 + k, SEP] for k in range(8)] * 16)  # the rest tells the piece
     before = masked_accuracy(net, split_of(ids), TEXT)
@@ -100,7 +100,7 @@ def test_pretraining_teaches_what_stands_at_a_place():
     assert masked_accuracy(net, split_of(ids), TEXT) == after
 
 
-def test_weights_of_a_folder_are_taken_only_as_safetensors(tmp_path):
+def test_weights_are_loaded_only_from_safetensors(tmp_path):
     net = bert()
     net.language.save_pretrained(tmp_path / "own")
     again = bert(pretrained=str(tmp_path / "own"), width=8, depth=1)
@@ -130,18 +130,18 @@ def test_weights_of_another_kind_of_network_are_refused(tmp_path):
         ({"pretrained": "/none"}, "cannot be had"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes, message):
+def test_unsuitable_inputs_and_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         bert(**changes)
 
 
-def test_a_folder_with_shorter_texts_is_refused(tmp_path):
+def test_weights_for_shorter_texts_are_refused(tmp_path):
     bert().language.save_pretrained(tmp_path / "own")
     with pytest.raises(ValueError, match="takes 12 pieces, these texts have 20"):
         bert(20, pretrained=str(tmp_path / "own"))
 
 
-def test_a_pretrained_network_brings_its_tokeniser(mlbench, tmp_path):
+def test_a_pretrained_network_brings_its_tokenizer(mlbench, tmp_path):
     """The data reads a text as the network was taught to."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertTokenizerFast
@@ -164,7 +164,7 @@ def test_a_pretrained_network_brings_its_tokeniser(mlbench, tmp_path):
     assert "data.tokenizer" in error
 
 
-def test_no_library_is_a_line(monkeypatch):
+def test_the_error_without_transformers_is_one_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ValueError, match=r"pip install 'mlbench\[text\]'"):
         bert()

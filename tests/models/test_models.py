@@ -58,7 +58,7 @@ def test_no_relu_is_shared():
         (lambda: Torchvision((2, 32, 32), 10, "resnet18"), "channels"),
     ],
 )
-def test_what_does_not_fit_is_refused(make, message):
+def test_unsuitable_inputs_and_settings_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

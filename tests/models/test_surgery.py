@@ -71,21 +71,21 @@ def test_a_file_cannot_name_other_classes():
         surgery.make({"kind": "ReLU"})
 
 
-def test_a_network_that_is_called_like_a_layer_is_none():
+def test_a_class_named_like_a_layer_is_not_one():
     net = mlp.Linear((1, 2, 2), 3)
     assert list(surgery.layers(net)) == ["1"]
     surgery.note_sizes(net)
     assert list(net.replaced) == ["1"]
 
 
-def test_sizes_changed_in_place_are_put_back():
+def test_sizes_changed_in_place_are_rebuilt():
     net, x = cnn(), torch.randn(2, 1, 8, 8)
     net[0], net[1], net[4] = nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2, eps=0.1), nn.Conv2d(2, 6, 3, padding=1)
     surgery.note_sizes(net)
     assert torch.equal(rebuilt(cnn(), net)(x), net.eval()(x))
 
 
-def test_layers_in_layers_are_put_back():
+def test_nested_layers_are_rebuilt():
     net, x = cnn(), torch.randn(2, 1, 8, 8)
     surgery.replace(net, "4", nn.Sequential(nn.Conv2d(4, 3, 3, padding=1), nn.Conv2d(3, 6, 1)))
     surgery.replace(net, "4.0", nn.Sequential(nn.Conv2d(4, 2, 3, padding=1), nn.Conv2d(2, 3, 1)))
@@ -95,7 +95,7 @@ def test_layers_in_layers_are_put_back():
     assert torch.equal(rebuilt(cnn(), net)(x), net.eval()(x))
 
 
-def test_a_layer_takes_along_what_was_noted_inside_the_one_before():
+def test_replacing_a_layer_drops_the_records_inside_it():
     net, x = cnn(), torch.randn(2, 1, 8, 8)
     surgery.replace(net, "4", nn.Sequential(nn.Conv2d(4, 3, 3, padding=1), nn.Conv2d(3, 6, 1)))
     surgery.replace(net, "4.1", nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 6, 1)))
@@ -104,7 +104,7 @@ def test_a_layer_takes_along_what_was_noted_inside_the_one_before():
     assert torch.equal(rebuilt(cnn(), net)(x), net.eval()(x))
 
 
-def test_notes_are_the_networks_own():
+def test_records_belong_to_one_network():
     net = cnn()
     surgery.replace(net, "10", nn.Linear(6, 3, bias=False))
     other = copy.deepcopy(net)
@@ -114,6 +114,6 @@ def test_notes_are_the_networks_own():
 
 
 @pytest.mark.parametrize("path", ["11", "0.inner", "nowhere"])
-def test_a_layer_without_a_place_is_refused(path):
+def test_a_record_without_a_matching_layer_is_refused(path):
     with pytest.raises(AttributeError):
         surgery.restore(cnn(), {path: {"kind": "Linear", "in_features": 2, "out_features": 2}})

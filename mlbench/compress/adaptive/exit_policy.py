@@ -1,4 +1,4 @@
-"""Who leaves at which exit: thresholds from validation data, by accuracy and multiply-adds."""
+"""The exit policy: how confident an exit must be for an example to stop there, chosen on validation data."""
 
 import math
 from dataclasses import dataclass
@@ -9,43 +9,55 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mlbench.compress.adaptive.exit_network import Exits
+from mlbench.core.pareto import pareto_front
 from mlbench.data.split import Split
 
-AT_ONCE = 500  # examples at once
-LEVELS = 101  # thresholds tried at an exit
-WAYS = 64  # partial choices that are kept
+BATCH_SIZE = 500  # examples
+QUANTILES = 101  # candidate thresholds of an exit
+MAX_POLICIES = 64  # partial policies carried from one exit to the exit before it
 
 
 @dataclass
-class Answers:
-    """What every exit of a network says about every example, whether it leaves there or not."""
+class ExitPredictions:
+    """What every exit of a network predicts for every example, whether the example stops there or not.
 
-    sure: Tensor  # [N, exits]
-    right: Tensor  # [N, exits + 1] bool, the last exit at the end
-    blocks: list[float]  # [exits + 1] multiply-adds of each block for an example
-    heads: list[float]  # [exits] of the classifier behind it
+    Attributes:
+        confidence: Confidence of each exit but the last, [N, exits].
+        correct: Whether each exit's prediction is correct, bool [N, exits + 1]; the network's own output comes last.
+        block_macs: Multiply-adds of each block for one example, [exits + 1].
+        head_macs: Multiply-adds of the classifier behind each block but the last, [exits].
+    """
+
+    confidence: Tensor
+    correct: Tensor
+    block_macs: list[float]
+    head_macs: list[float]
 
     @property
-    def full(self) -> float:
-        """Multiply-adds of the network without exits."""
-        return sum(self.blocks)
+    def total_macs(self) -> float:
+        """Multiply-adds of the network without exits, for one example."""
+        return sum(self.block_macs)
 
     @staticmethod
     @torch.no_grad()
-    def of(net: Exits, split: Split) -> "Answers":
-        """Those of a network in eval mode."""
-        sure, right = [], []
-        for index in split.chunks(AT_ONCE):
+    def of(net: Exits, split: Split) -> "ExitPredictions":
+        """Run `net`, which is in eval mode, on all of `split`, every example through every exit."""
+        confidence, correct = [], []
+        for index in split.chunks(BATCH_SIZE):
             batch = split.batch(index)
-            found = net.all_logits(batch.x)
-            sure.append(torch.stack([net.confidence(each) for each in found[:-1]], 1))
-            right.append(torch.stack([each.argmax(1) == batch.y for each in found], 1))
-        return Answers(torch.cat(sure).cpu(), torch.cat(right).cpu(), *part_costs(net, batch.x[:1]))
+            outputs = net.all_logits(batch.x)
+            confidence.append(torch.stack([net.confidence(logits) for logits in outputs[:-1]], 1))
+            correct.append(torch.stack([logits.argmax(1) == batch.y for logits in outputs], 1))
+        return ExitPredictions(torch.cat(confidence).cpu(), torch.cat(correct).cpu(), *count_macs(net, batch.x[:1]))
 
 
 @torch.no_grad()
-def part_costs(net: Exits, x: Tensor) -> tuple[list[float], list[float]]:
-    """Multiply-adds of each block, and of each exit, for one example."""
+def count_macs(net: Exits, x: Tensor) -> tuple[list[float], list[float]]:
+    """Count the multiply-adds of each block and of each exit's classifier for the single example `x` [1, ...].
+
+    Returns:
+        The multiply-adds of the blocks, [exits + 1], and of the classifiers, [exits].
+    """
     totals = [0.0]
     with FlopCounterMode(display=False) as counter:
         for number in range(len(net.heads)):
@@ -60,69 +72,94 @@ def part_costs(net: Exits, x: Tensor) -> tuple[list[float], list[float]]:
 
 
 @dataclass
-class Way:
-    """Thresholds of the exits from one on, and what comes of them for examples that get there."""
+class ExitPolicy:
+    """The thresholds of an exit and of all exits behind it, and their effect on examples that reach that exit.
+
+    Attributes:
+        thresholds: Lowest confidence with which an example stops, for each of these exits; infinite: it never does.
+        correct: Whether the prediction is correct, bool [N].
+        macs: Multiply-adds from there on, [N].
+        accuracy: Share of correct predictions.
+        mean_macs: Mean of `macs`.
+    """
 
     thresholds: list[float]
-    right: Tensor  # [N] bool
-    cost: Tensor  # [N] multiply-adds still to come
+    correct: Tensor
+    macs: Tensor
 
     def __post_init__(self):
-        self.accuracy, self.mean_cost = self.right.double().mean().item(), self.cost.mean().item()
+        self.accuracy, self.mean_macs = self.correct.double().mean().item(), self.macs.mean().item()
 
 
-def ways_out(answers: Answers) -> list[Way]:
-    """Choices of thresholds that no other one found beats in cost and accuracy, the cheapest first.
+def pareto_policies(predictions: ExitPredictions) -> list[ExitPolicy]:
+    """Search for exit policies with the best accuracy at each cost.
 
-    From the last exit to the first: whoever does not leave at an exit goes one of the ways found behind it. Close to
-    the best, not the best: `LEVELS` are tried at each exit, `WAYS` are kept, and these are judged on all examples, not
-    on those that will get there.
+    The search goes from the last exit to the first: an example that does not stop at an exit follows one of the
+    policies already found for the exits behind it. The result is close to optimal, not optimal: each exit tries
+    `QUANTILES` thresholds, at most `MAX_POLICIES` partial policies are carried on, and those are ranked on all
+    examples, not only on the ones that would reach the exit.
+
+    Args:
+        predictions: Predictions of all exits on validation data.
+
+    Returns:
+        Policies for all exits on the Pareto front of mean multiply-adds and accuracy, the cheapest first.
     """
-    count = len(answers.right)
-    ways = [Way([], answers.right[:, -1], torch.full((count,), answers.blocks[-1], dtype=torch.double))]
-    for number in reversed(range(len(answers.heads))):
-        sure, right = answers.sure[:, number], answers.right[:, number]
-        levels = sure.double().quantile(torch.linspace(0, 1, LEVELS, dtype=torch.double)).float().unique()
-        found: list[Way] = []
-        for way in ways:
-            passed_by = Way([math.inf, *way.thresholds], way.right, way.cost + answers.blocks[number])
-            made = [passed_by]
-            for level in levels.tolist():
-                leaves = sure >= level
-                cost = answers.blocks[number] + answers.heads[number] + way.cost * ~leaves
-                made.append(Way([level, *way.thresholds], torch.where(leaves, right, way.right), cost))
-            found = front([*found, *made])
-        ways = thinned(found)
-    return ways
+    last = torch.full((len(predictions.correct),), predictions.block_macs[-1], dtype=torch.double)
+    policies = [ExitPolicy([], predictions.correct[:, -1], last)]
+    for number in reversed(range(len(predictions.head_macs))):
+        front: list[ExitPolicy] = []
+        for policy in policies:
+            front = on_front([*front, *extensions(policy, predictions, number)])
+        policies = evenly_spaced(front)
+    return policies
 
 
-def front(ways: list[Way]) -> list[Way]:
-    """In order of cost, each more accurate than all cheaper ones."""
-    kept: list[Way] = []
-    for way in sorted(ways, key=lambda way: (way.mean_cost, -way.accuracy)):
-        if not kept or way.accuracy > kept[-1].accuracy:
-            kept.append(way)
-    return kept
+def extensions(policy: ExitPolicy, predictions: ExitPredictions, number: int) -> list[ExitPolicy]:
+    """Extend a policy for the exits behind exit `number` by every candidate threshold of that exit."""
+    confidence, correct = predictions.confidence[:, number], predictions.correct[:, number]
+    block, head = predictions.block_macs[number], predictions.head_macs[number]
+    quantiles = torch.linspace(0, 1, QUANTILES, dtype=torch.double)
+    extended = [ExitPolicy([math.inf, *policy.thresholds], policy.correct, policy.macs + block)]  # exit not used
+    for threshold in confidence.double().quantile(quantiles).float().unique().tolist():
+        stops = confidence >= threshold
+        macs = block + head + policy.macs * ~stops
+        extended.append(ExitPolicy([threshold, *policy.thresholds], torch.where(stops, correct, policy.correct), macs))
+    return extended
 
 
-def thinned(ways: list[Way]) -> list[Way]:
-    """At most WAYS of them, evenly spaced, the first and the last among them."""
-    if len(ways) <= WAYS:
-        return ways
-    return [ways[round(i * (len(ways) - 1) / (WAYS - 1))] for i in range(WAYS)]
+def on_front(policies: list[ExitPolicy]) -> list[ExitPolicy]:
+    """The policies on the Pareto front of mean multiply-adds and accuracy, the cheapest first."""
+    front = pareto_front([policy.mean_macs for policy in policies], [policy.accuracy for policy in policies])
+    return [policies[index] for index in front]
 
 
-def affordable(ways: list[Way], cost: float) -> Way:
-    """The most accurate one within a mean cost; where none is within it, the cheapest."""
-    return max((way for way in ways if way.mean_cost <= cost), key=lambda way: way.accuracy, default=ways[0])
+def evenly_spaced(policies: list[ExitPolicy]) -> list[ExitPolicy]:
+    """At most `MAX_POLICIES` of them at even distances, the first and the last included."""
+    if len(policies) <= MAX_POLICIES:
+        return policies
+    return [policies[round(i * (len(policies) - 1) / (MAX_POLICIES - 1))] for i in range(MAX_POLICIES)]
 
 
-def cheapest(ways: list[Way], accuracy: float) -> Way:
-    """The cheapest one with at least that accuracy."""
-    return next(way for way in ways if way.accuracy >= accuracy - 1e-12)
+def best_within(policies: list[ExitPolicy], macs: float) -> ExitPolicy:
+    """The most accurate policy with at most `macs` multiply-adds on average; the cheapest where none is that cheap."""
+    return max((p for p in policies if p.mean_macs <= macs), key=lambda policy: policy.accuracy, default=policies[0])
 
 
-def exit_taken(sure: Tensor, thresholds: list[float]) -> Tensor:
-    """The number [N] of the exit, from 0, at which each example leaves, given how sure [N, exits] it is at each."""
-    stays = torch.stack([column < level for column, level in zip(sure.T, thresholds, strict=True)], 1)
-    return stays.int().cumprod(1).sum(1)
+def cheapest(policies: list[ExitPolicy], accuracy: float) -> ExitPolicy:
+    """The first of the policies, which are sorted by cost, with at least that accuracy."""
+    return next(policy for policy in policies if policy.accuracy >= accuracy - 1e-12)
+
+
+def exit_index(confidence: Tensor, thresholds: list[float]) -> Tensor:
+    """The index of the exit at which each example stops.
+
+    Args:
+        confidence: Confidence of each exit but the last, [N, exits].
+        thresholds: Lowest confidence with which an example stops, [exits].
+
+    Returns:
+        Integers [N] from 0 to the number of exits; the highest is the end of the network.
+    """
+    goes_on = torch.stack([column < level for column, level in zip(confidence.T, thresholds, strict=True)], 1)
+    return goes_on.int().cumprod(1).sum(1)

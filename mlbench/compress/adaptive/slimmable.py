@@ -1,4 +1,4 @@
-"""One network, many widths."""
+"""Slimmable networks: one network that runs at several widths."""
 
 import copy
 from collections.abc import Iterator
@@ -22,12 +22,17 @@ NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
 class Slimmable(Finetuned):
     """Slimmable networks (Yu et al. 2019): each width uses the first channels of every layer of one network.
 
-    All `widths` are trained together, the gradients of their losses added up (algorithm 1). Batch norm is `switchable`:
-    statistics, scale and shift of its own for each width; `recalibrated`: one scale and shift, statistics computed
-    anew for each width after training (Yu & Huang 2019); `shared`: one of everything, which ruins the narrow ones.
-    One of the widths in `between`, drawn at each step, learns along (after their sandwich rule); switchable batch norm
-    has nothing for them and leaves them out. Each width becomes an ordinary smaller network. The last layer keeps its
-    outputs. `alone` trains each of `widths` by itself as well, to compare with.
+    All widths are trained together by the sum of their losses (algorithm 1). Each width becomes an ordinary smaller
+    network; the last layer keeps all its outputs.
+
+    Args:
+        widths: Shares of the channels, each above 0 and up to 1.
+        between: More widths, of which one is drawn at each step, after the sandwich rule of Yu & Huang (2019).
+            Switchable batch norm has no layers for them and leaves them out.
+        batch_norm: `switchable`: statistics, scale and shift of its own for each width. `recalibrated`: shared scale
+            and shift, statistics recomputed for each width after training (Yu & Huang 2019). `shared`: everything
+            shared, which ruins the narrow widths.
+        alone: Whether to train each of `widths` by itself as well, for comparison.
     """
 
     widths: list[float]
@@ -44,20 +49,20 @@ class Slimmable(Finetuned):
         require(self.finetune_epochs > 0, "finetune_epochs", self.finetune_epochs, "1 or more: it is what trains")
 
     @property
-    def begins_anew(self) -> bool:
-        """Always: the widths learn together from the beginning."""
+    def from_scratch(self) -> bool:
+        """Always true: the widths are trained together from untrained weights."""
         return True
 
     def check(self, net: nn.Module) -> None:
-        """Only a plain chain of layers can be cut without looking at how they are connected."""
+        """Raise UserError unless the network is a plain chain of layers, which can be cut one by one."""
         if not isinstance(net, nn.Sequential) or any(list(layer.children()) for layer in net):
             raise UserError("compress=slimmable needs a chain of layers, as in model=cnn, lenet5 or mlp")
-        if odd := [type(layer).__name__ for layer in net if not can_be_cut(layer)]:
-            told = "needs plain convolutions without groups, linear layers and batch norms with weights"
-            raise UserError(f"compress=slimmable {told}; this network has {odd[0]}")
+        if unsuitable := [type(layer).__name__ for layer in net if not can_be_cut(layer)]:
+            needs = "needs plain convolutions without groups, linear layers and batch norms with weights"
+            raise UserError(f"compress=slimmable {needs}; this network has {unsuitable[0]}")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
-        """A point for each width, the narrowest first, each after the same width trained alone."""
+        """Yield a point for each width, the narrowest first; with `alone` the width trained alone before it."""
         whole = copy.deepcopy(bench.start)
         switchable = self.batch_norm == "switchable"
         between = [] if switchable else self.between
@@ -74,14 +79,19 @@ class Slimmable(Finetuned):
             yield Point(f"width {width:g}", net, dense.entropy, dense.blueprint)
 
     def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
-        """`width_error_increase`: the most that a width falls short, in accuracy, of the same width trained alone."""
-        found = {row["stage"]: row["accuracy"] for row in rows}
-        lost = [found[f"alone {width:g}"] - found[f"width {width:g}"] for width in self.widths] if self.alone else []
-        return {"width_error_increase": max(lost)} if lost else {}
+        """With `alone`, `width_error_increase`: the largest loss of accuracy against the same width trained alone."""
+        if not self.alone:
+            return {}
+        accuracy = {row["stage"]: row["accuracy"] for row in rows}
+        return {
+            "width_error_increase": max(
+                accuracy[f"alone {width:g}"] - accuracy[f"width {width:g}"] for width in self.widths
+            )
+        }
 
 
 def can_be_cut(layer: nn.Module) -> bool:
-    """Whether its first channels alone are a smaller layer, or it has none of its own."""
+    """Whether the layer can be cut to its first channels, or has no parameters to cut."""
     if isinstance(layer, nn.Conv2d):
         return layer.groups == 1 and layer.padding_mode == "zeros"
     if isinstance(layer, NORMS):
@@ -90,14 +100,19 @@ def can_be_cut(layer: nn.Module) -> bool:
 
 
 class Slim(nn.Module):
-    """The network that is trained; its `width` decides how many channels of each layer take part."""
+    """The network in training; its attribute `width` sets the share of each layer's channels that are used.
+
+    Args:
+        net: The chain of layers at full width.
+        own_norms: Widths that get batch norms of their own; the others share those of `net`.
+    """
 
     def __init__(self, net: nn.Sequential, own_norms: list[float]):
         super().__init__()
         self.net, self.width = net, 1.0
         self.norms = nn.ModuleDict(
             {
-                f"{index}/{key(width)}": cut_norm(layer, kept(layer.num_features, width))
+                f"{index}/{key(width)}": cut_norm(layer, channels_at(layer.num_features, width))
                 for index, layer in enumerate(net)
                 if isinstance(layer, NORMS)
                 for width in own_norms
@@ -105,21 +120,21 @@ class Slim(nn.Module):
         )
 
     def norm(self, index: int, width: float) -> nn.Module:
-        """The batch norm of a place and width, or the one that all widths share."""
+        """The batch norm at an index of the chain for a width: its own, or the shared one."""
         name = f"{index}/{key(width)}"
         return self.norms[name] if name in self.norms else self.net[index]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, outputs] at the present width."""
+        """The logits [B, outputs] of pictures [B, C, H, W] at the present width."""
         last = len(self.net) - 1
         for index, layer in enumerate(self.net):
             if isinstance(layer, nn.Conv2d):
-                size = kept(layer.out_channels, self.width)
+                size = channels_at(layer.out_channels, self.width)
                 bias = None if layer.bias is None else layer.bias[:size]
                 weight = layer.weight[:size, : x.shape[1]]
                 x = nn.functional.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)
             elif isinstance(layer, nn.Linear):
-                size = layer.out_features if index == last else kept(layer.out_features, self.width)
+                size = layer.out_features if index == last else channels_at(layer.out_features, self.width)
                 bias = None if layer.bias is None else layer.bias[:size]
                 x = nn.functional.linear(x, layer.weight[:size, : x.shape[1]], bias)
             elif isinstance(layer, NORMS):
@@ -129,7 +144,7 @@ class Slim(nn.Module):
         return x
 
     def at(self, width: float) -> nn.Sequential:
-        """A plain copy with the batch norms of a width."""
+        """A copy of the chain at full width, with the batch norms of a width where it has its own."""
         net = copy.deepcopy(self.net)
         for index, layer in enumerate(net):
             if isinstance(layer, NORMS):
@@ -138,16 +153,24 @@ class Slim(nn.Module):
 
 
 class AllWidths(Learner):
-    """The sum of the cross-entropies at all `widths` and, in training, at one of those in `between`."""
+    """Train all widths at once.
+
+    Args:
+        widths: Widths whose losses are added up at every step.
+        between: Widths of which one is drawn at every training step.
+    """
 
     def __init__(self, widths: list[float], between: list[float]):
         self.widths, self.between = widths, between
 
     def loss(self, net: Slim, batch: Batch) -> Tensor:
-        """A number."""
+        """The sum of the cross-entropies of the widths, a scalar."""
         total, widths = torch.zeros((), device=batch.y.device), self.widths
         if self.between and net.training:
-            widths = [*widths, self.between[torch.randint(len(self.between), ())]]  # torch's own draws are each fit's
+            widths = [
+                *widths,
+                self.between[torch.randint(len(self.between), ())],
+            ]  # torch's global generator, which each fit seeds
         for net.width in widths:
             total = total + super().loss(net, batch)
         net.width = 1.0
@@ -155,17 +178,17 @@ class AllWidths(Learner):
 
 
 def key(width: float) -> str:
-    """A width as part of a module's name."""
+    """A width as part of the name of a module, which may not contain a dot."""
     return f"{width:g}".replace(".", "_")
 
 
-def kept(channels: int, width: float) -> int:
-    """How many of the channels take part, at least one."""
+def channels_at(channels: int, width: float) -> int:
+    """The number of channels used at a width, at least one."""
     return max(1, round(channels * width))
 
 
 def normalised(norm: nn.Module, x: Tensor, training: bool) -> Tensor:
-    """Batch norm with the first x.shape[1] of its channels; in training it moves their running averages."""
+    """Apply the first channels of a batch norm to `x`; in training it updates their running statistics."""
     size = x.shape[1]
     statistics = norm.running_mean[:size], norm.running_var[:size]
     return nn.functional.batch_norm(
@@ -176,35 +199,43 @@ def normalised(norm: nn.Module, x: Tensor, training: bool) -> Tensor:
 @torch.no_grad()
 def cut_norm(norm: nn.Module, size: int) -> nn.Module:
     """A batch norm of the first `size` channels."""
-    made = type(norm)(size).to(norm.weight.device)
-    made.load_state_dict({name: v[:size] if v.ndim else v for name, v in norm.state_dict().items()})
-    return made
+    smaller = type(norm)(size).to(norm.weight.device)
+    smaller.load_state_dict({name: v[:size] if v.ndim else v for name, v in norm.state_dict().items()})
+    return smaller
 
 
 @torch.no_grad()
 def cut(net: nn.Sequential, width: float) -> nn.Sequential:
-    """The network with only the first channels of each layer, as ordinary smaller layers; `net` is changed."""
-    shape, last = None, len(net) - 1  # channels that come in; None: all there are
+    """Cut a network to the first channels of each layer.
+
+    Args:
+        net: The chain of layers, changed in place.
+        width: Share of the channels to keep.
+
+    Returns:
+        `net` with ordinary smaller layers, in eval mode.
+    """
+    shape, last = None, len(net) - 1  # input channels of the next layer; None: all
     for index, layer in enumerate(net):
         if isinstance(layer, nn.Conv2d):
-            inputs, outputs = shape or layer.in_channels, kept(layer.out_channels, width)
-            placed = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-            made = nn.Conv2d(inputs, outputs, *placed, bias=layer.bias is not None)
+            inputs, outputs = shape or layer.in_channels, channels_at(layer.out_channels, width)
+            geometry = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+            smaller = nn.Conv2d(inputs, outputs, *geometry, bias=layer.bias is not None)
             shape, before = outputs, layer.out_channels
         elif isinstance(layer, nn.Linear):
-            each = 1 if shape is None else layer.in_features // before  # values behind a Flatten of one channel
+            each = 1 if shape is None else layer.in_features // before  # features of one channel behind a Flatten
             inputs = layer.in_features if shape is None else shape * each
-            outputs = layer.out_features if index == last else kept(layer.out_features, width)
-            made = nn.Linear(inputs, outputs, bias=layer.bias is not None)
+            outputs = layer.out_features if index == last else channels_at(layer.out_features, width)
+            smaller = nn.Linear(inputs, outputs, bias=layer.bias is not None)
             shape, before = outputs, layer.out_features
         elif isinstance(layer, NORMS) and layer.num_features != shape:
             net[index] = cut_norm(layer, shape)
             continue
         else:
             continue
-        made.weight.copy_(layer.weight[:outputs, :inputs])
+        smaller.weight.copy_(layer.weight[:outputs, :inputs])
         if layer.bias is not None:
-            made.bias.copy_(layer.bias[:outputs])
-        net[index] = made.to(layer.weight.device)
+            smaller.bias.copy_(layer.bias[:outputs])
+        net[index] = smaller.to(layer.weight.device)
     note_sizes(net)
     return net.eval()

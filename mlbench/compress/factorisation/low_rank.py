@@ -1,4 +1,4 @@
-"""Low-rank factors of weight matrices."""
+"""Low-rank factorisation of weight matrices."""
 
 import math
 from collections.abc import Iterator
@@ -14,12 +14,16 @@ from mlbench.models.surgery import replace
 
 @dataclass
 class LowRank(Finetuned):
-    """Replaces a weight matrix [m, n] by factors [m, k] and [k, n] of its singular value decomposition.
+    """Replace each weight matrix [m, n] by factors [m, k] and [k, n] from its singular value decomposition.
 
-    m*n weights become k*(m + n): the best approximation of rank k in the Frobenius norm (Eckart & Young 1936). A
-    convolution is the matrix [O, I*K*K]: a K x K convolution to k channels, then a 1 x 1 one (Zhang et al. 2016). The
-    rank is the smallest that holds the share `energy` of the squared singular values, or the largest that leaves the
-    share `fraction` of the layer's weights, whichever is given. Layers where nothing would be saved stay as they are.
+    m*n weights become k*(m + n). The product is the best approximation of rank k in the Frobenius norm (Eckart & Young
+    1936). A convolution counts as the matrix [O, I*K*K]; its factors are a K x K convolution to k channels and a 1 x 1
+    convolution (Zhang et al. 2016). A layer that would not become smaller stays as it is.
+
+    Args:
+        energy: k is the smallest rank whose singular values, squared, sum to at least this share of all; or None.
+        fraction: k is the largest rank that leaves at most this share of the layer's weights; or None. Exactly one of
+            the two is set.
     """
 
     energy: float | None
@@ -33,7 +37,7 @@ class LowRank(Finetuned):
         require(ok, "fraction", self.fraction, "above 0 and below 1, or null")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
-        """One point."""
+        """Yield one point: all layers factorised, then fine-tuned."""
         net, own = dense.net, set(weights(dense.net).values())
         for path, layer in list(net.named_modules()):
             plain = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
@@ -41,11 +45,11 @@ class LowRank(Finetuned):
                 matrix = layer.weight.detach().flatten(1)  # [m, n]
                 rank = self.rank(matrix)
                 if rank * sum(matrix.shape) < matrix.numel():
-                    replace(net, path, factored(layer, rank))
+                    replace(net, path, factorised(layer, rank))
         yield Point("low_rank", self.finetune(net, bench, "low rank"), dense.entropy, dense.blueprint)
 
     def rank(self, matrix: Tensor) -> int:
-        """k for a matrix [m, n], at least 1."""
+        """The rank k for a matrix [m, n], at least 1."""
         if self.fraction is not None:
             return max(1, math.floor(self.fraction * matrix.numel() / sum(matrix.shape)))
         energy = torch.linalg.svdvals(matrix.double()).square().cumsum(0)
@@ -53,17 +57,17 @@ class LowRank(Finetuned):
 
 
 @torch.no_grad()
-def factored(layer: nn.Linear | nn.Conv2d, rank: int) -> nn.Sequential:
-    """Two layers whose product is the best approximation of `layer` with this rank; the bias belongs to the second."""
-    left, sizes, right = torch.linalg.svd(layer.weight.flatten(1), full_matrices=False)
-    root = sizes[:rank].sqrt()
+def factorised(layer: nn.Linear | nn.Conv2d, rank: int) -> nn.Sequential:
+    """Two layers whose product is the best approximation of `layer` of this rank; the bias goes to the second."""
+    left, singular, right = torch.linalg.svd(layer.weight.flatten(1), full_matrices=False)
+    root = singular[:rank].sqrt()
     first, second = root[:, None] * right[:rank], left[:, :rank] * root  # [k, n], [m, k]
     bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
         pair = nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features, bias=bias)
     else:
-        placed = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
-        narrow = nn.Conv2d(layer.in_channels, rank, layer.kernel_size, bias=False, **placed)
+        geometry = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
+        narrow = nn.Conv2d(layer.in_channels, rank, layer.kernel_size, bias=False, **geometry)
         pair = narrow, nn.Conv2d(rank, layer.out_channels, 1, bias=bias)
     pair[0].weight.copy_(first.view_as(pair[0].weight))
     pair[1].weight.copy_(second.view_as(pair[1].weight))

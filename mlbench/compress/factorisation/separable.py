@@ -12,15 +12,15 @@ from mlbench.models.surgery import replace
 
 @dataclass
 class Separable(Finetuned):
-    """Replaces every K x K convolution by a depthwise and a pointwise one (Howard et al. 2017, section 3.1).
+    """Replace each K x K convolution by a depthwise and a pointwise one (Howard et al. 2017, section 3.1).
 
-    K*K*I*O weights become K*K*I + I*O. The new layers start from the best approximation: for each input channel the
-    [O, K*K] matrix of its filters is replaced by its first singular pair, which also is the best depthwise filter.
-    Convolutions with groups, with a 1 x 1 kernel, or where nothing would be saved (a single output channel) stay.
+    K*K*I*O weights become K*K*I + I*O. Unlike the paper, which trains from random weights, the new layers start from
+    the best approximation of the old: for each input channel, the first singular pair of the [O, K*K] matrix of its
+    filters. Convolutions with groups, and those that would not become smaller, stay as they are.
     """
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
-        """One point."""
+        """Yield one point: all convolutions regeometry, then fine-tuned."""
         net = dense.net
         for path, layer in list(net.named_modules()):
             if isinstance(layer, nn.Conv2d) and layer.groups == 1 and count(layer) > separated_count(layer):
@@ -31,25 +31,27 @@ class Separable(Finetuned):
 
 
 def count(layer: nn.Conv2d) -> int:
-    """Weights, without biases: K*K*I*O for an ordinary convolution."""
+    """The number of weights without biases, K*K*I*O for an ordinary convolution."""
     return layer.weight.numel()
 
 
 def separated_count(layer: nn.Conv2d) -> int:
-    """K*K*I + I*O."""
+    """The number of weights of its depthwise and pointwise convolutions, K*K*I + I*O."""
     outputs, inputs, height, width = layer.weight.shape
     return height * width * inputs + inputs * outputs
 
 
 @torch.no_grad()
 def separated(layer: nn.Conv2d) -> nn.Sequential:
-    """A depthwise and a pointwise convolution close to `layer`, on its device; the bias belongs to the second."""
+    """A depthwise and a pointwise convolution that approximate `layer`; the bias goes to the second."""
     outputs, inputs, *kernel = layer.weight.shape
-    placed = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
-    depthwise = nn.Conv2d(inputs, inputs, tuple(kernel), groups=inputs, bias=False, **placed)
+    geometry = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
+    depthwise = nn.Conv2d(inputs, inputs, tuple(kernel), groups=inputs, bias=False, **geometry)
     pointwise = nn.Conv2d(inputs, outputs, 1, bias=layer.bias is not None)
-    left, sizes, right = torch.linalg.svd(layer.weight.transpose(0, 1).flatten(2), full_matrices=False)  # [I, O, K*K]
-    root = sizes[:, 0].sqrt()  # [I]
+    left, singular, right = torch.linalg.svd(
+        layer.weight.transpose(0, 1).flatten(2), full_matrices=False
+    )  # [I, O, K*K]
+    root = singular[:, 0].sqrt()  # [I]
     depthwise.weight.copy_((root[:, None] * right[:, 0]).view_as(depthwise.weight))
     pointwise.weight.copy_((root[:, None] * left[:, :, 0]).T.reshape(outputs, inputs, 1, 1))
     if layer.bias is not None:

@@ -1,4 +1,4 @@
-"""Asking the process that measures (worker.py)."""
+"""The client of the worker process (worker.py)."""
 
 import json
 import subprocess
@@ -14,7 +14,13 @@ from mlbench.data.split import Split
 
 
 class FreshProcess:
-    """A process that knows networks from their files alone; used as a context manager."""
+    """A worker process that measures networks it knows only from their artefacts; use it as a context manager.
+
+    Args:
+        test: The test examples; their device is where the worker computes.
+        latency_batch: Examples in a batch whose latency is measured.
+        config_dirs: Folders with the modules of the user's own models.
+    """
 
     def __init__(self, test: Split, latency_batch: int, config_dirs: tuple[Path, ...]):
         self.test, self.latency_batch, self.config_dirs = test.settled(), latency_batch, config_dirs
@@ -36,7 +42,7 @@ class FreshProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()  # the end of its input is its end
+        self.process.stdin.close()  # the worker ends with its input
         self.process.stdout.close()
         try:
             self.process.wait(timeout=10)
@@ -46,16 +52,27 @@ class FreshProcess:
         self.folder.cleanup()
 
     def send(self, **message: Any) -> None:
-        """One line to the process."""
+        """Send one line of JSON. Raises RunError where the process has died."""
         try:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
         except OSError as error:
             raise RunError("the process that measures has died") from error
 
-    def ask(self, do: str, **given: Any) -> Any:
-        """The answer to a request. Raises RunError where it could not be answered."""
-        self.send(do=do, **given)
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Call a method of the worker's `Reader` and return its result.
+
+        Args:
+            do: Name of the method.
+            **arguments: Its arguments, as JSON can hold them.
+
+        Returns:
+            Its result, as JSON can hold it.
+
+        Raises:
+            RunError: If the method failed or the process died.
+        """
+        self.send(do=do, **arguments)
         line = self.process.stdout.readline()
         if not line:
             raise RunError(f"the process that measures died while it was asked for {do}; is there enough memory?")

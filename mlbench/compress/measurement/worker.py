@@ -1,15 +1,15 @@
-"""The process that measures: it knows a network from its file alone.
+"""The worker process: it measures networks that it knows only from their artefacts.
 
-    python -m mlbench.compress.measurement.worker    requests on standard input, answers on standard output, in JSON
+    python -m mlbench.compress.measurement.worker
 
-It is started once a run and ends with it. A file is read as a user would read it, by `mlbench.load`.
+It reads requests from standard input and writes results to standard output, one line of JSON each. A run starts it once
+(client.py). Artefacts are loaded the way a user loads them, with `mlbench.load`.
 """
 
 import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,161 +18,156 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula, sdpa_flop_count
 
+from mlbench.compress.measurement.layer_costs import dense, layer_size, per_layer
 from mlbench.runs.checkpoint import load
-from mlbench.runs.codec.encodings import encode
-from mlbench.training.module_hooks import hooked
+from mlbench.training.compute import Compute
 
-ROUNDS = 11  # of latency; every round times every network once
-ROUND_SECONDS = 0.15  # about what one network takes in a round
-BATCHES = (8, 300)  # fewest and most different batches in a round: an early exit needs easy and hard pictures
-AT_ONCE = 500  # examples evaluated at once
+ROUNDS = 11  # of latency measurements; every round times every network once
+ROUND_SECONDS = 0.15  # approximate time for one network in a round
+BATCHES = (8, 300)  # fewest and most different batches in a round: early exits need easy and hard examples
+BATCH_SIZE = 500  # examples evaluated at a time
 
 
 @register_flop_formula(torch.ops.aten._int_mm)
 def int_mm_flops(a_shape: list[int], b_shape: list[int], *_: object, **__: object) -> int:
-    """A product of int8 matrices [m, k] and [k, n] takes as many multiply-adds as any other."""
+    """Operations of a product of int8 matrices [m, k] and [k, n]: as many as for floats."""
     return 2 * a_shape[0] * a_shape[1] * b_shape[1]
 
 
 @register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu)
 def attention_flops(query: list[int], key: list[int], value: list[int], *_: object, **__: object) -> int:
-    """Attention as a CPU computes it takes as many as on a GPU, whose kernels torch knows."""
+    """Operations of attention on a CPU: as many as on a GPU, for which torch has the formula."""
     return sdpa_flop_count(query, key, value)
 
 
 class Reader:
-    """Networks read from files, and the test pictures they are measured with."""
+    """Networks loaded from artefacts, and the test examples that they are measured with.
+
+    Args:
+        test: Path of a file with the raw `pictures` [N, ...] and the `labels` [N] of the test set.
+        device: Where to compute, as torch names it.
+        threads: Number of CPU threads.
+        latency_batch: Examples in a batch whose latency is measured.
+        config_dirs: Folders with the modules of the user's own models.
+    """
 
     def __init__(self, test: str, device: str, threads: int, latency_batch: int, config_dirs: list[str]):
         torch.set_num_threads(threads)
         content = torch.load(test, weights_only=True)
-        self.device = torch.device(device)
-        self.pictures, self.labels = content["pictures"].to(self.device), content["labels"].to(self.device)
+        self.compute = Compute(torch.device(device))
+        self.pictures, self.labels = (content[name].to(device) for name in ("pictures", "labels"))
         self.latency_batch, self.config_dirs = latency_batch, config_dirs
-        self.read: dict[str, nn.Sequential] = {}
+        self.networks: dict[str, nn.Sequential] = {}
 
     def network(self, path: str) -> nn.Sequential:
-        """The network of a file, preprocessing in front."""
-        if path not in self.read:
-            self.read[path] = load(path, *self.config_dirs[:1]).to(self.device)
-        return self.read[path]
+        """The network of an artefact as a pair of modules, preprocessing and network; loaded once."""
+        if path not in self.networks:
+            self.networks[path] = load(path, *self.config_dirs[:1]).to(self.compute.device)
+        return self.networks[path]
 
     @torch.no_grad()
     def point(self, path: str) -> dict[str, Any]:
-        """Accuracy, size and multiply-adds for an example, and which answers are right."""
+        """Measure the accuracy, the size and the multiply-adds of a network.
+
+        Args:
+            path: The artefact.
+
+        Returns:
+            Columns of points.csv (units in points.py); `entered`, the number of examples that each block of a network
+            with early exits ran on; and `correct`, one bit for each test example, packed and in hexadecimal.
+        """
         net, correct = self.network(path), []
         with FlopCounterMode(display=False) as counter:
-            for pictures, labels in zip(self.pictures.split(AT_ONCE), self.labels.split(AT_ONCE), strict=True):
+            for pictures, labels in zip(self.pictures.split(BATCH_SIZE), self.labels.split(BATCH_SIZE), strict=True):
                 correct.append(net(pictures).argmax(1) == labels)
-        right = torch.cat(correct)
+        all_correct = torch.cat(correct)
         parameters = list(net.parameters())
         return {
-            "accuracy": right.double().mean().item(),
+            "accuracy": all_correct.double().mean().item(),
             "parameters": sum(p.numel() for p in parameters),
             "nonzero": sum(int(torch.count_nonzero(dense(p))) for p in parameters),
             "bytes": Path(path).stat().st_size,
-            "macs": counter.get_total_flops() / 2 / len(right),  # torch counts a multiply-add as two operations
-            "entered": getattr(net[1], "entered", []),  # examples that began each part of a network that can be left
-            "correct": np.packbits(right.cpu().numpy()).tobytes().hex(),
+            "macs": counter.get_total_flops() / 2 / len(all_correct),  # torch counts two operations
+            "entered": getattr(net[1], "entered", []),
+            "correct": np.packbits(all_correct.cpu().numpy()).tobytes().hex(),
         }
 
     @torch.inference_mode()
     def latencies(self, paths: list[str]) -> list[list[float]]:
-        """For each network milliseconds a batch, one value a round, the networks taking turns."""
+        """Measure the latency of a batch, the networks taking turns so that a busy machine affects them alike.
+
+        Args:
+            paths: The artefacts.
+
+        Returns:
+            Milliseconds of a batch, [networks, rounds].
+        """
         inputs = [self.network(path)[0](self.pictures[: BATCHES[1] * self.latency_batch]) for path in paths]
         batches = [list(x.split(self.latency_batch)) for x in inputs]
         nets = [self.network(path)[1] for path in paths]
-        once = [self.seconds(net, given[:3], 3) for net, given in zip(nets, batches, strict=True)]
-        count = min(len(batches[0]), max(BATCHES[0], min(BATCHES[1], math.ceil(ROUND_SECONDS / max(once)))))
+        estimates = [self.seconds(net, own[:3], 3) for net, own in zip(nets, batches, strict=True)]
+        count = min(len(batches[0]), max(BATCHES[0], min(BATCHES[1], math.ceil(ROUND_SECONDS / max(estimates)))))
         rounds = [
-            [1000 * self.seconds(net, given[:count]) for net, given in zip(nets, batches, strict=True)]
+            [1000 * self.seconds(net, own[:count]) for net, own in zip(nets, batches, strict=True)]
             for _ in range(ROUNDS + 1)
         ]
         return np.array(rounds[1:]).T.tolist()  # the first one warms up
 
     def seconds(self, net: nn.Module, batches: list[Tensor], times: int = 1) -> float:
-        """The mean time of a forward pass over `batches`."""
-        began = self.now()
+        """The mean time of a forward pass in seconds, over `batches` and so many repetitions."""
+        start = self.now()
         for _ in range(times):
             for batch in batches:
                 net(batch)
-        return (self.now() - began) / (times * len(batches))
-
-    def wait(self) -> None:
-        """Until the device has done all."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        return (self.now() - start) / (times * len(batches))
 
     @torch.inference_mode()
     def layers(self, path: str) -> list[dict[str, Any]]:
-        """For each layer with weights: size, multiply-adds for an example, and milliseconds of a batch (median)."""
-        net = self.network(path)
-        inner = net[1]
-        owning = {p: m for p, m in inner.named_modules() if next(m.parameters(recurse=False), None) is not None}
-        batch = net[0](self.pictures[: self.latency_batch])
-        flops: dict[str, list[float]] = {name: [] for name in owning}
-        times: dict[str, list[float]] = {name: [] for name in owning}
+        """Measure every layer of a network that has parameters of its own.
+
+        Args:
+            path: The artefact.
+
+        Returns:
+            One row of layers.csv for each layer (units in points.py), without the column `step`.
+        """
+        preprocessing, net = self.network(path)
+        owners = {p: m for p, m in net.named_modules() if next(m.parameters(recurse=False), None) is not None}
+        batch = preprocessing(self.pictures[: self.latency_batch])
         with FlopCounterMode(display=False) as counter:
-            watched(inner, batch, 1, counter.get_total_flops, flops)
-        watched(inner, batch, 4 * ROUNDS, self.now, times)
-        rows = []
-        for name, layer in owning.items():
-            parameters = [dense(p) for p in layer.parameters(recurse=False)]
-            rows.append(
-                {
-                    "layer": name or type(inner).__name__,
-                    "kind": type(layer).__name__,
-                    "parameters": sum(p.numel() for p in parameters),
-                    "nonzero": sum(int(torch.count_nonzero(p)) for p in parameters),
-                    "bytes": sum(len(encode(p.cpu().numpy(), entropy=False)) for p in parameters),
-                    "macs": sum(flops[name]) / 2 / len(batch),
-                    "latency_ms": 1000 * float(np.median(times[name])) if times[name] else 0.0,
-                }
-            )
-        return rows
+            flops = per_layer(net, list(owners), batch, 1, counter.get_total_flops)
+        times = per_layer(net, list(owners), batch, 4 * ROUNDS, self.now)
+        return [
+            {
+                "layer": name or type(net).__name__,
+                **layer_size(layer),
+                "macs": sum(flops[name]) / 2 / len(batch),
+                "latency_ms": 1000 * float(np.median(times[name])) if times[name] else 0.0,
+            }
+            for name, layer in owners.items()
+        ]
 
     def now(self) -> float:
-        """Seconds, when the device has done all."""
-        self.wait()
+        """The time in seconds, read when the device has finished its work."""
+        self.compute.wait()
         return time.perf_counter()
 
 
-def watched(
-    net: nn.Module, batch: Tensor, times: int, clock: Callable[[], float], passed: dict[str, list[float]]
-) -> None:
-    """Run `net` so many times and note for each layer in `passed` how far `clock` went during each of its calls.
-
-    A layer counts wherever it is called from: containers that hold it need not be called themselves.
-    """
-    hooks = []
-    for name, found in passed.items():
-        began: list[float] = []
-        before = lambda *_, began=began: began.append(clock())  # noqa: E731
-        after = lambda *_, began=began, found=found: found.append(clock() - began.pop())  # noqa: E731
-        layer = net.get_submodule(name)
-        hooks += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
-    with hooked(hooks):
-        for _ in range(times):
-            net(batch)
-
-
-def dense(parameter: Tensor) -> Tensor:
-    """An ordinary tensor of what may be a quantised one."""
-    return parameter.dequantize() if type(parameter) not in (Tensor, nn.Parameter) else parameter.detach()
-
-
 def main() -> None:
-    """Answer requests {"do": name, ...} until the input ends."""
-    answers = sys.stdout
-    sys.stdout = sys.stderr  # what libraries print is not an answer
+    """Answer requests {"do": method of `Reader`, argument: value, ...} until the input ends.
+
+    The first line holds the arguments of `Reader`. Results are {"answer": value}, failures {"error": message}.
+    """
+    results = sys.stdout
+    sys.stdout = sys.stderr  # what libraries print must not mix with the results
     reader = Reader(**json.loads(sys.stdin.readline()))
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer = {"answer": getattr(reader, request.pop("do"))(**request)}
+            result = {"answer": getattr(reader, request.pop("do"))(**request)}
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=answers, flush=True)
+            result = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(result), file=results, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pruning neurons and channels: the network becomes an ordinary smaller one."""
+"""Structured pruning: neurons and channels are removed, which leaves an ordinary smaller network."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from mlbench.training.learner import Learner
 from mlbench.training.module_hooks import hooked
 from mlbench.training.module_modes import eval_mode
 
-Importance = dict[nn.Module, Tensor]  # layer -> score of each of its outputs
-BATCH = 100
+Importance = dict[nn.Module, Tensor]  # layer -> score of each of its outputs, [O]
+BATCH_SIZE = 100
 
 
 def outputs(net: nn.Module) -> list[nn.Module]:
-    """The layers whose outputs are neurons or channels."""
+    """The linear and convolutional layers, whose outputs are neurons or channels."""
     return [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
 
 
 def l1(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: ARG001
-    """The sum of |w| over a neuron's weights (Li et al. 2017)."""
+    """The L1 norm of a neuron's weights (Li et al. 2017)."""
     return {layer: layer.weight.detach().abs().flatten(1).sum(1) for layer in outputs(net)}
 
 
@@ -35,63 +35,64 @@ def l2(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: A
 
 
 def random(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: ARG001
-    """A number drawn for each: what any other importance must beat."""
+    """A random number for each neuron: the baseline of every other score."""
     draw = lambda count: torch.rand(count, generator=bench.generator)  # noqa: E731
     return {layer: draw(len(layer.weight)).to(layer.weight.device) for layer in outputs(net)}
 
 
 def bn_scale(net: nn.Module, bench: Workbench, samples: int) -> Importance:
-    """|gamma| of the batch norm that follows (Liu et al. 2017); l1 for a layer that none of its width follows."""
-    found, before = l1(net, bench, samples), None
+    """|gamma| of the batch norm behind the layer (Liu et al. 2017); the L1 norm where there is none of its width."""
+    scores, before = l1(net, bench, samples), None
     for module in net.modules():
         norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine
-        if module in found:
+        if module in scores:
             before = module
         elif norm and before is not None and module.num_features == len(before.weight):
-            found[before] = module.weight.detach().abs()
-    return found
+            scores[before] = module.weight.detach().abs()
+    return scores
 
 
 def apoz(net: nn.Module, bench: Workbench, samples: int) -> Importance:
     """The share of non-zero activations behind the next ReLU: 1 - APoZ (Hu et al. 2016, eq. 1).
 
-    A ReLU answers for all layers since the last one that have its width: behind a shortcut, for both that are added up.
-    A layer that none answers for (the output layer) gets its l1 norm.
+    A ReLU is assigned to all layers of its width that ran since the last ReLU; behind a shortcut these are the two
+    whose outputs are added. A layer without a ReLU, such as the output layer, gets the L1 norm of its weights.
     """
-    found, active, waiting = l1(net, bench, samples), {}, []
+    scores, active, pending = l1(net, bench, samples), {}, []
 
     def layer_ran(layer: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
-        waiting.append(layer)
+        pending.append(layer)
 
     def relu_ran(relu: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
         share = (output > 0).float().transpose(0, 1).flatten(1).mean(1)
-        for layer in waiting:
+        for layer in pending:
             if output.shape[1] == len(layer.weight):
                 active[layer] = active.get(layer, 0) + len(output) * share
-        waiting.clear()
+        pending.clear()
 
     hooks = [layer.register_forward_hook(layer_ran) for layer in outputs(net)]
     hooks += [m.register_forward_hook(relu_ran) for m in net.modules() if isinstance(m, nn.ReLU)]
     with hooked(hooks), eval_mode(net), torch.no_grad():
-        for batch in batches(bench.train, samples, BATCH, bench.generator):
-            waiting.clear()
+        for batch in batches(bench.train, samples, BATCH_SIZE, bench.generator):
+            pending.clear()
             net(batch.x)
-    return found | {layer: total / min(samples, len(bench.train)) for layer, total in active.items()}
+    return scores | {layer: total / min(samples, len(bench.train)) for layer, total in active.items()}
 
 
 def taylor(net: nn.Module, bench: Workbench, samples: int) -> Importance:
-    """|sum of w g| over a neuron's weights and bias: to first order, how much the loss changes without it.
+    """|sum of w g| over a neuron's weights and bias: the change of the loss without it, to first order.
 
-    Before a ReLU that is |activation * gradient| (Molchanov et al. 2017), here summed over the examples of a batch
-    before the absolute value is taken, not after, and not normalised: only neurons of one layer are compared.
+    In front of a ReLU this is |activation * gradient| (Molchanov et al. 2017). It deviates from the paper in two ways:
+    the sum over a batch is taken before the absolute value, not after, and the scores are not normalised by layer,
+    since only neurons of one layer are compared.
     """
-    owned, learner = {layer: list(layer.parameters()) for layer in outputs(net)}, Learner()
-    totals = {layer: torch.zeros(len(layer.weight), device=layer.weight.device) for layer in owned}
+    parameters, learner = {layer: list(layer.parameters()) for layer in outputs(net)}, Learner()
+    totals = {layer: torch.zeros(len(layer.weight), device=layer.weight.device) for layer in parameters}
     with eval_mode(net):
-        for batch in batches(bench.train, samples, BATCH, bench.generator):
-            loss, parts = learner.loss(net, batch), [part for parts in owned.values() for part in parts]
+        for batch in batches(bench.train, samples, BATCH_SIZE, bench.generator):
+            loss, parts = learner.loss(net, batch), [part for parts in parameters.values() for part in parts]
             gradients = dict(zip(parts, torch.autograd.grad(loss, parts, materialize_grads=True), strict=True))
-            for layer, parts in owned.items():
+            for layer, parts in parameters.items():
                 change = [(part.detach() * gradients[part]).reshape(len(part), -1).sum(1) for part in parts]
                 totals[layer] += torch.stack(change).sum(0).abs()
     return totals
@@ -109,19 +110,26 @@ IMPORTANCES: dict[str, Callable[..., Importance]] = {
 
 @dataclass
 class PruneNeurons(Finetuned):
-    """Leaves a `fraction` of the neurons or channels of every layer but the output's, in `rounds` rounds.
+    """Remove neurons and channels from every layer but the output layer.
 
-    Layers that must agree (behind a shortcut) lose the same channels, which torch-pruning's dependency graph
-    (Fang et al. 2023) finds; their scores are averaged. Half of the channels is a quarter of the weights between them.
+    Layers whose outputs are added at a shortcut lose the same channels, by the mean of their scores; torch-pruning's
+    dependency graph (Fang et al. 2023) finds them. With half of the channels a quarter of the weights between two
+    layers is left.
+
+    Args:
+        fraction: Share of each layer's original neurons or channels that is left at the end.
+        rounds: Rounds of pruning and fine-tuning.
+        importance: Score of a neuron; the lowest are removed.
+        samples: Training examples for the scores.
     """
 
     # torch-pruning follows numbers through the network, and word pieces are looked up
     modalities = (Pictures, Spectrograms, Tables)
 
-    fraction: float  # of each layer's original ones that is left
+    fraction: float
     rounds: int
     importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"]
-    samples: int  # training examples that importances are computed from
+    samples: int
 
     def __post_init__(self):
         super().__post_init__()
@@ -130,7 +138,7 @@ class PruneNeurons(Finetuned):
         require(self.samples >= 1, "samples", self.samples, "1 or more")
 
     def check(self, net: nn.Module) -> None:
-        """torch-pruning must be there, something to prune, and a way through for every example. Raises UserError."""
+        """Raise UserError for early exits, for a network without hidden neurons, and without torch-pruning."""
         if can_be_left(net):
             raise UserError(
                 "compress=prune_neurons: examples leave this network early; prune before compress=early_exit"
@@ -140,7 +148,7 @@ class PruneNeurons(Finetuned):
         need("torch_pruning", "compress", "compress=prune_neurons")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
-        """A point after each round."""
+        """Yield a point after each round."""
         from torch_pruning import BasePruner
 
         net = dense.net.eval()
@@ -150,9 +158,9 @@ class PruneNeurons(Finetuned):
             net,
             example,
             importance=lambda group: group_score(group, scores),
-            pruning_ratio_dict={layer: self.removed(len(layer.weight)) for layer in outputs(net)},
+            pruning_ratio_dict={layer: self.pruning_ratio(len(layer.weight)) for layer in outputs(net)},
             iterative_steps=self.rounds,
-            ignored_layers=unread(net, example),
+            ignored_layers=output_layers(net, example),
         )
         for number in range(1, self.rounds + 1):
             scores.clear()
@@ -163,33 +171,33 @@ class PruneNeurons(Finetuned):
             net = self.finetune(net, bench, f"{left:.3g} of the channels")
             yield Point(f"prune_neurons {left:.3g}", net, dense.entropy, dense.blueprint)
 
-    def removed(self, count: int) -> float:
-        """The share of `count` channels to remove, such that at least one stays.
+    def pruning_ratio(self, count: int) -> float:
+        """The pruning ratio of a layer with `count` channels, such that at least one is left.
 
-        torch-pruning keeps int(count * (1 - share)), where 10 * (1 - 0.9) is 0.9999 and so 0, and leaves a layer
-        alone that would lose everything. Half a channel more makes the number come out.
+        torch-pruning keeps int(count * (1 - ratio)) channels: with ratio 0.9, 10 * (1 - 0.9) is 0.9999 and becomes 0,
+        and a layer that would lose every channel is not pruned at all. Adding half a channel avoids both.
         """
         return 1 - (max(1, round(count * self.fraction)) + 0.5) / count
 
 
-def unread(net: nn.Module, example: Tensor) -> list[nn.Module]:
-    """The layers whose outputs no layer takes in: those are the network's, wherever they stand in it."""
+def output_layers(net: nn.Module, example: Tensor) -> list[nn.Module]:
+    """The layers whose outputs no other layer takes in, so that they are the network's own, wherever they stand."""
     from torch_pruning import DependencyGraph
 
     graph, layers = DependencyGraph().build_dependency(net, example), set(outputs(net))
-    found = []
+    ends = []
     for group in graph.get_all_groups():
         members = [(item.dep.target.module, item.dep.handler.__name__) for item in group]
         if not any(module in layers and handler == "prune_in_channels" for module, handler in members):
-            found += [module for module, _ in members if module in layers]
-    return found
+            ends += [module for module, _ in members if module in layers]
+    return ends
 
 
 def group_score(group: list, scores: Importance) -> Tensor:
-    """The mean score of each channel over the layers of a group that produce it."""
-    found = []
+    """The mean score of each channel, [O], over the layers of a torch-pruning group that produce it."""
+    layers = []
     for dependency, index in group:
         layer = dependency.target.module
         if layer in scores and dependency.handler.__name__ == "prune_out_channels":
-            found.append(scores[layer][index])
-    return torch.stack(found).mean(0)
+            layers.append(scores[layer][index])
+    return torch.stack(layers).mean(0)

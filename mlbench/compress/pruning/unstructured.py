@@ -1,4 +1,4 @@
-"""Pruning single weights."""
+"""Unstructured pruning: single weights are set to zero, and masks keep them there."""
 
 import copy
 import math
@@ -16,23 +16,23 @@ from mlbench.core.errors import require
 from mlbench.training.learner import Learner
 from mlbench.training.theta import Theta
 
-Masks = dict[str, Tensor]  # name of a weight -> bool in its shape, False where it is pruned
+Masks = dict[str, Tensor]  # parameter name -> bool in the parameter's shape, False where it is pruned
 
-ROUNDING = 1e-9  # of a share, after some subtractions
+ROUNDING = 1e-9  # tolerance for shares that result from several subtractions
 
 
 @dataclass
 class Masked(Learner):
-    """Plain training of the weights that are left.
+    """Train under masks.
 
-    The weights are multiplied by the mask after each step: with only their gradients masked, momentum and weight decay
-    would bring pruned ones back.
+    The weights are multiplied by the mask after each step. Masking only the gradients is not enough: momentum and
+    weight decay would move pruned weights away from zero.
     """
 
     masks: Masks
 
     def start(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
-        """Lay the masks out like the parameters."""
+        """Lay the masks out like the parameter vector, and prune."""
         self.mask = torch.ones_like(theta.value)  # [P]
         for name, view in theta.named(self.mask).items():
             if name in self.masks:
@@ -40,33 +40,46 @@ class Masked(Learner):
         theta.value.mul_(self.mask)
 
     def after_step(self, net: nn.Module, theta: Theta, step_size: Callable[[], float | Tensor]) -> None:  # noqa: ARG002
-        """Pruned weights stay 0."""
+        """Set the pruned weights to zero again."""
         theta.value.mul_(self.mask)
 
 
 @dataclass
 class Prune(Finetuned):
-    """Prune the least important weights, train on, and again, until the `fraction` of the original ones is left.
+    """Iterative pruning: remove the least important weights and train on, until `fraction` of them is left.
 
-    Han et al. (2015); with `rewind` the lottery tickets of Frankle & Carbin (2019, section 2): the weights that are
-    left go back to what they were before training (`initial`), or to those after `rewind_epochs` epochs (`early`), or
-    are drawn anew (`reinitialise`), and are trained by train.* instead of finetune_*. The epochs of `early` are a
-    training of their own, from the same start with other batches and the whole schedule; Frankle et al. (2020) take
-    the weights on the way of the training that found the mask.
-    `control` trains each mask from weights drawn anew as well. Biases and batch norm are never pruned.
+    Without `rewind` this is Han et al. (2015); with it, the lottery tickets of Frankle & Carbin (2019, section 2): the
+    remaining weights are reset after each round and trained by train.*, not by finetune_*. Biases and batch norm are
+    never pruned. It deviates from Frankle et al. (2020) with `rewind=early`: the early weights come from a training of
+    their own, from the same initial weights with other batches and the whole schedule; the paper takes them from the
+    training that led to the mask.
+
+    Args:
+        fraction: Share of the original weights that is left at the end.
+        step: Share of the weights to prune in each round; None prunes once.
+        step_of: What `step` is a share of: the `original` or the `remaining` weights.
+        importance: Score of a weight; the lowest are pruned.
+        scope: Whether to compare scores over the whole network or within each layer.
+        layers: Share of each layer's weights that is left at the end, instead of `fraction` and `scope`.
+        last_layer: With scope=layer, the pruning rate of the output layer relative to the other layers.
+        rewind: What training starts from after each round: `none`, the present weights; `initial`, those before
+            training; `early`, those after `rewind_epochs` epochs; `reinitialise`, fresh ones.
+        rewind_epochs: Epochs that lead to the weights of rewind=early.
+        control: Whether to train each mask from fresh weights as well, for comparison.
+        samples: Training examples for the importance scores.
     """
 
-    fraction: float  # of the original weights that is left
-    step: float | None  # pruned each round; None: everything at once
+    fraction: float
+    step: float | None
     step_of: Literal["original", "remaining"]
     importance: Literal["magnitude", "gradient", "taylor", "fisher", "random"]
     scope: Literal["global", "layer"]
-    layers: list[float] | None  # the share that is left of each layer, in place of `fraction`
-    last_layer: float  # with scope=layer the output layer is pruned at this part of the rate
+    layers: list[float] | None
+    last_layer: float
     rewind: Literal["none", "initial", "early", "reinitialise"]
     rewind_epochs: int
     control: bool
-    samples: int  # training examples that importances are computed from
+    samples: int
 
     def __post_init__(self):
         super().__post_init__()
@@ -79,39 +92,39 @@ class Prune(Finetuned):
         require(self.samples >= 1, "samples", self.samples, "1 or more")
 
     @property
-    def begins_anew(self) -> bool:
-        """Where the weights that are left go back."""
+    def from_scratch(self) -> bool:
+        """True if the weights are rewound."""
         return self.rewind != "none"
 
     def check(self, net: nn.Module) -> None:
-        """`layers` must have a share for each layer."""
+        """Raise SettingError unless `layers` has a share for each layer."""
         count = len(weights(net))
         ok = self.layers is None or len(self.layers) == count
         require(ok, "layers", self.layers, f"one share for each of the {count} layers with weights")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
-        """A point after each round, its control before it."""
+        """Yield a point after each round, and before it its control if there is one."""
         net = dense.net
         names = list(weights(net))
-        masks = {name: weight != 0 for name, weight in weights(net).items()}  # what was pruned before stays so
-        early = self.early(bench)
-        finals = self.finals(names)
+        masks = {name: weight != 0 for name, weight in weights(net).items()}  # zeros stay zero
+        start = self.rewind_target(bench)
+        final_shares = self.final_shares(names)
         for left in self.shares():
             scores = IMPORTANCES[self.importance](net, bench, self.samples)
-            masks = self.pruned(scores, masks, left, finals)
+            masks = self.prune(scores, masks, left, final_shares)
             title = f"{left:.3g} of the weights"
             if self.control:
-                control = self.trained(fresh(net), masks, bench, f"{title}, drawn anew")
+                control = self.train_masked(reinitialised(net), masks, bench, f"{title}, drawn anew")
                 yield replace(dense, stage=f"control {left:.3g}", net=control)
-            net = self.learn(net, early, masks, bench, title)
+            net = self.retrain(net, start, masks, bench, title)
             yield replace(dense, stage=f"prune {left:.3g}", net=net)
 
     def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
-        """With `control`, how much better the last network is than its control."""
+        """With `control`, `control_error_increase`: the error of the last control minus that of the last point."""
         return {"control_error_increase": rows[-1]["accuracy"] - rows[-2]["accuracy"]} if self.control else {}
 
     def shares(self) -> list[float]:
-        """The share of the original weights that is left after each round."""
+        """The share of the original weights that is left after each round, between 0 and 1."""
         if self.step is None:
             return [self.fraction]
         left = [1.0]
@@ -121,8 +134,8 @@ class Prune(Finetuned):
             left.append(following if following > self.fraction + ROUNDING else self.fraction)
         return left[1:]
 
-    def finals(self, names: list[str]) -> dict[str, float]:
-        """The share that is left of each layer in the end, with scope=layer or `layers`."""
+    def final_shares(self, names: list[str]) -> dict[str, float]:
+        """Parameter name -> share of its weights that is left at the end, for scope=layer and `layers`."""
         if self.layers is not None:
             return dict(zip(names, self.layers, strict=True))
         last, before = 1.0, 1.0
@@ -131,42 +144,50 @@ class Prune(Finetuned):
             before = left
         return dict.fromkeys(names[:-1], self.fraction) | {names[-1]: last}
 
-    def pruned(self, scores: Scores, masks: Masks, left: float, finals: dict[str, float]) -> Masks:
-        """New masks: `left` of all weights, or of each layer the share that corresponds."""
+    def prune(self, scores: Scores, masks: Masks, left: float, final_shares: dict[str, float]) -> Masks:
+        """Prune further, by the scores of the weights that the masks still hold.
+
+        Args:
+            scores: Importance of each weight.
+            masks: The present masks.
+            left: Share of all original weights that is left after this round.
+            final_shares: Share of each layer that is left at the end; not used with scope=global.
+
+        Returns:
+            New masks, subsets of `masks`.
+        """
         if self.scope == "global" and self.layers is None:
             alive = torch.cat([scores[name].where(mask, -math.inf).flatten() for name, mask in masks.items()])
-            keep = top(alive, round(left * alive.numel()))
-            parts = keep.split([mask.numel() for mask in masks.values()])
+            chosen = top(alive, round(left * alive.numel()))
+            parts = chosen.split([mask.numel() for mask in masks.values()])
             return {name: part.view_as(masks[name]) & masks[name] for name, part in zip(masks, parts, strict=True)}
-        done = math.log(left) / math.log(self.fraction)  # of the way, from 0 to 1
-        return {
-            name: top(scores[name].where(mask, -math.inf), max(1, round(finals[name] ** done * mask.numel()))) & mask
-            for name, mask in masks.items()
-        }
+        progress = math.log(left) / math.log(self.fraction)  # from 0 to 1 at the last round
+        counts = {name: max(1, round(final_shares[name] ** progress * mask.numel())) for name, mask in masks.items()}
+        return {name: top(scores[name].where(mask, -math.inf), counts[name]) & mask for name, mask in masks.items()}
 
-    def early(self, bench: Workbench) -> nn.Module:
-        """The network whose weights `rewind` goes back to."""
+    def rewind_target(self, bench: Workbench) -> nn.Module:
+        """The network whose weights rewind=initial and rewind=early return to."""
         net = copy.deepcopy(bench.start)
         if self.rewind == "early":
             bench.fit(net, "early training", epochs=self.rewind_epochs)
         return net
 
-    def learn(self, net: nn.Module, early: nn.Module, masks: Masks, bench: Workbench, title: str) -> nn.Module:
-        """Train what is left, from where `rewind` says."""
+    def retrain(self, net: nn.Module, target: nn.Module, masks: Masks, bench: Workbench, title: str) -> nn.Module:
+        """Train the remaining weights, starting from what `rewind` says; `target` is the `rewind_target`."""
         if self.rewind == "none":
             return masked(self.finetune(masked(net, masks), bench, title, Masked(masks)), masks)
-        start = fresh(net) if self.rewind == "reinitialise" else copy.deepcopy(early)
-        return self.trained(start, masks, bench, title)
+        start = reinitialised(net) if self.rewind == "reinitialise" else copy.deepcopy(target)
+        return self.train_masked(start, masks, bench, title)
 
-    def trained(self, net: nn.Module, masks: Masks, bench: Workbench, title: str) -> nn.Module:
-        """`net` with only the weights of the masks, trained from where it stands by train.*."""
+    def train_masked(self, net: nn.Module, masks: Masks, bench: Workbench, title: str) -> nn.Module:
+        """Train `net` under the masks by train.*, from its present weights; rewind_epochs count as spent."""
         spent = self.rewind_epochs if self.rewind == "early" else 0
         epochs = max(1, bench.training.epochs - spent)
         return masked(bench.fit(masked(net, masks), title, Masked(masks), epochs=epochs), masks)
 
 
 def top(scores: Tensor, count: int) -> Tensor:
-    """A mask of exactly `count` highest scores, in their shape; of equal ones the first."""
+    """A mask in the shape of `scores` of exactly the `count` highest; of equal scores the first ones."""
     mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
     mask[scores.flatten().sort(descending=True, stable=True).indices[:count]] = True
     return mask.view_as(scores)
@@ -174,16 +195,16 @@ def top(scores: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def masked(net: nn.Module, masks: Masks) -> nn.Module:
-    """`net` with its pruned weights set to 0, and not to the -0.0 that a product with the mask can be."""
+    """Set the pruned weights of `net` to 0, not to the -0.0 that a product with the mask may give, and return it."""
     for name, weight in weights(net).items():
         weight.masked_fill_(~masks[name], 0.0)
     return net
 
 
-def fresh(net: nn.Module) -> nn.Module:
-    """A network like `net` with weights drawn anew."""
-    drawn = copy.deepcopy(net)
-    for module in drawn.modules():
+def reinitialised(net: nn.Module) -> nn.Module:
+    """A copy of `net` with fresh random weights."""
+    copied = copy.deepcopy(net)
+    for module in copied.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
-    return drawn
+    return copied

@@ -1,4 +1,4 @@
-"""Weight sharing: a few distinct values for each layer."""
+"""Weight sharing: the weights of a layer take a few distinct values, its centroids."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -18,18 +18,21 @@ from mlbench.training.theta import Theta
 
 
 class Shared(Learner):
-    """Trains values that many weights share: the gradient of a centroid is the sum over its weights.
+    """Train centroids: the gradient of a centroid is the sum of those of its weights.
 
-    All weights of a cluster hold the same value and get the same gradient, so they stay equal under any optimiser;
-    weights that are 0 stay so.
+    All weights of a cluster have the same value and get the same gradient, so they stay equal under any optimiser.
+    Zeros stay zero.
+
+    Args:
+        clusters: Parameter name -> index of each element's cluster, -1 for zeros.
     """
 
     def __init__(self, clusters: dict[str, Tensor]):
-        self.clusters = clusters  # name of a weight -> number of each element's cluster, -1 for zeros
+        self.clusters = clusters
 
     def start(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
-        """Number the clusters of all layers one behind the other, and find the weights that belong to one."""
-        numbers = torch.full_like(theta.value, -2, dtype=torch.int64)  # [P]; -2: a parameter of its own
+        """Number the clusters of all layers consecutively, and find the members of each in the parameter vector."""
+        numbers = torch.full_like(theta.value, -2, dtype=torch.int64)  # [P]; -2: in no cluster, not shared
         count = 0
         for name, view in theta.named(numbers).items():
             if name in self.clusters:
@@ -40,7 +43,7 @@ class Shared(Learner):
         self.numbers, self.count = numbers[self.members], count  # [members]
 
     def adjust(self, net: nn.Module, theta: Theta) -> None:  # noqa: ARG002
-        """Every weight gets its centroid's gradient (Han et al. 2016, eq. 3)."""
+        """Give every weight the gradient of its centroid (Han et al. 2016, eq. 3)."""
         sums = theta.grad.new_zeros(self.count)
         sums.index_add_(0, self.numbers, theta.grad[self.members])
         theta.grad[self.members] = sums[self.numbers]
@@ -49,14 +52,18 @@ class Shared(Learner):
 
 @dataclass
 class Cluster(Finetuned):
-    """k-means on the weights of each layer, 2^bits centroids, then the centroids trained (Han et al. 2016, section 3).
+    """Weight sharing by k-means on each layer, then training of the centroids (Han et al. 2016, section 3).
 
-    Centroids begin evenly spaced between the smallest and the largest weight (linear initialisation). Zeros, the pruned
-    weights, keep out of it. `bits` may be a list: a point for each, all from the same network, the last handed on;
-    `convolution_bits` is for convolutions, where they need more.
+    The initial centroids are evenly spaced between the smallest and the largest weight (linear initialisation). Zeros,
+    which are the pruned weights, belong to no cluster.
+
+    Args:
+        bits: Bits of an index, 1 to 8, for 2^bits centroids; or a list, with a point for each number of bits, all from
+            the same network.
+        convolution_bits: Bits in convolutional layers, if they need more; None: the same.
     """
 
-    bits: Any  # a number of 1 to 8, or a list of them
+    bits: Any
     convolution_bits: int | None
 
     def __post_init__(self):
@@ -68,7 +75,7 @@ class Cluster(Finetuned):
         require(few, "convolution_bits", self.convolution_bits, "null, or 1 to 8")
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
-        """A point for each number of bits."""
+        """Yield a point for each number of bits."""
         for bits in self.bits:
             net = deepcopy(dense.net)
             clusters = {name: self.share(weight, bits) for name, weight in weights(net).items()}
@@ -77,7 +84,7 @@ class Cluster(Finetuned):
 
     @torch.no_grad()
     def share(self, weight: nn.Parameter, bits: int) -> Tensor:
-        """Replace each weight that is not 0 by its centroid; the number of its cluster, -1 for zeros."""
+        """Replace each nonzero weight by its centroid, in place, and return the clusters' indices, -1 for zeros."""
         if weight.ndim > 2 and self.convolution_bits is not None:
             bits = self.convolution_bits
         alive = weight != 0
@@ -90,11 +97,19 @@ class Cluster(Finetuned):
 
 
 def k_means(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(centroids float32, the number of each value's centroid): at most `count`, fewer where there are fewer values."""
+    """One-dimensional k-means with linear initialisation.
+
+    Args:
+        values: The values to cluster, float32 [n].
+        count: Number of centroids; with no more distinct values than that, these are the centroids.
+
+    Returns:
+        The centroids, float32 [at most count], and the index of each value's centroid, [n].
+    """
     distinct = np.unique(values)
     if len(distinct) <= count:
         return distinct, np.searchsorted(distinct, values)
     start = np.linspace(values.min(), values.max(), count)[:, None]
-    with threadpool_limits(1):  # sums in one order, the same each time
-        found = KMeans(count, init=start, n_init=1, max_iter=100).fit(values[:, None].astype(np.float64))
-    return found.cluster_centers_[:, 0].astype(np.float32), found.labels_.astype(np.int64)
+    with threadpool_limits(1):  # sums in the same order each time
+        clustering = KMeans(count, init=start, n_init=1, max_iter=100).fit(values[:, None].astype(np.float64))
+    return clustering.cluster_centers_[:, 0].astype(np.float32), clustering.labels_.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Entropy coding."""
+"""Huffman coding of the artefact."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,15 +8,15 @@ from mlbench.compress.base import Method, Point, Workbench
 
 @dataclass
 class Huffman(Method):
-    """Indices and gaps get words as long as they are rare (Han et al. 2016, section 4); the weights stay the same.
+    """Huffman-code the indices and gaps in the artefact (Han et al. 2016, section 4); the weights stay the same.
 
-    The code tables are in the file (codec/coding.py). Worth most after clustering: single-precision values are not
-    coded.
+    The frequent ones get short code words. The artefact contains the code tables (runs/codec/). The gain is largest
+    after clustering, since single-precision values are not coded.
     """
 
     changes_weights = False
-    passes_on = True
+    keeps_network = True
 
     def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
-        """The same network in a shorter file."""
+        """Yield the same network, to be written entropy-coded."""
         yield replace(dense, stage="huffman", entropy=True)

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from mlbench.core.atomic_io import read_rows
+from mlbench.core.pareto import pareto_front
 from mlbench.reporting.figures.canvas import canvas, save
 
 LABELS_UP_TO = 12  # points that still have room for their names
@@ -52,15 +53,6 @@ def scale_to_costs(axes: Axes, costs: list[float]) -> None:
     """A logarithmic x axis where these are far apart."""
     if min(costs) > 0 and max(costs) > 4 * min(costs):
         axes.set_xscale("log")
-
-
-def pareto_front(cost: np.ndarray, gain: np.ndarray) -> list[int]:
-    """The points [n] that no other beats in both: in order of cost, each with more gain than all cheaper ones."""
-    front: list[int] = []
-    for index in np.lexsort((-gain, cost)):
-        if not front or gain[index] > gain[front[-1]]:
-            front.append(int(index))
-    return front
 
 
 def draw_chart(table: Path, axes_of: tuple[str, str], by: str | None, path: Path, log: bool, joined: bool) -> None:
