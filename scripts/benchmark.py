@@ -14,7 +14,6 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from mlbench.training.compute import Compute
 
 from mlbench.core.config_groups import data_dir
 from mlbench.data.datasets.torchvision import Vision
@@ -33,8 +32,9 @@ from mlbench.lifelong.replay.derpp import DERPP
 from mlbench.lifelong.replay.er import ER
 from mlbench.lifelong.replay.gem import GEM
 from mlbench.models.mlp import MLP
+from mlbench.training.compute import Compute
 from mlbench.training.evaluation import accuracy
-from mlbench.training.fit_state import Progress
+from mlbench.training.fit_state import Progress, Session
 from mlbench.training.loop import fit
 from mlbench.training.optimizer import Training
 
@@ -89,7 +89,7 @@ def speed(method: Method, tasks: Stream, task: int, hidden: list[int], settings:
     """Samples a second of mlbench's loop on one task."""
     progress = Progress()
     split = tasks.tasks[task].train
-    fit(network(hidden), split, method, settings, Compute(), torch.Generator().manual_seed(0), progress)
+    fit(network(hidden), split, method, settings, Compute(), torch.Generator().manual_seed(0), Session(progress))
     return progress.samples / progress.seconds
 
 
@@ -124,7 +124,7 @@ def gem_seconds(tasks: Stream, settings: Training) -> float:
     net, total = network([100, 100]), 0.0
     for task in tasks.tasks:
         progress = Progress()
-        theta = fit(net, task.train, method, settings, Compute(), torch.Generator().manual_seed(0), progress)
+        theta = fit(net, task.train, method, settings, Compute(), torch.Generator().manual_seed(0), Session(progress))
         method.end_task(net, theta, task)
         total += progress.seconds
     return total

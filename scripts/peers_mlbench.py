@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from mlbench.training.compute import Compute
 from peers_protocol import BATCH, MARGIN, MEMORIES, REFERENCE, STRENGTH, Lesson, serve
 
 from mlbench.lifelong.base import Method
@@ -12,7 +11,8 @@ from mlbench.lifelong.regularisation.ewc import EWC
 from mlbench.lifelong.replay.agem import AGEM
 from mlbench.lifelong.replay.er import ER
 from mlbench.lifelong.replay.gem import GEM
-from mlbench.training.fit_state import Progress
+from mlbench.training.compute import Compute
+from mlbench.training.fit_state import Progress, Session
 from mlbench.training.loop import fit
 from mlbench.training.optimizer import Training
 
@@ -43,7 +43,7 @@ def prepare(lesson: Lesson) -> Callable[[], int]:
         for number, task in enumerate(lesson.stream.tasks):
             lesson.stream.heads.meet(number)
             net, progress = method.start_task(lesson.net, task), Progress()
-            theta = fit(net, method.examples(task.train), method, settings, Compute(), generator, progress)
+            theta = fit(net, method.examples(task.train), method, settings, Compute(), generator, Session(progress))
             method.end_task(net, theta, task)
             steps += progress.step
         return steps

@@ -28,7 +28,7 @@ from mlbench.core.statistics import spread
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.model_setup import fitting, made
-from mlbench.experiment.multi_fit_runner import Trainings, check_single_task
+from mlbench.experiment.multi_fit_runner import MultiFitRunner, check_single_task
 from mlbench.experiment.runner import RunnerFactory
 from mlbench.reporting.figures import grids, plots
 from mlbench.runs.codec import container
@@ -43,7 +43,7 @@ HEADLINES = {  # metrics that tables show, and which end is better
 
 
 @dataclass
-class Compress(Trainings):
+class Compress(MultiFitRunner):
     """One run of one compression method on one network; it is also the `Workbench` that the method works with.
 
     Attributes:
@@ -55,7 +55,7 @@ class Compress(Trainings):
     def __post_init__(self):
         super().__post_init__()
         self.method: Method = self.config.technique
-        self.seconds |= {"finetune": 0.0, "measure": 0.0}
+        self.fits.seconds |= {"finetune": 0.0, "measure": 0.0}
 
     def __call__(self) -> None:
         """Measure the dense network and every point that the method yields."""
@@ -64,7 +64,7 @@ class Compress(Trainings):
         settings = self.config.settings
         with FreshProcess(self.stream.tasks[0].test, settings.latency_batch, self.config.dirs) as self.fresh:
             result = Point("dense", self.dense())
-            self.phase = "finetune"
+            self.fits.phase = "finetune"
             self.measure(0, result)
             for step, point in enumerate(self.method.compress(result, self), start=1):
                 self.measure(step, point)
@@ -88,7 +88,7 @@ class Compress(Trainings):
             for form in self.config.settings.export:
                 export(form, path, self.input_shape, self.config.dirs)
         self.rows.append(row)
-        self.seconds["measure"] += time.perf_counter() - start
+        self.fits.seconds["measure"] += time.perf_counter() - start
         self.run.log(step, "eval", 1, "test", "accuracy", row["accuracy"])
         self.run.log(step, "eval", 1, "test", "bytes", row["bytes"])
         ratio = compression_ratio(row, self.rows[0])
@@ -100,11 +100,11 @@ class Compress(Trainings):
         return self.run.folder / "artefacts" / f"point_{step:02d}.mlb"
 
     def state(self, under_way: dict[str, Any] | None) -> dict[str, Any]:
-        """See `Trainings`."""
+        """See `MultiFitRunner`."""
         return {**super().state(under_way), "rows": self.rows}
 
     def load(self, saved: dict[str, Any]) -> None:
-        """See `Trainings`."""
+        """See `MultiFitRunner`."""
         super().load(saved)
         self.rows = saved["rows"]
 
@@ -124,8 +124,7 @@ class Compress(Trainings):
         if self.dropped:
             metrics |= self.dropped_accuracies(np.isin(test.labels.cpu(), self.dropped), correct)
         metrics |= self.method.metrics(self.rows, correct)
-        costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
-        costs |= {"parameters": self.rows[-1]["parameters"], "samples_processed": self.samples}
+        costs = {**self.fits.costs(), "parameters": self.rows[-1]["parameters"]}
         self.run.finish(self.describe(result.net, model_config(result)), metrics, costs, HEADLINES)
 
     def measure_speed(self) -> tuple[np.ndarray, list[Row]]:
@@ -143,7 +142,7 @@ class Compress(Trainings):
             for step in sorted({0, len(paths) - 1})
             for layer in self.fresh.ask("layers", path=paths[step])
         ]
-        self.seconds["measure"] += time.perf_counter() - start
+        self.fits.seconds["measure"] += time.perf_counter() - start
         return latencies, layers
 
     def metrics(self, latencies: np.ndarray, correct: np.ndarray) -> dict[str, float]:

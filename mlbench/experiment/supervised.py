@@ -12,7 +12,7 @@ from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.runner import Job
 from mlbench.reporting.figures import plots
 from mlbench.training.evaluation import accuracy, mean_loss
-from mlbench.training.fit_state import Progress
+from mlbench.training.fit_state import Progress, Session
 from mlbench.training.learner import Learner
 from mlbench.training.loop import fit
 
@@ -33,7 +33,7 @@ class Plain(Job):
         display.start("training", total, self.progress)
         watch = self.run.follow(1, self.progress, self.state, lambda: self.describe(self.net))
         learner, where = Learner(), (self.training, self.compute, self.draws.batches)
-        fit(self.net, task.train, learner, *where, self.progress, watch)
+        fit(self.net, task.train, learner, *where, Session(self.progress, watch))
         self.finish(learner)
 
     def finish(self, learner: Learner) -> None:

@@ -33,7 +33,8 @@ def check_modality(technique: Technique, name: str, modality: Modality) -> None:
     """Raise UserError where a technique, `family=name`, is not made for examples of this kind."""
     if type(modality) in technique.modalities:
         return
-    takes = " and ".join(kind.name for kind in technique.modalities)
+    *most, last = [kind.name for kind in technique.modalities]
+    takes = f"{', '.join(most)} and {last}" if most else last
     family, others = name.partition("=")[0], []
     for path in sorted((conf_folder() / family).glob("*.yaml")):
         cls = locate(OmegaConf.load(path)._target_, Technique, family, ())

@@ -14,7 +14,7 @@ from mlbench.core.atomic_io import write_csv, write_text, write_whole
 from mlbench.core.errors import SettingError, UserError, need
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
-from mlbench.experiment.multi_fit_runner import Trainings, check_single_task
+from mlbench.experiment.multi_fit_runner import MultiFitRunner, check_single_task
 from mlbench.experiment.runner import RunnerFactory
 from mlbench.explain.attribution.evaluation import evaluate
 from mlbench.explain.attribution.picture_attribution import files, picture
@@ -28,13 +28,13 @@ from mlbench.training.masked_lm import masked_accuracy
 
 
 @dataclass
-class Explain(Trainings):
+class Explain(MultiFitRunner):
     """One run of one explanation of one network; to the method it is the `Workbench`."""
 
     def __post_init__(self):
         super().__post_init__()
         self.method: Method = self.config.technique
-        self.seconds |= {"explain": 0.0}
+        self.fits.seconds |= {"explain": 0.0}
         self.task = task = self.stream.tasks[0]
         self.test, self.planted, self.classes = task.test, task.planted, self.stream.classes
         self.black = task.modality.black(self.normalise)
@@ -49,16 +49,15 @@ class Explain(Trainings):
         good = dict(findings.metrics)
         for name, value in good.items():
             self.run.display.note(f"{name.replace('_', ' ')} {value:.4f}")
-        self.phase, began = "explain", time.perf_counter()
-        trained = self.seconds["explain"]
+        self.fits.phase, began = "explain", time.perf_counter()
+        trained = self.fits.seconds["explain"]
         with untouched(net):
             findings.join(self.method.explain(net, self))
-        self.seconds["explain"] = trained + time.perf_counter() - began
+        self.fits.seconds["explain"] = trained + time.perf_counter() - began
         self.write(findings)
         for name, value in good.items():  # after all fits: a checkpoint of theirs would keep the lines, and a resumed
             self.run.log(0, "eval", 1, "test", name, value)  # run write them again
-        costs = {f"{name}_seconds": value for name, value in self.seconds.items()}
-        costs |= {"parameters": sum(p.numel() for p in net.parameters()), "samples_processed": self.samples}
+        costs = {**self.fits.costs(), "parameters": sum(p.numel() for p in net.parameters())}
         headlines = findings.headlines or dict.fromkeys(good, "high")
         self.run.finish(self.describe(net), findings.metrics, costs, headlines, findings.kind)
 

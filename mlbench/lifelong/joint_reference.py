@@ -11,7 +11,7 @@ from mlbench.lifelong.bounds.joint import Joint
 from mlbench.runs.console import Display
 from mlbench.training.compute import Compute
 from mlbench.training.evaluation import accuracy
-from mlbench.training.fit_state import Progress
+from mlbench.training.fit_state import Progress, Session
 from mlbench.training.loop import fit
 from mlbench.training.optimizer import Training
 
@@ -54,7 +54,7 @@ class JointReference:
         (task,) = self.stream.tasks
         progress = Progress()
         display.start("reference: joint training", len(task.train) * self.training.epochs, progress)
-        settings = (self.training, self.compute, self.draws.batches, progress, display.advance)
+        settings = (self.training, self.compute, self.draws.batches, Session(progress, display.advance))
         try:
             fit(self.net, task.train, self.method, *settings)
         except RunError as error:

@@ -19,7 +19,7 @@ from mlbench.lifelong.deployment import Deployment
 from mlbench.lifelong.joint_reference import JointReference
 from mlbench.runs.checkpoint import each_tensor
 from mlbench.training.evaluation import accuracy
-from mlbench.training.fit_state import Progress
+from mlbench.training.fit_state import Progress, Session
 from mlbench.training.loop import examples_in_epoch, fit
 
 BACKWARD = 3  # forward and backward pass together cost about three forward passes
@@ -82,7 +82,7 @@ class Lifelong(Job):
         watch = self.run.follow(number + 1, progress, self.state, lambda: self.describe(self.net), f"{label}_")
         try:
             settings = (self.training, self.compute, self.draws.batches)
-            theta = fit(self.net, examples, self.method, *settings, progress, watch)
+            theta = fit(self.net, examples, self.method, *settings, Session(progress, watch))
         except RunError as error:
             raise RunError(f"task {number + 1} ({task.name}): {error}") from error
         began = time.perf_counter()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mlbench.core.errors import RunError
+from mlbench.data.split import Split
 
 
 @dataclass
@@ -38,6 +39,23 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
+
+
+@dataclass
+class Session:
+    """What a fit has around it: where it stands, who looks on, and what it may stop early by.
+
+    Attributes:
+        progress: Continues an interrupted fit, whose network, learner and generator the caller has restored; kept up to
+            date.
+        watch: Sees `progress` after every chunk of batches, when it may be saved.
+        validation: Data that the caller has cut off already; without it, `fit` cuts train.validation off itself where
+            train.patience asks for some.
+    """
+
+    progress: Progress = field(default_factory=Progress)
+    watch: Watch | None = None
+    validation: Split | None = None
 
 
 def end_epoch(progress: Progress, lr_setting: str) -> None:

@@ -1,4 +1,4 @@
-"""The one loop that trains, and the Learner whose hooks tell techniques apart."""
+"""The one loop that trains."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from mlbench.data.augmentation import AUGMENTATIONS
 from mlbench.data.split import Batch, Split, validation_size
 from mlbench.data.stream import Task
 from mlbench.training.compute import Compute
-from mlbench.training.fit_state import Progress, Watch, end_epoch
+from mlbench.training.fit_state import Progress, Session, Watch, end_epoch
 from mlbench.training.learner import Learner
 from mlbench.training.module_modes import eval_mode, has_batch_norm
 from mlbench.training.optimizer import Training, make_optimizer, one_step, set_lr
@@ -29,23 +29,31 @@ def fit(
     training: Training,
     compute: Compute,
     generator: torch.Generator,
-    progress: Progress | None = None,
-    watch: Watch | None = None,
-    held_out: Split | None = None,
+    session: Session | None = None,
 ) -> Theta:
-    """Train `net` on `split` as `learner` says, in place, and return its parameter vector.
+    """Train a network in place.
 
-    With `training.patience` the best epoch on validation data is kept: on `held_out`, which the caller has cut off
-    already, or else on a share `training.validation` of `split`. `generator` draws that share, permutations and
-    augmentation. `progress` continues a fit that was cut off (the caller has restored network, learner and
-    generator) and is kept up to date; `watch` sees it after every chunk of batches, when it may be saved. Raises
-    RunError when the loss is not finite any more.
+    Args:
+        net: The network; in eval mode afterwards.
+        split: What it learns from.
+        learner: What it learns, and what happens around each step.
+        training: The settings of train.*. With `patience` the best epoch on validation data is kept.
+        compute: Where and how numbers are computed.
+        generator: Draws permutations, augmentation and, where it is needed, the validation data.
+        session: Where the fit stands, and what it has around it.
+
+    Returns:
+        The parameter vector.
+
+    Raises:
+        RunError: When the loss is not finite any more, or there is nothing to learn from.
     """
-    progress = progress or Progress()
+    session = session or Session()
+    progress, watch, validation = session.progress, session.watch, session.validation
     began = time.perf_counter() - progress.seconds
-    if held_out is None and training.patience:
+    if validation is None and training.patience:
         fixed = torch.Generator().manual_seed(generator.initial_seed())  # the same cut when resumed
-        split, held_out = split.cut(training.validation, fixed)
+        split, validation = split.cut(training.validation, fixed)
     used = examples_in_epoch(net, len(split), training.batch_size)
     if not used:
         raise RunError(f"there are {len(split)} examples to learn from, too few for a network like this one")
@@ -61,8 +69,8 @@ def fit(
             progress.position += len(index)
             progress.samples += len(index)
         end_epoch(progress, learner.lr_setting)
-        if held_out is not None:
-            validate(net, held_out, learner, training, progress)
+        if validation is not None:
+            validate(net, validation, learner, training, progress)
         began += shown(progress, optimizer, compute, began, watch)
     if not theta.value.isfinite().all():
         raise RunError(f"the last step left weights that are not finite; try a smaller {learner.lr_setting}")

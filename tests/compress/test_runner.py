@@ -19,7 +19,7 @@ from mlbench.compress.measurement import worker
 from mlbench.compress.measurement.worker import Reader
 from mlbench.core.config_groups import entries
 from mlbench.data.modality import PAD
-from mlbench.experiment.multi_fit_runner import Trainings
+from mlbench.experiment.fit_sequence import FitSequence
 from mlbench.models.bert import Bert
 from mlbench.runs import cache, run_dir
 from tests.experiment.test_runs import folders, only_run, summary
@@ -185,17 +185,17 @@ def test_exports_do_not_change_later_draws(mlbench, tmp_path):
 def test_a_process_that_dies_between_a_networks_weights_and_its_costs_loses_neither(mlbench, tmp_path, monkeypatch):
     words = ("compress=low_rank", "train.epochs=3", "data.train_examples=200", "threads=1")
     assert mlbench(*words)[0] == 0
-    whole, pay = only_run(tmp_path / "out"), Trainings.pay
+    whole, pay = only_run(tmp_path / "out"), FitSequence.pay
 
     def dies(trainings, progress):
-        if trainings.fits == 2:
+        if trainings.count == 2:
             raise KeyboardInterrupt
         pay(trainings, progress)
 
-    monkeypatch.setattr(Trainings, "pay", dies)
+    monkeypatch.setattr(FitSequence, "pay", dies)
     shutil.rmtree(tmp_path / "out" / "store")
     assert mlbench(*words)[0] == 130
-    monkeypatch.setattr(Trainings, "pay", pay)
+    monkeypatch.setattr(FitSequence, "pay", pay)
     (cut,) = set(folders(tmp_path / "out")) - {whole}
     assert mlbench(f"resume={cut}", out=False)[0] == 0
     assert (cut / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
@@ -548,8 +548,11 @@ def test_networks_for_texts_are_compressed_but_for_their_embeddings(mlbench, tmp
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["compress=prune_neurons"], "compress=prune_neurons is for pictures and sounds"),
-        (["compress=chain", "compress.stages=[prune_neurons,huffman]"], "compress=chain is for pictures and sounds"),
+        (["compress=prune_neurons"], "compress=prune_neurons is made for pictures, spectrograms and tables"),
+        (
+            ["compress=chain", "compress.stages=[prune_neurons,huffman]"],
+            "compress=chain is made for pictures, spectrograms and tables",
+        ),
         (["compress=measure", "export=[torch]"], "export is for pictures and sounds"),
     ],
 )

@@ -13,7 +13,7 @@ from mlbench.models.cnn import CNN
 from mlbench.models.mlp import MLP
 from mlbench.training.compute import Compute
 from mlbench.training.evaluation import EVALUATION_BYTES, accuracy, mean_loss
-from mlbench.training.fit_state import Progress
+from mlbench.training.fit_state import Progress, Session
 from mlbench.training.learner import Learner
 from mlbench.training.loop import examples_in_epoch, fit, make_optimizer, one_step
 from mlbench.training.theta import Theta
@@ -57,14 +57,14 @@ def test_a_fit_cut_off_at_any_chunk_goes_on_bit_for_bit(split, monkeypatch, opti
         saved.append((state, clone(whole.state_dict()), draws.get_state()))
 
     final = Progress()
-    fit(whole, data, Learner(), settings, Compute(), draws, final, keep)
+    fit(whole, data, Learner(), settings, Compute(), draws, Session(final, keep))
     assert len(saved) >= 12
     for state, weights, position in saved[::3]:
         resumed, again = net(seed=9), generator()
         resumed.load_state_dict(weights)
         again.set_state(position)
         progress = Progress.from_state(clone(state))
-        fit(resumed, data, Learner(), settings, Compute(), again, progress)
+        fit(resumed, data, Learner(), settings, Compute(), again, Session(progress))
         assert progress.losses == final.losses
         for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
             assert torch.equal(a, b)
@@ -142,8 +142,7 @@ def test_early_stopping_gives_back_the_best_weights(split):
         training(epochs=50, validation=0.25, patience=3),
         Compute(),
         generator(),
-        progress,
-        lambda p: seen.append(clone(net_.state_dict())) if len(p.losses) > len(seen) else None,
+        Session(progress, lambda p: seen.append(clone(net_.state_dict())) if len(p.losses) > len(seen) else None),
     )
     assert progress.best["epoch"] <= 3
     assert progress.epoch == progress.best["epoch"] + 3
@@ -203,7 +202,7 @@ def test_bf16_trains_close_to_fp32(split):
     data, half, full = split(200), net(), net()
     for network, precision in ((half, "bf16"), (full, "fp32")):
         progress = Progress()
-        fit(network, data, Learner(), training(epochs=5), Compute(precision=precision), generator(), progress)
+        fit(network, data, Learner(), training(epochs=5), Compute(precision=precision), generator(), Session(progress))
         assert progress.losses[-1] < 0.8 * progress.losses[0]
     assert next(half.parameters()).dtype == torch.float32
     assert not torch.equal(next(half.parameters()), next(full.parameters()))
@@ -229,7 +228,7 @@ def test_early_stopping_goes_by_what_the_learner_is_judged_by():
     settings, losses = training(epochs=8, lr=0.5, validation=0.25, patience=8), []
     for net, learner in ((plain, Learner()), (backwards, Backwards())):
         progress = Progress()
-        fit(net, random_split(60), learner, settings, Compute(), torch.Generator().manual_seed(0), progress)
+        fit(net, random_split(60), learner, settings, Compute(), torch.Generator().manual_seed(0), Session(progress))
         losses.append(progress.best["epoch"])
     assert losses[0] != losses[1]
     assert losses[1] == 1  # the worst loss is that of the first epoch
