@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mlbench.cli.settings_help import Entry, Setting, Sources, describe, top_level
+from mlbench.cli.class_source import Sources
+from mlbench.cli.settings_help import Entry, Setting, describe, top_level
 from mlbench.core.config_groups import FAMILIES, entries
+from mlbench.core.instantiate import locate
+from mlbench.experiment.technique import Technique
 
 MARK = re.compile(r"^<!-- (choices|settings): (\w+) -->$", re.MULTILINE)
 STREAMS = ("split_", "permuted_", "rotated_")
@@ -45,10 +48,8 @@ def extra_columns(entry: Entry) -> list[str]:
         scenarios = [str(each) for each in named] if isinstance(named, Sequence) else list(SCENARIOS)
         return ["all" if set(scenarios) == set(SCENARIOS) else ", ".join(scenarios)]
     if entry.group == "explain":
-        takes = {"texts": "reads_texts", "sounds": "hears_sounds"}
-        return [
-            ", ".join(["pictures", *(kind for kind, flag in takes.items() if sources.attribute(entry.target, flag))])
-        ]
+        method = locate(entry.target, Technique, "explain", ())
+        return [", ".join(kind.name for kind in method.modalities)]
     if entry.group == "experiment":
         swept = "hydra.sweeper.params."
         words = (

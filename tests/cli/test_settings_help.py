@@ -10,7 +10,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from mlbench.cli.settings_help import Setting, Sources, describe, top_level
+from mlbench.cli.class_source import Sources
+from mlbench.cli.settings_help import Setting, describe, top_level
 from mlbench.core.config_groups import FAMILIES, GROUPS, conf_folder, entries
 from mlbench.core.instantiate import Blueprint, field_types, words
 
@@ -90,7 +91,10 @@ def setting(group: str, name: str, which: str) -> Setting:
 
 
 def test_meanings_come_from_comments_and_survive_files_that_override_the_value():
-    assert setting("lifelong", "ewc", "decay").meaning == "below 1: online EWC"
+    assert (
+        setting("lifelong", "ewc", "decay").meaning
+        == "factor on the importance of earlier tasks; below 1 it is online EWC"
+    )
     assert setting("explain", "mend", "attribution.noise").meaning.startswith("standard deviation")
     assert setting("data", "split_mnist", "tasks").allowed.startswith("2 or more")
     assert setting("data", "cifar10", "name").kind == "mnist|fashion_mnist|kmnist|cifar10|cifar100|svhn"
@@ -132,7 +136,7 @@ def test_the_command_prints_defaults_meanings_and_ranges(mlbench, words):
     row = next(line for line in text.splitlines() if line.startswith("lifelong.decay"))
     assert row.split("  ")[0] == "lifelong.decay"
     assert "1.0" in row
-    assert "below 1: online EWC" in row
+    assert "factor on the importance of earlier tasks; below 1 it is online EWC" in row
     assert "0 to 1" in row
     assert "train.lr=0.03" in text
 

@@ -55,7 +55,7 @@ def test_a_new_generator_of_pictures_leaves_the_cards_dropout_alone(cards, monke
     method, _ = replay()
     method.compute = Compute(CARD)
     cards[1] = "where the run is"
-    method.new_dreamer()
+    method.new_vae()
     assert cards[1] == "where the run is"
 
 

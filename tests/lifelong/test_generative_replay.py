@@ -171,7 +171,7 @@ def test_each_task_ends_with_a_new_generator_and_the_networks_answers():
         assert torch.equal(weights(method.solver), weights(net))
         assert not any(parameter.requires_grad for parameter in method.solver.parameters())
         seen.append(weights(method.vae))
-        seeds.append(weights(method.new_dreamer()))
+        seeds.append(weights(method.new_vae()))
 
     learn(method, stream, network(10), training(), compare)
     assert len({w.norm().item() for w in (*seen, *seeds)}) == 1 + 5 + 5
@@ -207,7 +207,7 @@ def test_a_restored_state_generates_the_same_pictures():
     again.generator.set_state(method.generator.get_state())
     for result, expected in zip(again.generate(9), method.generate(9), strict=True):
         assert torch.equal(result, expected)
-    assert torch.equal(weights(again.new_dreamer()), weights(method.new_dreamer()))
+    assert torch.equal(weights(again.new_vae()), weights(method.new_vae()))
 
 
 def test_a_generator_that_diverges_names_its_own_setting():

@@ -14,6 +14,7 @@ from mlbench.data.dataset import Arrays, Source
 from mlbench.data.modality import Tables
 from mlbench.data.normalisation import Normalise
 
+LARGEST = float(np.finfo(np.float32).max)  # what networks compute with
 FEWEST = 2  # rows of each class: one to learn from, one to be tested on
 
 
@@ -128,7 +129,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise UserError(f"data file {path} does not exist; data.path=FILE names a .csv") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a readable .csv in UTF-8 ({error})") from error
-    if len(set(header)) < len(header) or not all(header):
+    if not header or len(set(header)) < len(header) or not all(header):
         raise UserError(f"{path}: the first line must name every column, each once")
     for place, cells in lines:
         if len(cells) != len(header):
@@ -144,7 +145,7 @@ def number(path: Path, line: int, column: str, cell: str) -> float:
         value = float(cell)
     except ValueError:
         value = math.nan
-    if not abs(value) <= np.finfo(np.float32).max:
+    if not abs(value) <= LARGEST:
         raise UserError(
             f"{path}, line {line}: {column} is '{cell}', and needed is a number\n"
             f"fill in or remove such rows, or leave the column out with data.ignore=[{column}]"

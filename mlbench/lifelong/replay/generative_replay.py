@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mlbench.core.errors import require
 from mlbench.core.rng import apart
+from mlbench.data.modality import Pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.split import Batch
 from mlbench.data.stream import Stream, Task
@@ -46,6 +47,7 @@ class GenerativeReplay(ReplayMethod):
     generator_batch: int
     generator_lr: float
 
+    modalities = (Pictures,)  # the generator's outputs are grey values
     scenarios = ("domain", "class")  # a generated picture has no task, so that it could not choose a head
     state_fields = ("learned",)
     frozen_networks = ("solver",)
@@ -61,9 +63,9 @@ class GenerativeReplay(ReplayMethod):
         """Make the first generator, from which nothing is sampled."""
         super().begin(stream, training, compute, generator)
         self.shape = stream.input_shape
-        self.vae = self.new_dreamer()
+        self.vae = self.new_vae()
 
-    def new_dreamer(self) -> "VAE":
+    def new_vae(self) -> "VAE":
         """An untrained generator, initialised from the seed of the run and the number of tasks learned."""
         seed = self.generator.initial_seed() + self.learned
         with apart(self.compute.device, seed):  # takes no draws from the run, so that a resumed run is the same
@@ -90,7 +92,7 @@ class GenerativeReplay(ReplayMethod):
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:  # noqa: ARG002
         """Train a new generator on the task and on samples of the old one."""
         self.learned += 1
-        old, self.vae = self.vae.eval(), self.new_dreamer()
+        old, self.vae = self.vae.eval(), self.new_vae()
         learner = VAELearner(old, self.normalise, 1 / self.learned, self.generator)
         steps_per_epoch = math.ceil(len(task.train) / self.generator_batch)
         training = dataclasses.replace(

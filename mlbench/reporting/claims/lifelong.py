@@ -68,12 +68,12 @@ def importance_extremes(runs: Runs) -> list[Check]:
     gained = [a - b for a, b in zip(best_on_other_seeds(inner), best_on_other_seeds(ends), strict=True)]
     return [
         Check(
-            "forgetting without springs less forgetting with the strongest is .1 or more",
+            "forgetting without a penalty less forgetting with the strongest is .1 or more",
             runs.differences("forgetting", free, rigid),
             0.1,
         ),
         Check(
-            "accuracy on new tasks without springs less that with the strongest is .1 or more",
+            "accuracy on new tasks without a penalty less that with the strongest is .1 or more",
             runs.differences("learning_accuracy", free, rigid),
             0.1,
         ),
@@ -84,7 +84,7 @@ def importance_extremes(runs: Runs) -> list[Check]:
 
 
 def selective_plasticity(runs: Runs) -> list[Check]:
-    """Each way to find the importance, at its best strength, less equal springs at theirs."""
+    """Each way to find the importance, at its best strength, less the equal penalty at its own."""
 
     def best(technique: str) -> list[float]:
         own = runs.where({"technique": technique})
@@ -94,7 +94,7 @@ def selective_plasticity(runs: Runs) -> list[Check]:
     equal = best("l2")
     return [
         Check(
-            f"accuracy of {name} less that of equal springs is .01 or more",
+            f"accuracy of {name} less that of an equal penalty is .01 or more",
             [selective - other for selective, other in zip(best(name), equal, strict=True)],
             0.01,
         )
