@@ -1,4 +1,4 @@
-"""The entry point of a run: compose, check, build, run, write. cli/launchers/ starts its sweeps."""
+"""The entry point of a run: compose, check, build, run, write; and the one place that knows the families."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,9 +14,7 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError
 
-from mlbench.cli.launchers.processes import forget_others
 from mlbench.core.config_groups import CHOICES, conf_folder
 from mlbench.core.errors import RunError, UserError
 from mlbench.reporting.sweep.summary import conclude
@@ -24,7 +22,51 @@ from mlbench.reporting.terminal import show_run
 from mlbench.runs import layout
 from mlbench.runs.sweep_log import missing_folders, write_job
 
-RESUME_MAY_CHANGE = ("resume", "device", "threads")
+if TYPE_CHECKING:
+    from mlbench.experiment.family import Family
+
+
+def lifelong() -> "Family":
+    """Lifelong learning."""
+    from mlbench.experiment.family import Family
+    from mlbench.lifelong import base, runner
+
+    return Family("lifelong", base.Method, runner.prepare)
+
+
+def compress() -> "Family":
+    """Network compression."""
+    from mlbench.compress import base, runner
+    from mlbench.experiment.family import Family
+
+    return Family("compress", base.Method, runner.prepare)
+
+
+def explain() -> "Family":
+    """Interpretability."""
+    from mlbench.experiment.family import Family
+    from mlbench.explain import base, runner
+
+    return Family("explain", base.Method, runner.prepare)
+
+
+def supervised() -> "Family":
+    """Training without a technique."""
+    from mlbench.experiment import supervised as runner
+    from mlbench.experiment.family import Family
+    from mlbench.experiment.technique import Technique
+
+    return Family("plain", Technique, runner.prepare)
+
+
+FAMILIES = {"lifelong": lifelong, "compress": compress, "explain": explain, None: supervised}
+
+
+def family_of(config: DictConfig) -> "Family":
+    """The family whose technique a composed config has set. Raises UserError where there are two."""
+    from mlbench.experiment.checked_config import chosen_family
+
+    return FAMILIES[chosen_family(config)]()
 
 
 class Failure(BaseException):
@@ -48,7 +90,6 @@ def job(config: DictConfig) -> bool:
 
 def main() -> None:
     """Compose the config from the command line and run it, or sweep over it. Raises what goes wrong."""
-    forget_others()
     try:
         hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(job)()
     except Failure as failure:
@@ -121,9 +162,9 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
 
 def run(config: DictConfig, context: DictConfig) -> Path:
     """Compose, check, build, run, write; the folder with the results."""
-    from mlbench.cli.families import family_of
     from mlbench.experiment.checked_config import CheckedConfig  # torch comes with it; mistakes of spelling need none
     from mlbench.experiment.experiment import Experiment
+    from mlbench.experiment.resume import reopened
     from mlbench.runs.provenance import outdated
     from mlbench.runs.run_dir import tidy
 
@@ -171,26 +212,3 @@ def hydra_files(config: DictConfig, context: DictConfig) -> dict[str, str]:
 def config_dirs(context: DictConfig) -> tuple[Path, ...]:
     """The folders the user passed by --config-dir, whose modules may be built."""
     return tuple(Path(source.path) for source in context.runtime.config_sources if source.provider == "command-line")
-
-
-def reopened(folder: Path, config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str, str | None]]:
-    """The config and group choices of a run to be resumed. Raises UserError."""
-    others = [o for o in overrides if o.partition("=")[0] not in RESUME_MAY_CHANGE]
-    if others:
-        raise UserError(
-            f"resume={folder} takes its settings from that folder; besides it only threads, and a device of the same "
-            f"kind, can be given, not {', '.join(others)}"
-        )
-    saved = folder / layout.CONFIG
-    if not saved.is_file():
-        raise UserError(f"resume={folder}: there is no config.yaml; name the folder of one run")
-    try:
-        old = OmegaConf.load(saved)
-        names = OmegaConf.to_container(OmegaConf.load(folder / layout.HYDRA / layout.GROUP_NAMES))
-    except (OSError, ValueError, YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"resume={folder}: its config.yaml cannot be read ({reason})") from error
-    for name in (override.partition("=")[0] for override in overrides):
-        old[name] = config[name]
-    old.force = False  # it was meant for the run's beginning; now it would throw away what is to be resumed
-    return old, names

@@ -113,8 +113,10 @@ def run(words: list[str]) -> int:
     for folder in own_folders(words)[0]:
         sys.path.append(folder)
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), folder)))
+    from mlbench.cli.launchers.processes import forget_others
     from mlbench.run import main as compose_and_run
 
+    forget_others()
     compose_and_run()
     return 0
 

@@ -17,7 +17,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from mlbench.cli.families import FAMILIES
 from mlbench.cli.launchers import worker_pool
 from mlbench.core.config_groups import conf_folder
 from mlbench.core.errors import RunError, SettingError, UserError
@@ -129,6 +128,7 @@ def import_once() -> None:
     import torch._dynamo  # noqa: F401
 
     import mlbench.experiment.experiment  # noqa: F401
+    from mlbench.run import FAMILIES
 
     for family in FAMILIES.values():
         family()
