@@ -47,6 +47,7 @@ Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes
 2 a mistake in the command or in an input file, 130 interrupted.
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
+EMBEDDED = ("digits", "wine", "breast_cancer")  # datasets that come with scikit-learn
 COMMANDS = ("list", "data", "report", "lecture", "help")
 
 
@@ -169,7 +170,8 @@ def show_data(folder: Path) -> None:
     from mlbench.data.datasets.downloads import DOWNLOADS, TREEBANKS
 
     table = Table("name", "file", "state", "size", box=None)
-    table.add_row("digits", "(inside scikit-learn)", "there", "")
+    for name in EMBEDDED:
+        table.add_row(name, "(inside scikit-learn)", "there", "")
     for name, (_, megabytes) in DOWNLOADS.items():
         path = folder / f"{name}.npz"
         there = path.is_file()
