@@ -27,7 +27,7 @@ from mlbench.core.rng import apart
 from mlbench.core.statistics import spread
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
-from mlbench.experiment.model_setup import fitting, made
+from mlbench.experiment.model_setup import build_network, read_matching
 from mlbench.experiment.multi_fit_runner import MultiFitRunner, check_single_task
 from mlbench.experiment.runner import RunnerFactory
 from mlbench.reporting.figures import grids, plots
@@ -210,14 +210,14 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
             "train.validation=0: compression chooses by validation data; give a share of the training data, as .1"
         )
     for blueprint in config.technique.blueprints():
-        made(blueprint, blueprint.path, stream)
+        build_network(blueprint, blueprint.path, stream)
     check_network(config, stream, net)
     try:
         config.technique.check(net)
     except SettingError as error:
         raise UserError(f"compress.{error}") from error
     for path in config.technique.networks():
-        fitting(path, stream)
+        read_matching(path, stream)
     return partial(Compress, config=config)
 
 

@@ -21,7 +21,7 @@ from mlbench.core.rng import Draws
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.family import Family
-from mlbench.experiment.model_setup import made, with_weights
+from mlbench.experiment.model_setup import build_network, with_weights
 from mlbench.experiment.runner import Describe
 from mlbench.experiment.technique import check_modality
 from mlbench.runs import cache
@@ -131,7 +131,7 @@ class Experiment:
         Raises UserError when it does not fit.
         """
         config, name = self.config, self.config.names["model"]
-        net = made(Blueprint(config.composed.model, "model", config.dirs), f"model={name}", stream)
+        net = build_network(Blueprint(config.composed.model, "model", config.dirs), f"model={name}", stream)
         if not config.settings.checkpoint:
             return net
         packed, spelling = read_network(Path(config.settings.checkpoint)), stream.modality.fingerprint

@@ -12,10 +12,16 @@ from mlbench.data.stream import Stream
 from mlbench.runs.checkpoint import normaliser, read_network, restored
 
 
-def made(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
-    """The network of a config node, `name` in messages, for the stream's examples and classes.
+def build_network(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
+    """Build a network for the examples and classes of a stream, and try it on two examples.
 
-    Raises UserError when it does not take these examples or gives other outputs.
+    Args:
+        blueprint: The config node of the network.
+        name: What messages call it, such as `model=mlp`.
+        stream: Gives the shape of an input and the number of outputs.
+
+    Raises:
+        UserError: When the network does not take these examples or gives other outputs.
     """
     modality, shape = stream.modality, stream.input_shape
     try:
@@ -26,16 +32,16 @@ def made(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
         raise UserError(f"{error}\nthis data is {modality.name}; {modality.model_hint}") from error
     try:
         with torch.no_grad():
-            answered = net.eval()(stream.example(2)).shape
+            outputs = net.eval()(stream.example(2)).shape
     except (RuntimeError, ValueError, IndexError) as error:
-        described, reason = "x".join(str(side) for side in shape), str(error).splitlines()[0]
-        raise UserError(f"{name} does not take {modality.name} of {described} ({reason})") from error
-    if answered != (2, stream.outputs):
-        raise UserError(f"{name} gives {list(answered[1:])} outputs; needed are {stream.outputs}")
+        size, reason = "x".join(str(side) for side in shape), str(error).splitlines()[0]
+        raise UserError(f"{name} does not take {modality.name} of {size} ({reason})") from error
+    if outputs != (2, stream.outputs):
+        raise UserError(f"{name} gives {list(outputs[1:])} outputs; needed are {stream.outputs}")
     return net
 
 
-def fitting(path: Path, stream: Stream) -> dict[str, Any]:
+def read_matching(path: Path, stream: Stream) -> dict[str, Any]:
     """The packed network of a checkpoint. Raises UserError where it is none, or one for other examples than these."""
     packed = read_network(path)
     if tuple(packed["input_shape"]) != stream.input_shape or packed["outputs"] != stream.outputs:
@@ -47,24 +53,33 @@ def fitting(path: Path, stream: Stream) -> dict[str, Any]:
 
 
 def with_weights(
-    net: nn.Module, packed: dict[str, Any], told: str, name: str, dirs: tuple[Path, ...], spelling: str | None
+    net: nn.Module, packed: dict[str, Any], source: str, name: str, dirs: tuple[Path, ...], spelling: str | None
 ) -> nn.Module:
-    """`net` with the structure and the weights of a checkpoint, `told` in messages.
+    """Give a network the structure and the weights of a checkpoint.
 
-    Raises UserError when they are of another model, or when its word pieces are others than `spelling`.
+    Args:
+        net: As the config builds it.
+        packed: The content of the checkpoint.
+        source: What messages call the checkpoint.
+        name: The name of the model.
+        dirs: The folders of the user's own modules.
+        spelling: The fingerprint of the data's vocabulary, for texts.
+
+    Raises:
+        UserError: When the weights are of another model, or read another vocabulary.
     """
     if None not in (spelling, packed.get("spelling")) and packed["spelling"] != spelling:
         raise UserError(
-            f"{told} reads other word pieces than those of this data\n"
+            f"{source} reads other word pieces than those of this data\n"
             "they come from the training texts, data.vocabulary and data.tokenizer; set these as they were"
         )
     try:
         return restored(net, packed, dirs)
     except RuntimeError as error:
-        made = {key: value for key, value in packed["model"].items() if key != "_target_"}
+        settings = {key: value for key, value in packed["model"].items() if key != "_target_"}
         kind = packed["model"]["_target_"].rpartition(".")[2]
         shape = "x".join(str(side) for side in packed["input_shape"])
         raise UserError(
-            f"{told} is of another model: {kind} {made or ''} for inputs of {shape} and "
+            f"{source} is of another model: {kind} {settings or ''} for inputs of {shape} and "
             f"{packed['outputs']} outputs\nit does not fit model={name} with this data"
         ) from error

@@ -19,9 +19,9 @@ from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.data_parts import divide
 from mlbench.experiment.fit_sequence import FitSequence
-from mlbench.experiment.model_setup import fitting
+from mlbench.experiment.model_setup import read_matching
 from mlbench.experiment.network_cache import NETWORK, NetworkCache
-from mlbench.experiment.runner import Job
+from mlbench.experiment.runner import Runner
 from mlbench.runs.checkpoint import read_network, restored
 from mlbench.training.evaluation import accuracy
 from mlbench.training.learner import Learner
@@ -29,7 +29,7 @@ from mlbench.training.masked_lm import MaskedLanguage
 
 
 @dataclass
-class MultiFitRunner(Job):
+class MultiFitRunner(Runner):
     """What the runners of such families share; to a technique it is the `Workbench`.
 
     Attributes:
@@ -130,7 +130,7 @@ class MultiFitRunner(Job):
 
     def read(self, path: str) -> nn.Module:
         """See `Workbench`."""
-        packed = fitting(Path(path), self.stream)
+        packed = read_matching(Path(path), self.stream)
         about = {"input_shape": self.input_shape, "outputs": self.outputs}
         net = Blueprint(OmegaConf.create(packed["model"]), "model", self.config.dirs).build(nn.Module, **about)
         return restored(net, packed, self.config.dirs).to(self.compute.device).eval()

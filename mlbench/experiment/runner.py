@@ -1,4 +1,4 @@
-"""What every runner is given."""
+"""The base of all runners: what every run has."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +22,18 @@ class Describe(Protocol):
 
 
 @dataclass
-class Job:
-    """One run: data, network and settings, and where its results go. Subclasses are the runners."""
+class Runner:
+    """One run: data, network and settings, and where its results go.
+
+    Attributes:
+        stream: The tasks.
+        net: The network as it is before the first step.
+        training: The settings of train.*.
+        compute: Where and how numbers are computed.
+        run: The folder of the run.
+        draws: All random numbers of the run.
+        describe: Packs a network for checkpoints.
+    """
 
     stream: Stream
     net: nn.Module
@@ -38,4 +48,4 @@ class Job:
         raise NotImplementedError
 
 
-RunnerFactory = Callable[..., Job]  # takes the fields of Job
+RunnerFactory = Callable[..., Runner]  # takes the fields of Runner

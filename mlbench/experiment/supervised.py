@@ -1,4 +1,4 @@
-"""Plain training: one task, no technique."""
+"""Supervised training: one task, no technique."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import nn
 from mlbench.core.errors import UserError
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
-from mlbench.experiment.runner import Job
+from mlbench.experiment.runner import Runner
 from mlbench.reporting.figures import plots
 from mlbench.training.evaluation import accuracy, mean_loss
 from mlbench.training.fit_state import Progress, Session
@@ -18,7 +18,7 @@ from mlbench.training.loop import fit
 
 
 @dataclass
-class Plain(Job):
+class Supervised(Runner):
     """One run of plain training."""
 
     def __call__(self) -> None:
@@ -69,11 +69,11 @@ class Plain(Job):
         self.draws.load_state(saved["draws"])
 
 
-def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> type[Plain]:  # noqa: ARG001
+def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> type[Supervised]:  # noqa: ARG001
     """What makes the runner. Raises UserError for a stream of tasks, which needs a technique."""
     if stream.scenario is not None:
         raise UserError(
             "this data is a stream of tasks and needs a lifelong method, as in lifelong=finetune\n"
             "plain training takes a plain dataset, as in data=mnist (see `mlbench list data`)"
         )
-    return Plain
+    return Supervised

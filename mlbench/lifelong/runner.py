@@ -10,7 +10,7 @@ from torch import nn
 from mlbench.core.errors import RunError, UserError
 from mlbench.data.stream import Stream, Task
 from mlbench.experiment.checked_config import CheckedConfig
-from mlbench.experiment.runner import Job, RunnerFactory
+from mlbench.experiment.runner import Runner, RunnerFactory
 from mlbench.lifelong import metrics, tables
 from mlbench.lifelong.base import Method
 from mlbench.lifelong.bounds.joint import Joint
@@ -26,7 +26,7 @@ BACKWARD = 3  # forward and backward pass together cost about three forward pass
 
 
 @dataclass
-class Lifelong(Job):
+class Lifelong(Runner):
     """One run of one method over one stream."""
 
     method: Method
