@@ -14,8 +14,6 @@ from mlbench.compress.base import Method, Point, weights
 from mlbench.compress.measurement.client import FreshProcess
 from mlbench.compress.measurement.export import export
 from mlbench.compress.measurement.points import (
-    LAYER_COLUMNS,
-    POINT_COLUMNS,
     Row,
     complete,
     compression_ratio,
@@ -32,6 +30,7 @@ from mlbench.experiment.multi_fit_runner import MultiFitRunner, check_single_tas
 from mlbench.experiment.runner import RunnerFactory
 from mlbench.reporting.figures import grids, plots
 from mlbench.runs.codec import container
+from mlbench.runs.point_columns import LAYER_COLUMNS, POINT_COLUMNS
 
 HEADLINES = {  # metrics that tables show, and which end is better
     "accuracy": "high",

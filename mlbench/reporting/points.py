@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from mlbench.core.statistics import Spread, spread
-from mlbench.reporting.figures.plots import POINT_NUMBERS
+from mlbench.runs.point_columns import POINT_NUMBERS
 from mlbench.runs.run_record import Rows, number
 
 PointKey = tuple[str, str, str]  # setting, step, stage

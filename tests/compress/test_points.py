@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from mlbench.compress.measurement.points import LAYER_COLUMNS, POINT_COLUMNS, complete, correct_predictions
+from mlbench.compress.measurement.points import complete, correct_predictions
 from mlbench.compress.measurement.worker import Reader
+from mlbench.runs.point_columns import LAYER_COLUMNS, POINT_COLUMNS
 
 
 @pytest.fixture

@@ -1,53 +1,15 @@
-"""The columns of points.csv and layers.csv.
+"""The rows of points.csv: what follows from the measurements of all points together. Columns: runs/point_columns.py."""
 
-To add a column to points.csv, name it here; then return its value from `Reader.point` in worker.py, or compute it from
-other columns in `complete`. Columns of layers.csv are measured by `Reader.layers`.
-"""
-
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlbench.core.atomic_io import write_csv
+from mlbench.runs.point_columns import Column
 
 FLOAT_BYTES = 4  # of a number in single precision
 Row = dict[str, Any]  # column -> value, and what the worker measures beside the columns
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table: its name, the unit of its values (empty where they have none), and what they mean."""
-
-    name: str
-    unit: str
-    meaning: str
-
-
-POINT_COLUMNS = (
-    Column("step", "", "number of the point; 0 is the dense network"),
-    Column("stage", "", "name of the point: the method, and the setting where there are several"),
-    Column("accuracy", "share of 1", "test examples that are classified correctly"),
-    Column("error", "share of 1", "1 - accuracy"),
-    Column("parameters", "numbers", "weights and biases of the network, without buffers"),
-    Column("nonzero", "numbers", "parameters that are not zero"),
-    Column("bytes", "bytes", "size of the artefact"),
-    Column("ratio", "", "bytes of the dense network's parameters in single precision, divided by `bytes`"),
-    Column("macs", "multiply-adds", "executed for one example, the mean over the test set"),
-    Column("latency_ms", "ms", "time of a forward pass of a batch of latency_batch examples, the median over rounds"),
-    Column("latency_iqr_ms", "ms", "interquartile range of that time over rounds"),
-)
-LAYER_COLUMNS = (
-    Column("step", "", "number of the point: the dense network or the last one"),
-    Column("layer", "", "path of the layer in the network"),
-    Column("kind", "", "class of the layer"),
-    Column("parameters", "numbers", "weights and biases of the layer, without buffers"),
-    Column("nonzero", "numbers", "parameters that are not zero"),
-    Column("bytes", "bytes", "its parameters as the artefact stores them, without entropy coding"),
-    Column("macs", "multiply-adds", "executed for one example, the mean over a batch of latency_batch examples"),
-    Column("latency_ms", "ms", "time of the layer in a forward pass of such a batch, the median over passes"),
-)
 
 
 def compression_ratio(row: Row, dense: Row) -> float:
@@ -75,9 +37,12 @@ def complete(rows: list[Row], latencies: np.ndarray) -> list[Row]:
 
 
 def write_table(path: Path, columns: tuple[Column, ...], rows: list[Row]) -> None:
-    """Write the columns of the rows as CSV, whole or not at all."""
+    """Write the columns of the rows as CSV, whole or not at all.
+
+    A cell is empty where a point was measured before its column existed, in a run that was interrupted then.
+    """
     names = [column.name for column in columns]
-    write_csv(path, names, [[row[name] for name in names] for row in rows])
+    write_csv(path, names, [[row.get(name, "") for name in names] for row in rows])
 
 
 def correct_predictions(row: Row, count: int) -> np.ndarray:

@@ -12,11 +12,11 @@ from mlbench.data.modality import Modality
 from mlbench.explain.attribution import metrics
 from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.examples import Examples, View
-from mlbench.explain.attribution.peak_memory import peak_bytes
 from mlbench.explain.attribution.randomisation import FAILS_FROM, cascade
 from mlbench.explain.base import Attribution, Maps
 from mlbench.runs.results import Chart, Findings
 from mlbench.training.compute import Compute
+from mlbench.training.peak_memory import peak_bytes
 
 MAPS_AT_ONCE = 32  # pictures
 COSTLY = 16  # examples for the scores that need many maps of each

@@ -10,8 +10,9 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from mlbench.core.atomic_io import read_rows
 from mlbench.core.statistics import Spread
 from mlbench.reporting.figures.canvas import canvas, save
-from mlbench.reporting.figures.plots import LABELS_UP_TO, POINT_COSTS, scale_to_costs
+from mlbench.reporting.figures.plots import LABELS_UP_TO, scale_to_costs
 from mlbench.reporting.figures.streams import OVER_TIME
+from mlbench.runs.point_columns import POINT_COSTS
 
 SOLID = 10  # curves that differ by colour alone; later ones have other dashes, too
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.")

@@ -9,10 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from mlbench.core.atomic_io import read_rows
 from mlbench.core.pareto import pareto_front
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.runs.point_columns import POINT_COSTS
 
 LABELS_UP_TO = 12  # points that still have room for their names
-POINT_COSTS = {"bytes": "bytes of the file", "macs": "multiply-adds an example", "latency_ms": "latency, ms"}
-POINT_NUMBERS = ("accuracy", "error", "nonzero", "ratio", *POINT_COSTS)  # of a compressed network, in tables
 
 
 def draw_losses(losses: list[float], path: Path) -> None:

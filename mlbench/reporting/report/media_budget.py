@@ -7,12 +7,13 @@ from pathlib import Path
 
 from mlbench.reporting.report.grouping import Setting
 from mlbench.runs import layout
+from mlbench.runs.point_columns import POINT_COSTS
 
 ENCODED = 4 / 3  # bytes of a data URI for each byte of the file
 FIRST = ("maps", "texts", "layers", "classes")  # figures that stand before the others
 DRAWN = {  # figures that the page draws itself, from the tables
     "deletion", "insertion", "randomisation", "r2", "digit", "speaker", "silhouette", "neighbours", "accuracies",
-    "selectivity", "accuracy_bytes", "accuracy_macs", "accuracy_latency_ms",
+    "selectivity", *(f"accuracy_{cost}" for cost in POINT_COSTS),
 }  # fmt: skip
 LAYER = re.compile(r"(?P<title>.+?)_(?P<what>original|(?:untrained_)?layer_\d+)")
 NATURAL = re.compile(r"(\d+)")

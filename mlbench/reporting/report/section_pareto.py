@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mlbench.reporting.figures.plots import LABELS_UP_TO, POINT_COSTS, POINT_NUMBERS, pareto_front
+from mlbench.core.pareto import pareto_front
+from mlbench.reporting.figures.plots import LABELS_UP_TO
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
@@ -11,6 +12,7 @@ from mlbench.reporting.report.grouping import Comparison
 from mlbench.reporting.report.run_records import Records
 from mlbench.reporting.report.table_export import Sheet, cell_text
 from mlbench.runs import layout
+from mlbench.runs.point_columns import POINT_COSTS, POINT_NUMBERS
 
 SETTINGS = 16  # in one chart
 FRONT = 7  # its colour

@@ -12,11 +12,11 @@ from mlbench.core.statistics import Spread, components, spread
 from mlbench.reporting.aggregate import headlines, spreads_by_label
 from mlbench.reporting.figures import comparisons
 from mlbench.reporting.figures.grids import draw_grid
-from mlbench.reporting.figures.plots import POINT_COSTS
 from mlbench.reporting.figures.streams import OVER_TIME, read_matrix
 from mlbench.reporting.points import gather_points
 from mlbench.reporting.sweep.labels import number_of_each, one_number
 from mlbench.runs import layout
+from mlbench.runs.point_columns import POINT_COSTS
 from mlbench.runs.results import Panel
 from mlbench.runs.run_record import RunRecord
 

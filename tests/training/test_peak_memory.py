@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mlbench.explain.attribution.peak_memory import peak_bytes
 from mlbench.explain.attribution.smoothgrad import SmoothGrad
 from mlbench.models.cnn import CNN
+from mlbench.training.peak_memory import peak_bytes
 from tests.techniques import configured
 
 CPU = torch.device("cpu")
