@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -63,7 +63,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
+def new_folder(folder: Path) -> Generator[None]:
     """Make a folder, with its parents; where what is done inside fails, those that were not there before go again."""
     first = next((place for place in reversed([folder, *folder.parents]) if not place.exists()), None)
     try:

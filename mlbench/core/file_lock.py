@@ -1,9 +1,12 @@
-"""Files that one process holds at a time; one that dies lets go."""
+"""Files that one process holds at a time; one that dies lets go.
+
+Not the package filelock: it leaves its files behind, and does not notice that the folder has been moved away.
+"""
 
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -12,7 +15,7 @@ from mlbench.core.errors import UserError
 
 
 @contextmanager
-def locked(path: Path, wait: bool) -> Iterator[None]:
+def locked(path: Path, wait: bool) -> Generator[None]:
     """Inside, no other process holds the file `path`, which is there only as long as it is held.
 
     Waits for the one that does, or raises UserError. Raises it too where nothing can be written.

@@ -53,7 +53,7 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
     fields = {name: node._get_node(name) for name in node if name != "_target_"}
     hints = field_types(cls, exclude=set(given), present=fields)
     check_names(fields, hints, path)
-    parts = {}
+    parts: dict[str, Any] = {}
     for name, child in list(fields.items()):
         if isinstance(child, DictConfig) and not child._is_none() and "_target_" in child:
             hint = hints.pop(name)
@@ -85,7 +85,7 @@ def settings(node: DictConfig, cls: type[T], path: str) -> T:
         raise UserError(f"{path}.{error}" if path else str(error)) from error
 
 
-def locate(target: str, expected: type, path: str, config_dirs: tuple[Path, ...]) -> type:
+def locate(target: object, expected: type, path: str, config_dirs: tuple[Path, ...]) -> type:
     """The class called `target`: from an allowed package, or from a module beside the user's own config."""
     target = current(str(target))
     module_name, _, name = target.rpartition(".")

@@ -1,16 +1,15 @@
 """Dataclasses that go to a device with all they hold."""
 
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Self
+from dataclasses import Field, fields, replace
+from typing import Any, ClassVar, Self
 
 import torch
-
-if TYPE_CHECKING:
-    pass
 
 
 class Moves:
     """A dataclass that goes to a device with all its tensors and what else can move."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # subclasses are dataclasses
 
     def to(self, device: torch.device) -> Self:
         """On `device`."""

@@ -46,11 +46,11 @@ def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: i
     heard = tables[0][present(lengths[0], frames)[:, None, None].expand_as(tables[0])]
     normalise = Normalise(heard.mean()[None], heard.std()[None])
     modality = Spectrograms(mel, tables[0].max().item())
-    splits = [
+    train_split, test_split = (
         Split(Pool(table, modality, length), known.rows, known.labels["digit"], 0, normalise)
         for table, length, known in zip(tables, lengths, items, strict=True)
-    ]
-    task = Task("utterances", *splits, properties=Properties(values, *items))
+    )
+    task = Task("utterances", train_split, test_split, properties=Properties(values, *items))
     return Stream([task], None, len(digits), values["digit"], SharedHead())
 
 

@@ -166,4 +166,4 @@ def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
     if tensors["x_train"].shape[1:] != tensors["x_test"].shape[1:]:
         raise UserError(f"{path}: training and test pictures differ in shape")
     classes = classes or [str(label) for label in range(int(tensors["y_train"].max()) + 1)]
-    return Arrays(**tensors, classes=classes)
+    return Arrays(tensors["x_train"], tensors["y_train"], tensors["x_test"], tensors["y_test"], classes)

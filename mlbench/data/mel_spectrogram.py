@@ -16,11 +16,15 @@ class LogMel(nn.Module):
     The mel scale is 2595 log10(1 + f / 700) (O'Shaughnessy 1987), bands are triangles from one centre to the next.
     """
 
+    taper: Tensor  # [window]
+    filters: Tensor  # [bands, bins]
+    inverse: Tensor  # [bins, bands], the pseudo-inverse of `filters`
+
     def __init__(self, rate: int = 8000, window: int = 256, hop: int = 80, bands: int = 40):
         super().__init__()
         self.rate, self.window, self.hop, self.bands = rate, window, hop, bands
         self.register_buffer("taper", torch.hann_window(window))
-        self.register_buffer("filters", mel_filters(rate, window // 2 + 1, bands))  # [bands, bins]
+        self.register_buffer("filters", mel_filters(rate, window // 2 + 1, bands))
         self.register_buffer("inverse", torch.linalg.pinv(self.filters))
 
     @property

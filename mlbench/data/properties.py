@@ -1,14 +1,10 @@
 """What is known of examples, or of the words in them, beside their label: what probes ask for."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from mlbench.core.to_device import Moves
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
@@ -17,9 +13,7 @@ class Items(Moves):
 
     rows: Tensor  # [n] the example that each item is, or stands in: a place in the split
     labels: dict[str, Tensor]  # property -> [n] int64, numbers of its values
-    spans: Tensor | None = (
-        None  # [n, 2] the first word piece of a word and the one after its last; None: whole examples
-    )
+    spans: Tensor | None = None  # [n, 2] first word piece of a word and the one after its last; None: whole examples
     forms: Tensor | None = None  # [n] int64, which word it is: the same number for the same word in every split
 
     def __len__(self) -> int:

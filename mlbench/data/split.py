@@ -50,6 +50,11 @@ class Transform(Protocol):
 
     def __call__(self, pictures: Tensor, task: int | Tensor) -> Tensor:
         """Pictures [B, C, H, W] of one task, or of a task each [B]."""
+        ...
+
+    def reordered(self, order: list[int]) -> "Transform":
+        """The transform of the same tasks in another order."""
+        ...
 
 
 @dataclass
@@ -116,7 +121,7 @@ class Split:
         some = pictures[:: max(1, pictures.nbytes // DIGESTED_BYTES)]
         found = hashlib.blake2b(digest_size=16)
         for tensor in (some, self.rows, self.labels):
-            found.update(tensor.cpu().contiguous().numpy())
+            found.update(tensor.cpu().contiguous().numpy().data)
         return found.hexdigest()
 
     def take(self, index: Tensor) -> "Split":

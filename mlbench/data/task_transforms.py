@@ -10,6 +10,8 @@ from torch import Tensor, nn
 class Permutation(nn.Module):
     """Pixel permutations, `orders` [tasks, H * W]: pixel i of task t is pixel orders[t, i] of the picture."""
 
+    orders: Tensor  # [tasks, H * W] int64
+
     def __init__(self, orders: Tensor):
         super().__init__()
         self.register_buffer("orders", orders)
@@ -28,6 +30,8 @@ class Permutation(nn.Module):
 
 class Rotation(nn.Module):
     """Turns by `degrees` [tasks], counter-clockwise about the centre, bilinear, black where nothing was."""
+
+    degrees: Tensor  # [tasks]
 
     def __init__(self, degrees: Tensor):
         super().__init__()

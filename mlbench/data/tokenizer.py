@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlbench.core.errors import UserError, need, require
+from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.data.modality import PAD
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Pieces:
         for words, code in zip(sentences, coded, strict=True):
             pieces: list[list[int]] = [[] for _ in words]
             for number, word in zip(code.ids, code.word_ids, strict=True):
-                pieces[word].append(number)
+                if word is not None:  # no special token was added
+                    pieces[word].append(number)
             found.append(pieces)
         return found
 
@@ -45,7 +46,11 @@ class Pieces:
 
 def pieces_of(sentences: Iterable[Words], vocabulary: int | None, tokenizer: str | None) -> Pieces:
     """Those of `tokenizer`, a folder or a name on the hub, or for null `vocabulary` pieces made of the sentences."""
-    return trained(sentences, vocabulary) if tokenizer is None else downloaded(tokenizer)
+    if tokenizer is not None:
+        return downloaded(tokenizer)
+    if vocabulary is None:
+        raise SettingError("vocabulary", vocabulary, "a number of word pieces where tokenizer is null")
+    return trained(sentences, vocabulary)
 
 
 def trained(sentences: Iterable[Words], vocabulary: int) -> Pieces:

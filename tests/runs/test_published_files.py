@@ -60,7 +60,7 @@ def test_a_run_finished_before_is_not_run_again(mlbench, tmp_path, monkeypatch):
     old = tmp_path / "out" / "lifelong" / "ewc-permuted_digits-mlp" / "26dfcd27c53de072"
     shutil.copytree(FILES / "run", old)
     words = ("lifelong=ewc", "data.tasks=2", "model.hidden=[6]", "data.train_per_task=100", "train.epochs=1")
-    code, _, error = mlbench("-m", *words, "threads=1", "seed=1", "data_dir=~/.cache/mlbench")
+    code, _, error = mlbench("-m", *words, "threads=1", "seed=1", "data_dir='~/.cache/mlbench'")
     assert code == 0, error
     assert f"finished before: {old.resolve()}" in error or f"finished before: {old}" in error
 

@@ -1,4 +1,8 @@
-"""CoNLL-U, the format of Universal Dependencies: sentences of words with their tags and entities."""
+"""CoNLL-U, the format of Universal Dependencies: sentences of words with their tags and entities.
+
+Not the package conllu: its errors name no line, it accepts rows with too few or too many cells, and it takes spaces off
+the ends of rows and splits them at two spaces, too.
+"""
 
 import re
 from collections.abc import Iterator

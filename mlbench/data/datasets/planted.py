@@ -48,8 +48,9 @@ class PlantedTexture(Data):
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task. Textures are the same at every seed; places, and labels that they decide, are drawn."""
         base = self.source.stream(data_dir, generator)
-        task, sides = base.tasks[0], base.input_shape[1:]
-        size = self.size or patches.side(sides)
+        task, (_, *sides) = base.tasks[0], base.input_shape
+        height, width = sides
+        size = self.size or patches.side((height, width))
         require(size < min(sides), "size", size, f"less than the pictures' {min(sides)} pixels")
         there_are = 2 ** min(size * size, 7)  # patterns; more than are allowed is enough to know
         require(self.textures <= there_are, "textures", self.textures, f"up to {there_are} of {size}x{size} pixels")

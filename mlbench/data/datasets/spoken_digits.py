@@ -67,10 +67,10 @@ class SpokenDigits(Data):
             order = torch.randperm(len(names), generator=generator)[: max(1, round(DISJOINT * len(names)))]
             away = {names[number] for number in order.tolist()}
             tested = [utterance.speaker in away for utterance, _ in spoken]
-        parts = (
+        train, test = (
             [each for (each, _), held in zip(spoken, tested, strict=True) if held is part] for part in (False, True)
         )
-        return audio.stream(*parts, mel, self.frames)
+        return audio.stream(train, test, mel, self.frames)
 
 
 def read(path: Path, rate: int) -> Tensor:

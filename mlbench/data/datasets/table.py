@@ -4,7 +4,7 @@ import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class TableSource(Source):
         test_share: The share of the rows that is for testing; the same rows at every seed.
     """
 
+    # pyrefly: ignore[bad-override]  # the words differ: tables have no `unit`, pictures no `none`
     normalise: Literal["standardise", "none"] = field(default="standardise")
     test_share: float = 0.25
 
@@ -76,7 +77,7 @@ class ExampleTable(TableSource):
         """Read it from the installed package."""
         from sklearn import datasets
 
-        table = {"wine": datasets.load_wine, "breast_cancer": datasets.load_breast_cancer}[self.name]()
+        table: Any = {"wine": datasets.load_wine, "breast_cancer": datasets.load_breast_cancer}[self.name]()
         features, classes = [str(name) for name in table.feature_names], [str(name) for name in table.target_names]
         return self.shared_out(table.data, table.target, features, classes)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlbench.core.errors import SettingError, require
 from mlbench.data.dataset import Arrays, Data, Source, check_complete, check_pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import GrowingHead, OwnHeads, SharedHead
-from mlbench.data.split import Pool, Split
+from mlbench.data.split import Pool, Split, Transform
 from mlbench.data.stream import Scenario, Stream, Task
 from mlbench.data.task_transforms import Permutation, Rotation
 
@@ -64,6 +64,7 @@ class Sequence(Data):
     def order(self, generator: torch.Generator) -> list[int]:
         """The tasks (from 0) in the order of learning: drawn last, so that the same tasks come in any order."""
         if isinstance(self.task_order, list):
+            # pyrefly: ignore[unnecessary-type-conversion]  # a YAML file may quote the numbers
             return [int(number) - 1 for number in self.task_order]
         if self.order_seed is not None:
             generator = torch.Generator().manual_seed(self.order_seed)
@@ -142,7 +143,7 @@ class SplitClasses(Sequence):
                 rows = rows[self.sample(len(rows), limit, generator)]
                 splits.append(Split(pool, rows, label[labels[rows]], number, normalise))
             names = [arrays.classes[c] for c in group.tolist()]
-            tasks.append(Task(" ".join(names) if per_task <= 3 else f"{names[0]} to {names[-1]}", *splits))
+            tasks.append(Task(" ".join(names) if per_task <= 3 else f"{names[0]} to {names[-1]}", splits[0], splits[1]))
         return Stream(tasks, self.scenario, outputs, [arrays.classes[c] for c in order.tolist()], heads)
 
 
@@ -166,10 +167,10 @@ class Transformed(Sequence):
             ):
                 rows = self.sample(len(labels), limit, generator)
                 splits.append(Split(pool, rows, labels[rows] + shift, number, normalise, transform))
-            tasks.append(Task(name, *splits))
+            tasks.append(Task(name, splits[0], splits[1]))
         return Stream(tasks, self.scenario, outputs, arrays.classes, heads)
 
-    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[Transform, list[str]]:
         """The transform, and a name for each task."""
         raise NotImplementedError
 
@@ -178,7 +179,7 @@ class Transformed(Sequence):
 class Permuted(Transformed):
     """Pixels in another order in each task, the first task's included (Goodfellow et al. 2013)."""
 
-    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[Transform, list[str]]:
         """A permutation of the H * W positions for each task, the same for all channels."""
         pixels = shape[1] * shape[2]
         orders = torch.stack([torch.randperm(pixels, generator=generator) for _ in range(self.tasks)])
@@ -195,7 +196,7 @@ class Rotated(Transformed):
         super().__post_init__()
         require(0 < self.max_angle <= 360, "max_angle", self.max_angle, "above 0, up to 360 degrees")
 
-    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:  # noqa: ARG002
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[Transform, list[str]]:  # noqa: ARG002
         """One angle for each task: the k-th drawn evenly from the k-th of `tasks` equal parts of the range."""
         parts = torch.arange(self.tasks) + torch.rand(self.tasks, generator=generator)
         angles = parts * self.max_angle / self.tasks
