@@ -21,7 +21,7 @@ def locked(path: Path, wait: bool) -> Generator[None]:
     Waits for the one that does, or raises UserError. Raises it too where nothing can be written.
     """
     try:
-        file = opened(path, wait)
+        file = open_and_lock(path, wait)
     except OSError as error:
         raise UserError(f"cannot write into {path.parent}: {error.strerror}; choose another out=") from error
     with file:
@@ -32,18 +32,18 @@ def locked(path: Path, wait: bool) -> Generator[None]:
                 path.unlink()
 
 
-def opened(path: Path, wait: bool) -> IO[str]:
+def open_and_lock(path: Path, wait: bool) -> IO[str]:
     """The file, locked; opened again while whoever held it has removed it."""
     while True:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("w"))
-            take(file, wait, path)
+            lock(file, wait, path)
             if is_at(file, path):
                 stack.pop_all()
                 return file
 
 
-def take(file: IO[str], wait: bool, path: Path) -> None:
+def lock(file: IO[str], wait: bool, path: Path) -> None:
     """Lock an open file, after whoever has it. Raises UserError when it is locked and `wait` is not set."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

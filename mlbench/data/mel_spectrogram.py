@@ -53,8 +53,8 @@ class LogMel(nn.Module):
         phase, before = torch.ones_like(loud, dtype=torch.complex64), torch.zeros_like(loud, dtype=torch.complex64)
         for _ in range(steps):
             again = self.stft(torch.istft(loud * phase, self.window, **settings))
-            moved = again + momentum * (again - before)
-            phase, before = moved / moved.abs().clamp(min=TINY), again
+            guess = again + momentum * (again - before)
+            phase, before = guess / guess.abs().clamp(min=TINY), again
         return torch.istft(loud * phase, self.window, **settings)
 
     def bins(self, power: Tensor) -> Tensor:
@@ -62,11 +62,12 @@ class LogMel(nn.Module):
 
         By the pseudo-inverse, negative parts cut off, then multiplicative steps to least squares (Lee & Seung 2001).
         """
-        found = (self.inverse @ power).clamp(min=0) + TINY
+        guess = (self.inverse @ power).clamp(min=0) + TINY
         for _ in range(STEPS):
-            heard = self.filters.T @ (self.filters @ found)
-            found = found * (self.filters.T @ power) / heard.clamp(min=TINY)  # no band hears the first bin and the last
-        return found
+            response = self.filters.T @ (self.filters @ guess)
+            # no band hears the first bin and the last
+            guess = guess * (self.filters.T @ power) / response.clamp(min=TINY)
+        return guess
 
 
 def mel_filters(rate: int, bins: int, bands: int) -> Tensor:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mlbench.core.to_device import Moves
+from mlbench.core.to_device import ToDevice
 
 
 @dataclass
-class Items(Moves):
+class Items(ToDevice):
     """What is known of the examples of one split, or of the words in them."""
 
     rows: Tensor  # [n] the example that each item is, or stands in: a place in the split
@@ -21,7 +21,7 @@ class Items(Moves):
 
 
 @dataclass
-class Properties(Moves):
+class Properties(ToDevice):
     """What can be asked of the layers of a network, beside what it was trained for."""
 
     values: dict[str, list[str]]  # property -> the names of its values

@@ -16,7 +16,7 @@ class Permutation(nn.Module):
         super().__init__()
         self.register_buffer("orders", orders)
 
-    def reordered(self, order: list[int]) -> "Permutation":
+    def reorder(self, order: list[int]) -> "Permutation":
         """With the tasks in another order."""
         return Permutation(self.orders[order])
 
@@ -37,7 +37,7 @@ class Rotation(nn.Module):
         super().__init__()
         self.register_buffer("degrees", degrees)
 
-    def reordered(self, order: list[int]) -> "Rotation":
+    def reorder(self, order: list[int]) -> "Rotation":
         """With the tasks in another order."""
         return Rotation(self.degrees[order])
 

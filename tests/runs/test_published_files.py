@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 import mlbench
-from mlbench.core.renamed import MOVED, current, published
+from mlbench.core.renamed import NEW_NAMES, current, published
 from mlbench.runs.checkpoint import read_network
 
 FILES = Path(__file__).parents[1] / "published"
@@ -72,7 +72,7 @@ def test_a_saved_config_builds_todays_classes():
 
 
 def test_published_names_are_the_inverse_of_todays():
-    for first, now in MOVED.items():
+    for first, now in NEW_NAMES.items():
         config = {"model": [{"_target_": f"mlbench.{now}.Any", "width": 3}]}
         assert published(config) == {"model": [{"_target_": f"mlbench.{first}.Any", "width": 3}]}
     assert published({"_target_": "mine.Net"}) == {"_target_": "mine.Net"}

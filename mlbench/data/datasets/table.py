@@ -41,7 +41,7 @@ class TableSource(Source):
         features = arrays.x_train.shape[1]
         return Normalise(torch.zeros(1, features), torch.ones(1, features))
 
-    def shared_out(self, rows: np.ndarray, labels: np.ndarray, features: list[str], classes: list[str]) -> Arrays:
+    def split_rows(self, rows: np.ndarray, labels: np.ndarray, features: list[str], classes: list[str]) -> Arrays:
         """Training and test rows, classes in equal shares.
 
         Args:
@@ -79,7 +79,7 @@ class ExampleTable(TableSource):
 
         table: Any = {"wine": datasets.load_wine, "breast_cancer": datasets.load_breast_cancer}[self.name]()
         features, classes = [str(name) for name in table.feature_names], [str(name) for name in table.target_names]
-        return self.shared_out(table.data, table.target, features, classes)
+        return self.split_rows(table.data, table.target, features, classes)
 
 
 @dataclass(kw_only=True)
@@ -115,7 +115,7 @@ class Table(TableSource):
         rows = np.array([[number(path, n, header[k], line[k]) for k in places] for n, line in lines], dtype=np.float64)
         targets = [line[header.index(self.target)].strip() for _, line in lines]
         classes = class_names(path, self.target, targets)
-        return self.shared_out(rows, np.array([classes.index(name) for name in targets]), features, classes)
+        return self.split_rows(rows, np.array([classes.index(name) for name in targets]), features, classes)
 
 
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

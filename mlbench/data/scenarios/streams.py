@@ -38,8 +38,8 @@ class Sequence(Data):
         for name in ("train_per_task", "test_per_task"):
             size = getattr(self, name)
             require(size is None or size >= 1, name, size, "1 or more, or null for all")
-        named = self.task_order in ("fixed", "shuffled")
-        ok = named or (isinstance(self.task_order, list) and sorted(map(str, self.task_order)) == self.numbers())
+        is_word = self.task_order in ("fixed", "shuffled")
+        ok = is_word or (isinstance(self.task_order, list) and sorted(map(str, self.task_order)) == self.numbers())
         require(ok, "task_order", self.task_order, f"fixed, shuffled, or each of 1 to {self.tasks} once, as in [2,1,3]")
         require(self.order_seed is None or self.order_seed >= 0, "order_seed", self.order_seed, "0 or more, or null")
         alone = self.order_seed is not None and self.task_order != "shuffled"
@@ -59,7 +59,7 @@ class Sequence(Data):
         normalise = self.source.normaliser(arrays)
         train, test = (Pool(x, arrays.modality) for x in (arrays.x_train, arrays.x_test))
         stream = self.cut(arrays, train, test, normalise, generator)
-        return stream if self.task_order == "fixed" else reordered(stream, self.order(generator))
+        return stream if self.task_order == "fixed" else reorder(stream, self.order(generator))
 
     def order(self, generator: torch.Generator) -> list[int]:
         """The tasks (from 0) in the order of learning: drawn last, so that the same tasks come in any order."""
@@ -87,19 +87,19 @@ class Sequence(Data):
         }[self.scenario]
 
 
-def reordered(stream: Stream, order: list[int]) -> Stream:
+def reorder(stream: Stream, order: list[int]) -> Stream:
     """The same tasks, `order` naming them (from 0) in the order of learning: task numbers, class numbers of the class
     scenario and transforms follow."""
     transform = stream.tasks[0].train.transform
-    moved = None if transform is None else transform.reordered(order)
+    new_transform = None if transform is None else transform.reorder(order)
     step = stream.heads.classes if isinstance(stream.heads, GrowingHead) else 0
 
-    def placed(split: Split, place: int) -> Split:
-        return replace(split, task=place, labels=split.labels + (place - split.task) * step, transform=moved)
+    def at_place(split: Split, place: int) -> Split:
+        return replace(split, task=place, labels=split.labels + (place - split.task) * step, transform=new_transform)
 
     tasks = [
-        replace(stream.tasks[old], train=placed(stream.tasks[old].train, new), test=placed(stream.tasks[old].test, new))
-        for new, old in enumerate(order)
+        replace(task, train=at_place(task.train, place), test=at_place(task.test, place))
+        for place, task in enumerate(stream.tasks[old] for old in order)
     ]
     classes = stream.classes
     if transform is None:  # the classes are shared out among the tasks
@@ -124,8 +124,8 @@ class SplitClasses(Sequence):
             divisors = ", ".join(str(n) for n in range(2, total + 1) if total % n == 0)
             raise SettingError("tasks", self.tasks, f"a divisor of the {total} classes: {divisors}")
         if total == self.tasks and self.scenario != "class":
-            told = f"in data.scenario={self.scenario}: with one class a task there is nothing to tell apart"
-            allowed = f"fewer than the {total} classes {told}"
+            reason = f"in data.scenario={self.scenario}: with one class a task there is nothing to tell apart"
+            allowed = f"fewer than the {total} classes {reason}"
             raise SettingError("tasks", self.tasks, allowed)
         order = torch.arange(total) if self.class_order == "fixed" else torch.randperm(total, generator=generator)
         per_task = total // self.tasks
