@@ -44,9 +44,10 @@ coverage: $(STAMP)  ## The test suite, and the lines that it does not reach
 test-all: $(STAMP)  ## The test suite with the slow tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-lint: $(STAMP)  ## ruff: check and format
+lint: $(STAMP)  ## ruff: check and format; pyrefly: types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
 
 format: $(STAMP)  ## Let ruff put the code in order
 	$(BIN)/ruff check --fix .

@@ -41,7 +41,7 @@ def prepare(lesson: Lesson) -> Callable[[], int]:
     def learn() -> int:
         steps = 0
         for number, task in enumerate(lesson.stream.tasks):
-            lesson.stream.heads.meet(number)
+            lesson.stream.heads.begin_task(number)
             net, progress = method.start_task(lesson.net, task), Progress()
             theta = fit(net, method.examples(task.train), method, settings, Compute(), generator, Session(progress))
             method.end_task(net, theta, task)

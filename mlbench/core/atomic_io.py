@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -63,7 +63,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
+def new_folder(folder: Path) -> Generator[None]:
     """Make a folder, with its parents; where what is done inside fails, those that were not there before go again."""
     first = next((place for place in reversed([folder, *folder.parents]) if not place.exists()), None)
     try:
@@ -89,7 +89,7 @@ def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) ->
         remove_old_parts(folder, part.stat().st_mtime - PART_SECONDS)
         if replace and folder.exists():
             folder.rename(aside)
-        into_place(part, folder)
+        move_into_place(part, folder)
     except OSError as error:
         raise UserError(f"cannot write results into {folder.parent}: {error.strerror}; choose another out=") from error
     finally:
@@ -97,10 +97,10 @@ def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) ->
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def into_place(made: Path, folder: Path) -> None:
+def move_into_place(part: Path, folder: Path) -> None:
     """Rename a folder that is complete; if another process was faster, `folder` is theirs. Raises OSError."""
     try:
-        made.rename(folder)
+        part.rename(folder)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise

@@ -1,9 +1,12 @@
-"""Files that one process holds at a time; one that dies lets go."""
+"""Files that one process holds at a time; one that dies lets go.
+
+Not the package filelock: it leaves its files behind, and does not notice that the folder has been moved away.
+"""
 
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -12,13 +15,13 @@ from mlbench.core.errors import UserError
 
 
 @contextmanager
-def locked(path: Path, wait: bool) -> Iterator[None]:
+def locked(path: Path, wait: bool) -> Generator[None]:
     """Inside, no other process holds the file `path`, which is there only as long as it is held.
 
     Waits for the one that does, or raises UserError. Raises it too where nothing can be written.
     """
     try:
-        file = opened(path, wait)
+        file = open_and_lock(path, wait)
     except OSError as error:
         raise UserError(f"cannot write into {path.parent}: {error.strerror}; choose another out=") from error
     with file:
@@ -29,18 +32,18 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
                 path.unlink()
 
 
-def opened(path: Path, wait: bool) -> IO[str]:
+def open_and_lock(path: Path, wait: bool) -> IO[str]:
     """The file, locked; opened again while whoever held it has removed it."""
     while True:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("w"))
-            take(file, wait, path)
+            lock(file, wait, path)
             if is_at(file, path):
                 stack.pop_all()
                 return file
 
 
-def take(file: IO[str], wait: bool, path: Path) -> None:
+def lock(file: IO[str], wait: bool, path: Path) -> None:
     """Lock an open file, after whoever has it. Raises UserError when it is locked and `wait` is not set."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -33,16 +33,16 @@ class Blueprint:
     path: str
     config_dirs: tuple[Path, ...]
 
-    def build(self, expected: type[T], **given: object) -> T:
+    def build(self, expected: type[T], **arguments: object) -> T:
         """A fresh object, as `build` makes it."""
-        return build(self.node, expected, self.path, self.config_dirs, **given)
+        return build(self.node, expected, self.path, self.config_dirs, **arguments)
 
 
-def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Path, ...] = (), **given: object) -> T:
+def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Path, ...] = (), **arguments: object) -> T:
     """Make the object that `node` describes.
 
-    `expected` is the class it must descend from; `path` the node's place in the config, for messages; `given`
-    are arguments the config does not hold (a model's input shape). Fields that are nodes themselves are built first,
+    `expected` is the class it must descend from; `path` the node's place in the config, for messages; `arguments`
+    are those that the config does not hold (a model's input shape). Fields that are nodes themselves are built first,
     unless the class takes a Blueprint there.
     Raises UserError for a target that is not allowed or not of the expected kind, and for unknown or bad fields.
     """
@@ -51,9 +51,9 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
         raise UserError(f"{path}: the field _target_ is missing; it names the class to build")
     cls = locate(target, expected, path, config_dirs)
     fields = {name: node._get_node(name) for name in node if name != "_target_"}
-    hints = field_types(cls, exclude=set(given), present=fields)
+    hints = field_types(cls, exclude=set(arguments), present=fields)
     check_names(fields, hints, path)
-    parts = {}
+    parts: dict[str, Any] = {}
     for name, child in list(fields.items()):
         if isinstance(child, DictConfig) and not child._is_none() and "_target_" in child:
             hint = hints.pop(name)
@@ -64,7 +64,7 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
             else:
                 parts[name] = build(child, hint, f"{path}.{name}", config_dirs)
             del fields[name]
-    values = {**given, **parts, **checked(fields, hints, path)}
+    values = {**arguments, **parts, **checked(fields, hints, path)}
     check_complete(cls, values, path)
     try:
         return cls(**values)
@@ -85,7 +85,7 @@ def settings(node: DictConfig, cls: type[T], path: str) -> T:
         raise UserError(f"{path}.{error}" if path else str(error)) from error
 
 
-def locate(target: str, expected: type, path: str, config_dirs: tuple[Path, ...]) -> type:
+def locate(target: object, expected: type, path: str, config_dirs: tuple[Path, ...]) -> type:
     """The class called `target`: from an allowed package, or from a module beside the user's own config."""
     target = current(str(target))
     module_name, _, name = target.rpartition(".")
@@ -97,24 +97,24 @@ def locate(target: str, expected: type, path: str, config_dirs: tuple[Path, ...]
             f"{path}._target_={target}: only classes of {allowed} and of modules beside --config-dir are built"
         )
     try:
-        found = getattr(importlib.import_module(module_name), name)
+        cls = getattr(importlib.import_module(module_name), name)
     except ModuleNotFoundError as error:
         raise UserError(missing_module(error, path, target)) from error
     except AttributeError as error:
         options = [key for key, value in vars(sys.modules[module_name]).items() if inspect.isclass(value)]
         raise UserError(f"{path}._target_={target}: no such class in {module_name}{nearest(name, options)}") from error
-    if not (inspect.isclass(found) and issubclass(found, expected)):
+    if not (inspect.isclass(cls) and issubclass(cls, expected)):
         raise UserError(f"{path}._target_={target}: not a {expected.__module__}.{expected.__name__}")
-    return found
+    return cls
 
 
 def own_modules(folder: Path) -> list[Path]:
     """The files of all modules in a folder of the user's own: beside their config, and in packages there."""
-    found = []
+    files = []
     for place, inside, names in os.walk(folder):
         inside[:] = filter(str.isidentifier, inside)  # no package lies in .venv, which has many thousands of files
-        found += [Path(place, name) for name in names if name.endswith(".py")]
-    return sorted(found)
+        files += [Path(place, name) for name in names if name.endswith(".py")]
+    return sorted(files)
 
 
 def missing_module(error: ModuleNotFoundError, path: str, target: str) -> str:
@@ -142,7 +142,7 @@ def checked(fields: dict[str, Any], hints: dict[str, Any], path: str) -> dict[st
     schema = dataclasses.make_dataclass(
         "Schema", [(name, plain_type(hints[name]), dataclasses.field(default="???")) for name in fields]
     )
-    merged = OmegaConf.structured(schema)
+    config = OmegaConf.structured(schema)
     for name, node in fields.items():
         value = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node._value()
         if isinstance(value, str) and "${" in value:
@@ -152,14 +152,14 @@ def checked(fields: dict[str, Any], hints: dict[str, Any], path: str) -> dict[st
         if any(isinstance(part, int) and abs(part) > MOST for part in (value if isinstance(value, list) else [value])):
             raise UserError(f"{prefix}{name}={value}: allowed are whole numbers of 64 bits, up to {MOST}")
         try:
-            merged[name] = value
+            config[name] = value
         except OmegaConfBaseException as error:
             raise UserError(f"{prefix}{name}={value}: must be {words(hints[name])}") from error
         if (allowed := choices(hints[name])) and value not in allowed:
             hint = nearest(str(value), [str(option) for option in allowed])
             raise UserError(f"{prefix}{name}={value}: allowed is {words(hints[name])}{hint}")
     return {
-        name: OmegaConf.to_object(merged[name]) if OmegaConf.is_config(merged[name]) else merged[name]
+        name: OmegaConf.to_object(config[name]) if OmegaConf.is_config(config[name]) else config[name]
         for name in fields
     }
 
@@ -200,9 +200,9 @@ def plain_type(hint: object) -> Any:
 
 def words(hint: object) -> str:
     """A type as a person would say it."""
-    named = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    if hint in named:
-        return named[hint]
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if hint in plain:
+        return plain[hint]
     if choices(hint):
         return "|".join(str(option) for option in choices(hint))
     options = [option for option in typing.get_args(hint) if option is not type(None)]

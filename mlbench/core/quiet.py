@@ -1,12 +1,12 @@
 """Silencing a library's logger while it does something that we know it warns about."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def errors_only(name: str) -> Iterator[None]:
+def errors_only(name: str) -> Generator[None]:
     """Let only errors through the logger called `name` while the context is active.
 
     Args:

@@ -4,7 +4,7 @@ from typing import Any
 
 PACKAGE = "mlbench."
 # the module as it was first published -> where its classes are now
-MOVED = {
+NEW_NAMES = {
     "compress.binary": "compress.quantisation.binary",
     "compress.cluster": "compress.quantisation.cluster",
     "compress.distill": "compress.distillation.distill",
@@ -74,12 +74,12 @@ MOVED = {
     "models.convolutional": "models.cnn",
     "models.dense": "models.mlp",
 }
-PUBLISHED = {now: first for first, now in MOVED.items()}
+FIRST_NAMES = {now: first for first, now in NEW_NAMES.items()}
 
 
 def current(target: str) -> str:
     """A `_target_` as it is spelled today, be it written now or by an earlier version."""
-    return translated(target, MOVED)
+    return translate(target, NEW_NAMES)
 
 
 def published(value: Any) -> Any:
@@ -89,13 +89,13 @@ def published(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {
-            name: translated(part, PUBLISHED) if name == "_target_" and isinstance(part, str) else published(part)
+            name: translate(part, FIRST_NAMES) if name == "_target_" and isinstance(part, str) else published(part)
             for name, part in value.items()
         }
     return [published(part) for part in value] if isinstance(value, list) else value
 
 
-def translated(target: str, names: dict[str, str]) -> str:
+def translate(target: str, names: dict[str, str]) -> str:
     """The dotted name of a class with its module exchanged, where `names` have another for it."""
     module, _, name = target.rpartition(".")
     inner = module.removeprefix(PACKAGE)

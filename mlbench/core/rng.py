@@ -1,7 +1,7 @@
 """All random numbers of a run come from its seed, through generators that do not disturb one another."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 
 
 @contextmanager
-def apart(device: torch.device, seed: int | None = None) -> Iterator[None]:
+def apart(device: torch.device, seed: int | None = None) -> Generator[None]:
     """Draws from torch's global generators inside, seeded by `seed` if given, leave no trace outside.
 
     They are the CPU's, and that of `device` if it is another.

@@ -38,19 +38,19 @@ def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: i
     tables, lengths, items = [], [], []
     for part in (train, test):
         table, length = spectrograms(part, mel, frames)
-        known = {"digit": [digits.index(u.digit) for u in part], "speaker": [speakers.index(u.speaker) for u in part]}
-        labels = {name: torch.tensor(numbers) for name, numbers in known.items()}
+        numbers = {"digit": [digits.index(u.digit) for u in part], "speaker": [speakers.index(u.speaker) for u in part]}
+        labels = {name: torch.tensor(column) for name, column in numbers.items()}
         tables.append(table)
         lengths.append(length)
         items.append(Items(torch.arange(len(part)), labels))
-    heard = tables[0][present(lengths[0], frames)[:, None, None].expand_as(tables[0])]
-    normalise = Normalise(heard.mean()[None], heard.std()[None])
+    sound = tables[0][present(lengths[0], frames)[:, None, None].expand_as(tables[0])]
+    normalise = Normalise(sound.mean()[None], sound.std()[None])
     modality = Spectrograms(mel, tables[0].max().item())
-    splits = [
-        Split(Pool(table, modality, length), known.rows, known.labels["digit"], 0, normalise)
-        for table, length, known in zip(tables, lengths, items, strict=True)
-    ]
-    task = Task("utterances", *splits, properties=Properties(values, *items))
+    train_split, test_split = (
+        Split(Pool(table, modality, length), part_items.rows, part_items.labels["digit"], 0, normalise)
+        for table, length, part_items in zip(tables, lengths, items, strict=True)
+    )
+    task = Task("utterances", train_split, test_split, properties=Properties(values, *items))
     return Stream([task], None, len(digits), values["digit"], SharedHead())
 
 
@@ -64,7 +64,7 @@ def spectrograms(utterances: list[Utterance], mel: LogMel, frames: int) -> tuple
     table = torch.full((len(utterances), 1, mel.bands, frames), mel.silence)
     lengths = torch.zeros(len(utterances), dtype=torch.int64)
     for number, utterance in enumerate(utterances):
-        found = mel(utterance.wave)[:, :frames]
-        table[number, 0, :, : found.shape[1]] = found
-        lengths[number] = found.shape[1]
+        spectrogram = mel(utterance.wave)[:, :frames]
+        table[number, 0, :, : spectrogram.shape[1]] = spectrogram
+        lengths[number] = spectrogram.shape[1]
     return table, lengths

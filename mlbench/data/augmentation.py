@@ -10,20 +10,20 @@ def crop_flip(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
     uint8 [B, C, H, W] in and out; the draws come from the CPU's `generator`, equal on every device.
     """
-    return moved(pictures, 8, 0.5, generator)
+    return shift_and_mirror(pictures, 8, 0.5, generator)
 
 
 def shift(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Shift each picture by up to a fourteenth of its side: two pixels of 28, as Hinton et al. (2015, section 3) do."""
-    return moved(pictures, 14, 0.0, generator)
+    return shift_and_mirror(pictures, 14, 0.0, generator)
 
 
-def moved(pictures: Tensor, part: int, mirrored: float, generator: torch.Generator) -> Tensor:
+def shift_and_mirror(pictures: Tensor, part: int, mirror_share: float, generator: torch.Generator) -> Tensor:
     """Pictures shifted by up to 1 / `part` of their side, at least by a pixel, and a share of them mirrored."""
     count, _, height, width = pictures.shape
     pad = max(1, min(height, width) // part)
     draws = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)
-    mirror = torch.rand(count, 1, generator=generator) < mirrored
+    mirror = torch.rand(count, 1, generator=generator) < mirror_share
     rows = draws[0] + torch.arange(height)  # [B, H] into the padded picture
     columns = draws[1] + torch.where(mirror, torch.arange(width).flip(0), torch.arange(width))  # [B, W]
     rows, columns = rows.to(pictures.device), columns.to(pictures.device)

@@ -81,25 +81,27 @@ class Source(Data):
         arrays = self.load(data_dir)
         normalise = self.normaliser(arrays)
         train, test = (
-            drawn(Split(Pool(x, arrays.modality), torch.arange(len(y)), y, 0, normalise), size, generator)
+            sample(Split(Pool(x, arrays.modality), torch.arange(len(y)), y, 0, normalise), size, generator)
             for x, y, size in (
                 (arrays.x_train, arrays.y_train, self.train_examples),
                 (arrays.x_test, arrays.y_test, self.test_examples),
             )
         )
         task, count = Task("all classes", train, test), len(arrays.classes)
-        dropped = sorted(set(self.drop_classes))
-        if dropped:
-            known = all(0 <= label < count for label in dropped) and len(dropped) < count
-            require(known, "drop_classes", self.drop_classes, f"some of the classes 0 to {count - 1}, not all of them")
-            out = torch.isin(train.labels, torch.tensor(dropped))
-            kept, away = (train.take(part.nonzero().squeeze(1)) for part in (~out, out))
-            names = ", ".join(arrays.classes[label] for label in dropped)
-            task = Task(f"all classes but {names}", kept, test, away)
+        without = sorted(set(self.drop_classes))
+        if without:
+            possible = all(0 <= label < count for label in without) and len(without) < count
+            require(
+                possible, "drop_classes", self.drop_classes, f"some of the classes 0 to {count - 1}, not all of them"
+            )
+            outside = torch.isin(train.labels, torch.tensor(without))
+            train, rest = (train.take(mask.nonzero().squeeze(1)) for mask in (~outside, outside))
+            names = ", ".join(arrays.classes[label] for label in without)
+            task = Task(f"all classes but {names}", train, test, rest)
         return Stream([task], None, count, arrays.classes, SharedHead())
 
 
-def drawn(split: Split, size: int | None, generator: torch.Generator) -> Split:
+def sample(split: Split, size: int | None, generator: torch.Generator) -> Split:
     """At most `size` random examples of `split`, in its order; None for all."""
     if size is None or size >= len(split):
         return split
@@ -108,8 +110,8 @@ def drawn(split: Split, size: int | None, generator: torch.Generator) -> Split:
 
 def check_complete(source: Source, limits: bool = True) -> None:
     """Raise SettingError where a source leaves out what is made of it: classes and, with `limits`, examples."""
-    dropped = source.drop_classes
-    require(not dropped, "source.drop_classes", dropped, "[] here; data=mnist can do without classes")
+    classes = source.drop_classes
+    require(not classes, "source.drop_classes", classes, "[] here; data=mnist can do without classes")
     for name in LIMITS if limits else ():
         allowed = f"null in a stream of tasks, which has data.{name.partition('_')[0]}_per_task"
         require(getattr(source, name) is None, f"source.{name}", getattr(source, name), allowed)
@@ -166,4 +168,4 @@ def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
     if tensors["x_train"].shape[1:] != tensors["x_test"].shape[1:]:
         raise UserError(f"{path}: training and test pictures differ in shape")
     classes = classes or [str(label) for label in range(int(tensors["y_train"].max()) + 1)]
-    return Arrays(**tensors, classes=classes)
+    return Arrays(tensors["x_train"], tensors["y_train"], tensors["x_test"], tensors["y_test"], classes)

@@ -16,11 +16,15 @@ class LogMel(nn.Module):
     The mel scale is 2595 log10(1 + f / 700) (O'Shaughnessy 1987), bands are triangles from one centre to the next.
     """
 
+    taper: Tensor  # [window]
+    filters: Tensor  # [bands, bins]
+    inverse: Tensor  # [bins, bands], the pseudo-inverse of `filters`
+
     def __init__(self, rate: int = 8000, window: int = 256, hop: int = 80, bands: int = 40):
         super().__init__()
         self.rate, self.window, self.hop, self.bands = rate, window, hop, bands
         self.register_buffer("taper", torch.hann_window(window))
-        self.register_buffer("filters", mel_filters(rate, window // 2 + 1, bands))  # [bands, bins]
+        self.register_buffer("filters", mel_filters(rate, window // 2 + 1, bands))
         self.register_buffer("inverse", torch.linalg.pinv(self.filters))
 
     @property
@@ -49,8 +53,8 @@ class LogMel(nn.Module):
         phase, before = torch.ones_like(loud, dtype=torch.complex64), torch.zeros_like(loud, dtype=torch.complex64)
         for _ in range(steps):
             again = self.stft(torch.istft(loud * phase, self.window, **settings))
-            moved = again + momentum * (again - before)
-            phase, before = moved / moved.abs().clamp(min=TINY), again
+            guess = again + momentum * (again - before)
+            phase, before = guess / guess.abs().clamp(min=TINY), again
         return torch.istft(loud * phase, self.window, **settings)
 
     def bins(self, power: Tensor) -> Tensor:
@@ -58,11 +62,12 @@ class LogMel(nn.Module):
 
         By the pseudo-inverse, negative parts cut off, then multiplicative steps to least squares (Lee & Seung 2001).
         """
-        found = (self.inverse @ power).clamp(min=0) + TINY
+        guess = (self.inverse @ power).clamp(min=0) + TINY
         for _ in range(STEPS):
-            heard = self.filters.T @ (self.filters @ found)
-            found = found * (self.filters.T @ power) / heard.clamp(min=TINY)  # no band hears the first bin and the last
-        return found
+            response = self.filters.T @ (self.filters @ guess)
+            # no band hears the first bin and the last
+            guess = guess * (self.filters.T @ power) / response.clamp(min=TINY)
+        return guess
 
 
 def mel_filters(rate: int, bins: int, bands: int) -> Tensor:

@@ -116,7 +116,7 @@ class Pictures(Modality):
 
     def black(self, normalise: nn.Module) -> Tensor:
         """A black pixel, or silence, [1, C, 1, 1]."""
-        return (self.value_range[0] - normalise.mean) / normalise.std
+        return (self.value_range[0] - normalise.get_buffer("mean")) / normalise.get_buffer("std")
 
     def scaled(self, raw: Tensor, normalise: nn.Module) -> Tensor:  # noqa: ARG002
         """Values of 0 to 1."""
@@ -153,6 +153,8 @@ class Spectrograms(Pictures):
 
     def present(self, inputs: Tensor, lengths: Tensor | None, length: int) -> Tensor:
         """The frames before the silence behind the end, bool [B, length]."""
+        if lengths is None:
+            raise ValueError("a pool of spectrograms says how many frames each has")
         return torch.arange(length, device=inputs.device) < lengths[:, None]
 
 
@@ -202,7 +204,7 @@ class Tables(Modality):
 
     def black(self, normalise: nn.Module) -> Tensor:
         """A number 0 in each column, [1, 1, 1, F]."""
-        return (-normalise.mean / normalise.std)[:, None, None]
+        return (-normalise.get_buffer("mean") / normalise.get_buffer("std"))[:, None, None]
 
     def part_names(self, shape: tuple[int, ...]) -> list[str]:  # noqa: ARG002
         """The names of the columns."""

@@ -12,6 +12,9 @@ class Normalise(nn.Module):
         std: The same.
     """
 
+    mean: Tensor  # [1, C, 1, 1] or [1, F]
+    std: Tensor  # the same
+
     def __init__(self, mean: Tensor, std: Tensor):
         super().__init__()
         for name, values in (("mean", mean), ("std", std)):

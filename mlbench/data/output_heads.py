@@ -19,7 +19,7 @@ class SharedHead:
         """
         return logits.unsqueeze(1)
 
-    def meet(self, task: int) -> None:
+    def begin_task(self, task: int) -> None:
         """Nothing changes when `task` begins."""
 
 
@@ -44,16 +44,16 @@ class GrowingHead(SharedHead):
     """All classes met so far compete (class scenario); before the first task, all there will be."""
 
     classes: int
-    met: int | None = None
+    active: int | None = None  # classes that compete; None: all
 
     def __call__(self, logits: Tensor, task: Tensor) -> Tensor:  # noqa: ARG002
         """Logits [B, all classes] cut to those of the classes met, [B, met]."""
-        return logits if self.met is None else logits[:, : self.met]
+        return logits if self.active is None else logits[:, : self.active]
 
     def earlier(self, logits: Tensor, task: int) -> Tensor:
         """All classes of earlier tasks, in one group."""
         return logits[:, : task * self.classes].unsqueeze(1)
 
-    def meet(self, task: int) -> None:
+    def begin_task(self, task: int) -> None:
         """The classes of `task` (from 0) and of all before it compete from now on."""
-        self.met = max((task + 1) * self.classes, self.met or 0)
+        self.active = max((task + 1) * self.classes, self.active or 0)

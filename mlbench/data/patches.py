@@ -13,8 +13,8 @@ def side(sides: tuple[int, int]) -> int:
 
 def inside(corners: Tensor, size: int, sides: tuple[int, int]) -> Tensor:
     """True inside squares whose upper left corners [n, 2] may lie outside: bool [n, H, W]."""
-    found = []
+    spans = []
     for axis, length in enumerate(sides):
         place = torch.arange(length, device=corners.device)
-        found.append((place >= corners[:, axis, None]) & (place < corners[:, axis, None] + size))
-    return found[0][:, :, None] & found[1][:, None, :]
+        spans.append((place >= corners[:, axis, None]) & (place < corners[:, axis, None] + size))
+    return spans[0][:, :, None] & spans[1][:, None, :]

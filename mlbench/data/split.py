@@ -50,6 +50,11 @@ class Transform(Protocol):
 
     def __call__(self, pictures: Tensor, task: int | Tensor) -> Tensor:
         """Pictures [B, C, H, W] of one task, or of a task each [B]."""
+        ...
+
+    def reorder(self, order: list[int]) -> "Transform":
+        """The transform of the same tasks in another order."""
+        ...
 
 
 @dataclass
@@ -114,10 +119,10 @@ class Split:
         """
         pictures = self.pool.pictures
         some = pictures[:: max(1, pictures.nbytes // DIGESTED_BYTES)]
-        found = hashlib.blake2b(digest_size=16)
+        digest = hashlib.blake2b(digest_size=16)
         for tensor in (some, self.rows, self.labels):
-            found.update(tensor.cpu().contiguous().numpy())
-        return found.hexdigest()
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     def take(self, index: Tensor) -> "Split":
         """The split of the examples at `index`, in that order."""
@@ -145,7 +150,7 @@ class Split:
             transform=transform,
         )
 
-    def settled(self) -> "Split":
+    def with_transform_applied(self) -> "Split":
         """The same split with its transform done once and kept as uint8, for pictures that are read again and again."""
         if self.transform is None:
             return self
@@ -165,10 +170,10 @@ class Split:
 
 def validation_size(fraction: float, count: int) -> int:
     """How many of `count` examples `cut` takes away; 0 for 0. Raises UserError if either side would be empty."""
-    taken = round(fraction * count)
-    if fraction and not 0 < taken < count:
+    size = round(fraction * count)
+    if fraction and not 0 < size < count:
         raise UserError(f"train.validation={fraction} of {count} examples leaves one side empty")
-    return taken
+    return size
 
 
 DIGESTED_BYTES = 2**30

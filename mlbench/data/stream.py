@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mlbench.core.to_device import Moves
+from mlbench.core.to_device import ToDevice
 from mlbench.data import patches
 from mlbench.data.modality import Modality
 from mlbench.data.normalisation import AsIds, Normalise
@@ -18,7 +18,7 @@ Scenario = Literal["task", "domain", "class"]
 
 
 @dataclass
-class Planted(Moves):
+class Planted(ToDevice):
     """Where the answer stands in pictures that were given one: for scoring explanations, not for learning."""
 
     train: Tensor  # [N, 2] row and column of its upper left corner in each picture of the training pool, -1 for none
@@ -32,7 +32,7 @@ class Planted(Moves):
 
 
 @dataclass
-class Task(Moves):
+class Task(ToDevice):
     """One thing to learn, with the data to learn it from and to be tested on."""
 
     name: str
@@ -52,8 +52,8 @@ class Task(Moves):
     def splits(self) -> list[Split]:
         """All there are."""
         clean = None if self.planted is None else self.planted.clean
-        found = (self.train, self.test, self.validation, self.dropped, clean, self.unlabelled)
-        return [split for split in found if split is not None]
+        candidates = (self.train, self.test, self.validation, self.dropped, clean, self.unlabelled)
+        return [split for split in candidates if split is not None]
 
 
 @dataclass
@@ -105,14 +105,14 @@ class Stream:
             split.normalise = normalise
 
     def to(self, device: torch.device) -> "Stream":
-        """The stream on `device`, each shared pool moved once, test pictures settled where that costs little memory."""
+        """The stream on `device`, each shared pool once; test pictures are transformed now where few bytes result."""
         for pool in {id(split.pool): split.pool for task in self.tasks for split in task.splits()}.values():
             pool.to(device)
-        settle = sum(len(t.test) for t in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes <= SETTLED_BYTES
+        test_bytes = sum(len(task.test) for task in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes
         tasks = [task.to(device) for task in self.tasks]
-        if settle:
-            tasks = [replace(task, test=task.test.settled()) for task in tasks]
+        if test_bytes <= TRANSFORM_BYTES:
+            tasks = [replace(task, test=task.test.with_transform_applied()) for task in tasks]
         return replace(self, tasks=tasks)
 
 
-SETTLED_BYTES = 512 * 2**20  # 20 permuted MNIST test sets are 157 MB; permuting costs as much as classifying
+TRANSFORM_BYTES = 512 * 2**20  # 20 permuted MNIST test sets are 157 MB; permuting costs as much as classifying

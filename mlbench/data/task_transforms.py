@@ -10,11 +10,13 @@ from torch import Tensor, nn
 class Permutation(nn.Module):
     """Pixel permutations, `orders` [tasks, H * W]: pixel i of task t is pixel orders[t, i] of the picture."""
 
+    orders: Tensor  # [tasks, H * W] int64
+
     def __init__(self, orders: Tensor):
         super().__init__()
         self.register_buffer("orders", orders)
 
-    def reordered(self, order: list[int]) -> "Permutation":
+    def reorder(self, order: list[int]) -> "Permutation":
         """With the tasks in another order."""
         return Permutation(self.orders[order])
 
@@ -29,11 +31,13 @@ class Permutation(nn.Module):
 class Rotation(nn.Module):
     """Turns by `degrees` [tasks], counter-clockwise about the centre, bilinear, black where nothing was."""
 
+    degrees: Tensor  # [tasks]
+
     def __init__(self, degrees: Tensor):
         super().__init__()
         self.register_buffer("degrees", degrees)
 
-    def reordered(self, order: list[int]) -> "Rotation":
+    def reorder(self, order: list[int]) -> "Rotation":
         """With the tasks in another order."""
         return Rotation(self.degrees[order])
 

@@ -14,7 +14,7 @@ from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Stream, Task
 from mlbench.data.tokenizer import Pieces
 
-PACKED = 2  # times the length of a sentence's row
+PACK_FACTOR = 2  # times the length of a sentence's row
 PARTS = ("train", "validation", "test")
 
 
@@ -30,53 +30,53 @@ class Sentence:
 def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Stream:
     """One task: the sentences' classes, in rows of at most `length` pieces; longer ones are cut."""
     labels = sorted({sentence.label for part in parts.values() for sentence in part})
-    coded = {name: pieces.ids([sentence.words for sentence in part]) for name, part in parts.items()}
+    ids_by_word = {name: pieces.ids([sentence.words for sentence in part]) for name, part in parts.items()}
     modality = Tokens(pieces.names, pieces.special, pieces.mask, pieces.opening)
     splits = {}
     for name, part in parts.items():
-        pool = Pool(rows(coded[name], pieces, length), modality)
-        splits[name] = Split(pool, torch.arange(len(part)), numbered(part, labels), 0, AsIds())
-    unlabelled = packed(splits["train"].pool.pictures, PACKED * length, modality)
-    known = properties(parts, coded, length)
-    about = {"validation": splits["validation"], "properties": known, "unlabelled": unlabelled}
+        pool = Pool(rows(ids_by_word[name], pieces, length), modality)
+        splits[name] = Split(pool, torch.arange(len(part)), class_numbers(part, labels), 0, AsIds())
+    unlabelled = pack_rows(splits["train"].pool.pictures, PACK_FACTOR * length, modality)
+    word_properties = properties(parts, ids_by_word, length)
+    about = {"validation": splits["validation"], "properties": word_properties, "unlabelled": unlabelled}
     task = Task("texts", splits["train"], splits["test"], **about)
     return Stream([task], None, len(labels), labels, SharedHead())
 
 
-def numbered(sentences: list[Sentence], labels: list[str]) -> Tensor:
+def class_numbers(sentences: list[Sentence], labels: list[str]) -> Tensor:
     """The number [n] of each sentence's class."""
     numbers = {label: number for number, label in enumerate(labels)}
     return torch.tensor([numbers[sentence.label] for sentence in sentences])
 
 
-def rows(coded: list[list[list[int]]], pieces: Pieces, length: int) -> Tensor:
+def rows(ids_by_word: list[list[list[int]]], pieces: Pieces, length: int) -> Tensor:
     """[CLS] pieces [SEP] of each sentence, int32 [n, length], PAD behind."""
-    table = torch.full((len(coded), length), PAD, dtype=torch.int32)
-    for row, words in zip(table, coded, strict=True):
+    table = torch.full((len(ids_by_word), length), PAD, dtype=torch.int32)
+    for row, words in zip(table, ids_by_word, strict=True):
         ids = [pieces.opening, *list(chain(*words))[: length - 2], pieces.closing]
         row[: len(ids)] = torch.tensor(ids)
     return table
 
 
-def packed(table: Tensor, length: int, modality: Tokens) -> Split:
+def pack_rows(table: Tensor, length: int, modality: Tokens) -> Split:
     """The rows of `table` [n, L], as many whole ones as have room side by side in rows of `length`, PAD behind.
 
     A batch of sentences as they are is PAD for the most part.
     """
     room, open_row = torch.full((len(table), length), PAD, dtype=torch.int32), 0
-    used = 0
+    end = 0
     for row in table:
         ids = row[: int((row != PAD).sum())]
-        if used + len(ids) > length:
-            open_row, used = open_row + 1, 0
-        room[open_row, used : used + len(ids)] = ids
-        used += len(ids)
+        if end + len(ids) > length:
+            open_row, end = open_row + 1, 0
+        room[open_row, end : end + len(ids)] = ids
+        end += len(ids)
     room = room[: open_row + 1].clone()
     return Split(Pool(room, modality), torch.arange(len(room)), torch.zeros(len(room), dtype=torch.int64), 0, AsIds())
 
 
 def properties(
-    parts: dict[str, list[Sentence]], coded: dict[str, list[list[list[int]]]], length: int
+    parts: dict[str, list[Sentence]], ids_by_word: dict[str, list[list[list[int]]]], length: int
 ) -> Properties | None:
     """What is known of the words, those left out that a row has no room for.
 
@@ -90,13 +90,13 @@ def properties(
         return None
     numbers = {name: {tag: number for number, tag in enumerate(tags)} for name, tags in values.items()}
     words = {word: number for number, word in enumerate(sorted({word for s in every for word in s.words}))}
-    found = {part: items(parts[part], coded[part], length, numbers, words) for part in PARTS}
-    return Properties(values, found["train"], found["test"], found["validation"])
+    part_items = {part: items(parts[part], ids_by_word[part], length, numbers, words) for part in PARTS}
+    return Properties(values, part_items["train"], part_items["test"], part_items["validation"])
 
 
 def items(
     sentences: list[Sentence],
-    coded: list[list[list[int]]],
+    ids_by_word: list[list[list[int]]],
     length: int,
     numbers: dict[str, dict[str, int]],
     words: dict[str, int],
@@ -104,7 +104,7 @@ def items(
     """The words of one part."""
     places, forms = [], []
     tags: dict[str, list[int]] = {name: [] for name in numbers}
-    for row, (sentence, pieces) in enumerate(zip(sentences, coded, strict=True)):
+    for row, (sentence, pieces) in enumerate(zip(sentences, ids_by_word, strict=True)):
         start = 1  # behind [CLS]
         for place, word in enumerate(pieces):
             end = start + len(word)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlbench.core.errors import UserError, need, require
+from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.data.modality import PAD
 
 if TYPE_CHECKING:
@@ -28,14 +28,15 @@ class Pieces:
 
     def ids(self, sentences: list[Words]) -> list[list[list[int]]]:
         """The pieces of each word of each sentence; a word that is nothing but what no piece covers is unknown."""
-        found = []
-        coded = self.tokenizer.encode_batch(sentences, is_pretokenized=True, add_special_tokens=False)
-        for words, code in zip(sentences, coded, strict=True):
+        ids = []
+        encodings = self.tokenizer.encode_batch(sentences, is_pretokenized=True, add_special_tokens=False)
+        for words, code in zip(sentences, encodings, strict=True):
             pieces: list[list[int]] = [[] for _ in words]
             for number, word in zip(code.ids, code.word_ids, strict=True):
-                pieces[word].append(number)
-            found.append(pieces)
-        return found
+                if word is not None:  # no special token was added
+                    pieces[word].append(number)
+            ids.append(pieces)
+        return ids
 
     @property
     def names(self) -> list[str]:
@@ -43,12 +44,16 @@ class Pieces:
         return [self.tokenizer.id_to_token(number) or "" for number in range(self.tokenizer.get_vocab_size())]
 
 
-def pieces_of(sentences: Iterable[Words], vocabulary: int | None, tokenizer: str | None) -> Pieces:
+def make_tokenizer(sentences: Iterable[Words], vocabulary: int | None, tokenizer: str | None) -> Pieces:
     """Those of `tokenizer`, a folder or a name on the hub, or for null `vocabulary` pieces made of the sentences."""
-    return trained(sentences, vocabulary) if tokenizer is None else downloaded(tokenizer)
+    if tokenizer is not None:
+        return load_tokenizer(tokenizer)
+    if vocabulary is None:
+        raise SettingError("vocabulary", vocabulary, "a number of word pieces where tokenizer is null")
+    return train_tokenizer(sentences, vocabulary)
 
 
-def trained(sentences: Iterable[Words], vocabulary: int) -> Pieces:
+def train_tokenizer(sentences: Iterable[Words], vocabulary: int) -> Pieces:
     """A word-piece tokeniser (Schuster & Nakajima 2012) with at most so many pieces, made of the words it is given.
 
     Pieces are the merges of byte-pair encoding over words that begin with START (Sennrich et al. 2016), and every
@@ -65,9 +70,9 @@ def trained(sentences: Iterable[Words], vocabulary: int) -> Pieces:
     coder.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=vocabulary, min_frequency=2, show_progress=False)
     coder.train_from_iterator((" ".join(each) for each in words), trainer)
-    merged = sorted(coder.get_vocab(), key=coder.get_vocab().get)
+    merges = sorted(coder.get_vocab(), key=coder.get_vocab().get)
     names = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    names += [piece[1:] if piece.startswith(START) else f"##{piece}" for piece in merged if len(piece) > 1]
+    names += [piece[1:] if piece.startswith(START) else f"##{piece}" for piece in merges if len(piece) > 1]
     places = {name: number for number, name in enumerate(list(dict.fromkeys(names))[:vocabulary])}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(places, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
@@ -75,7 +80,7 @@ def trained(sentences: Iterable[Words], vocabulary: int) -> Pieces:
     return Pieces(tokenizer, places["[CLS]"], places["[SEP]"], places["[MASK]"], special)
 
 
-def downloaded(name: str) -> Pieces:
+def load_tokenizer(name: str) -> Pieces:
     """The tokeniser of a folder or of a name on Hugging Face's hub, where what was fetched before comes first.
 
     One that brings code of its own is refused. Raises UserError where it cannot be had.

@@ -62,7 +62,7 @@ class Lifelong(Runner):
     def learn(self, number: int, task: Task) -> None:
         """Train on one task (`number` from 0), let the method consolidate, and save."""
         title = f"task {number + 1}/{len(self.stream.tasks)} ({task.name})"
-        self.stream.heads.meet(task.train.newest_task)
+        self.stream.heads.begin_task(task.train.newest_task)
         if self.deployment is not None:
             if self.progress is None and number:
                 predictor, asks = self.method.predictor(self.net, number), bool(len(task.train))

@@ -8,7 +8,7 @@ trains it; a run that dies lets go.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path) -> Generator[None]:
     """Inside, no other process holds `path`; waits for one that does. Raises UserError where nothing can be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -130,8 +130,8 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
     folders = (Path(config_dir).resolve(),) if config_dir else ()
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     node = OmegaConf.create(packed["model"])
-    given = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
-    net = restored(build(node, nn.Module, "model", folders, **given), packed, folders)
+    arguments = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
+    net = restored(build(node, nn.Module, "model", folders, **arguments), packed, folders)
     return nn.Sequential(normaliser(packed), net).eval()
 
 

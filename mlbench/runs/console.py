@@ -24,7 +24,7 @@ class Display:
         """A fit over `total` examples, all epochs together, begins or goes on."""
         self.stop()
         self.title, self.total = title, total
-        self.began, self.before, self.line = time.monotonic(), progress.samples, time.monotonic()
+        self.start_time, self.start_samples, self.line_time = time.monotonic(), progress.samples, time.monotonic()
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -40,8 +40,8 @@ class Display:
         """Show where the fit stands; losses are shown once an epoch, when they have been read anyway."""
         if self.bar is not None:
             self.bar.update(self.job, completed=progress.samples, facts=self.facts(progress))
-        elif time.monotonic() - self.line >= LINE_SECONDS:
-            self.line = time.monotonic()
+        elif time.monotonic() - self.line_time >= LINE_SECONDS:
+            self.line_time = time.monotonic()
             left = (self.total - progress.samples) / max(self.speed(progress), 1e-9)
             self.note(f"{self.title}: {self.facts(progress)}, {duration(left)} left")
 
@@ -53,7 +53,7 @@ class Display:
 
     def speed(self, progress: FitProgress) -> float:
         """Samples a second in this process."""
-        return (progress.samples - self.before) / max(time.monotonic() - self.began, 1e-9)
+        return (progress.samples - self.start_samples) / max(time.monotonic() - self.start_time, 1e-9)
 
     def measured(self, accuracies: list[float]) -> None:
         """The fit is over and its accuracies (fractions) on the tasks so far are known."""

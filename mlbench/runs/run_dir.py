@@ -51,7 +51,7 @@ class Run:
         self.folder, self.identity, self.keep, self.display = folder, identity, keep, display
         self.device, self.tracker, self.inputs = device, tracker, inputs
         self.last = folder / layout.CHECKPOINTS / layout.LAST
-        self.saved_at = self.began = time.monotonic()
+        self.save_time = self.start_time = time.monotonic()
         self.before = 0.0  # wall seconds of earlier processes
 
     def __enter__(self) -> "Run":
@@ -69,7 +69,7 @@ class Run:
         self.display.stop()
         self.tracker.close(kind is None)
         try:
-            self.guarded(self.metrics.close)
+            self.write_metrics(self.metrics.close)
         except RunError:
             if kind is None:
                 raise
@@ -77,9 +77,9 @@ class Run:
     def log(self, step: int, phase: str, task: int, split: str, metric: str, value: float) -> None:
         """Append one measurement to metrics.jsonl."""
         line = {"step": step, "phase": phase, "task": task, "split": split, "metric": metric, "value": value}
-        self.guarded(lambda: self.metrics.write(json.dumps(line, allow_nan=False).encode() + b"\n"))
+        self.write_metrics(lambda: self.metrics.write(json.dumps(line, allow_nan=False).encode() + b"\n"))
 
-    def guarded(self, write: Callable[[], object]) -> None:
+    def write_metrics(self, write: Callable[[], object]) -> None:
         """Write to metrics.jsonl; a full disk becomes a RunError that names it."""
         try:
             write()
@@ -88,17 +88,17 @@ class Run:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint to resume from, in the place of the one before. Raises RunError on a full disk."""
-        self.guarded(self.metrics.flush)
-        self.guarded(lambda: os.fsync(self.metrics.fileno()))
-        seconds = self.before + time.monotonic() - self.began
+        self.write_metrics(self.metrics.flush)
+        self.write_metrics(lambda: os.fsync(self.metrics.fileno()))
+        seconds = self.before + time.monotonic() - self.start_time
         own = {"metrics_bytes": self.metrics.tell(), "wall_seconds": seconds, "device": self.device.type}
         write_tensors(self.last, {**state, **own})
         self.tracker.follow(own["metrics_bytes"])
-        self.saved_at = time.monotonic()
+        self.save_time = time.monotonic()
 
     def save_now_and_then(self, state: Callable[[], dict[str, Any]]) -> None:
         """The same within a task, when the last checkpoint is SAVE_SECONDS old."""
-        if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+        if time.monotonic() - self.save_time >= SAVE_SECONDS:
             self.save(state())
 
     def follow(
@@ -113,16 +113,16 @@ class Run:
 
         With keep=all each epoch's `network` is kept, but for None.
         """
-        written = len(progress.losses)
+        epochs = len(progress.losses)
 
         def watch(progress: Progress) -> None:
-            nonlocal written
+            nonlocal epochs
             self.display.advance(progress)
-            for epoch, loss in enumerate(progress.losses[written:], start=written + 1):
+            for epoch, loss in enumerate(progress.losses[epochs:], start=epochs + 1):
                 self.log(epoch, "train", task, "train", "loss", loss)
                 if self.keep == "all" and network is not None:
                     self.save_network(network(), f"{prefix}epoch_{epoch:03d}")
-            written = len(progress.losses)
+            epochs = len(progress.losses)
             self.save_now_and_then(state)
 
         return watch
@@ -175,8 +175,8 @@ class Run:
             RunError: a file cannot be written.
         """
         self.save_network(network, "model")
-        self.guarded(self.metrics.flush)
-        costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.began}
+        self.write_metrics(self.metrics.flush)
+        costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.start_time}
         write_json(self.folder / layout.ENVIRONMENT, {**self.environment, "ended": now()})
         schemas = {"schema": layout.SCHEMA, "tables_schema": layout.TABLES_SCHEMA}
         results = {"kind": kind, "headlines": headlines, "metrics": metrics, "costs": costs}

@@ -173,6 +173,4 @@ NUMBERS = ("metrics", "costs")
 
 def finite(values: dict[str, Any]) -> dict[str, float]:
     """Those that are finite numbers."""
-    return {
-        str(name): value for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)
-    }
+    return {name: value for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)}

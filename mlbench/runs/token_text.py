@@ -19,7 +19,7 @@ def colour(value: float, largest: float) -> str:
     return to_hex(COLOURS(0.5 + 0.5 * PALE * share))
 
 
-def spelled(piece: str) -> tuple[bool, str]:
+def word_part(piece: str) -> tuple[bool, str]:
     """(whether it begins a word, its letters)."""
     return (False, piece[2:]) if piece.startswith("##") else (True, piece)
 
@@ -28,7 +28,7 @@ def rich_text(passage: Passage) -> Text:
     """The same for a terminal."""
     text, largest = Text(f"{passage.title}\n  "), max(map(abs, passage.values), default=0.0)
     for piece, value in zip(passage.pieces, passage.values, strict=True):
-        begins, letters = spelled(piece)
+        begins, letters = word_part(piece)
         text.append(" " if begins else "")
         text.append(letters, Style(color="black", bgcolor=colour(value, largest)))
     return text

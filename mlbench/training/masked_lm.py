@@ -1,5 +1,7 @@
 """What a network for texts can learn from texts alone: to tell what stands at covered places."""
 
+from typing import Protocol, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +17,14 @@ COVERED, REPLACED = 0.8, 0.1  # of these are covered by the mask, replaced by ot
 AT_ONCE = 64  # rows
 
 
+class PiecePredictor(Protocol):
+    """A network that says which word pieces stand at covered places, as models/bert.py has one."""
+
+    def covered(self, ids: Tensor, places: Tensor, texts: Tensor) -> Tensor:
+        """Logits [n, vocabulary] for the `places` [B, L] of pieces [B, L] whose `texts` [B, L] are numbered."""
+        ...
+
+
 class MaskedLanguage(Learner):
     """Masked language modelling (Devlin et al. 2019, section 3.1): cross-entropy of the pieces at random places."""
 
@@ -26,7 +36,8 @@ class MaskedLanguage(Learner):
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """Places are drawn anew each time."""
         shown, places = covered(batch.x, self.tokens)
-        return F.cross_entropy(net.covered(shown, places, texts(batch.x, self.tokens)).float(), batch.x[places])
+        logits = cast(PiecePredictor, net).covered(shown, places, texts(batch.x, self.tokens))
+        return F.cross_entropy(logits.float(), batch.x[places])
 
 
 def covered(ids: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -55,7 +66,7 @@ def masked_accuracy(net: nn.Module, split: Split, tokens: Tokens) -> float:
         for index in split.chunks(AT_ONCE):
             ids = split.batch(index).x
             shown, places = covered(ids, tokens)
-            found = net.covered(shown, places, texts(ids, tokens))
+            found = cast(PiecePredictor, net).covered(shown, places, texts(ids, tokens))
             right += int((found.argmax(1) == ids[places]).sum())
             count += int(places.sum())
     return right / count

@@ -1,6 +1,6 @@
 """Context managers for the mode a network computes in: eval, or batch norm by the statistics of the batch at hand."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 from torch import nn
@@ -9,14 +9,14 @@ BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of dimensions
 
 
 @contextmanager
-def eval_mode(net: nn.Module) -> Iterator[None]:
+def eval_mode(net: nn.Module) -> Generator[None]:
     """Put `net` in eval mode, and each of its modules back into its own mode on leaving."""
     with in_eval_mode(net.modules()):
         yield
 
 
 @contextmanager
-def in_eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
+def in_eval_mode(modules: Iterable[nn.Module]) -> Generator[None]:
     """Put each of `modules` in eval mode, and back into its own mode on leaving."""
     training = [vars(module) for module in modules if module.training]  # past Module.__setattr__, which is slow
     for fields in training:
@@ -29,7 +29,7 @@ def in_eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def batch_statistics(net: nn.Module, momentum: float | None) -> Iterator[list[BatchNorm]]:
+def batch_statistics(net: nn.Module, momentum: float | None) -> Generator[list[BatchNorm]]:
     """Normalise by the statistics of the batch at hand; everything but batch norm is in eval mode.
 
     Args:
@@ -56,15 +56,16 @@ def batch_statistics(net: nn.Module, momentum: float | None) -> Iterator[list[Ba
 
 
 @contextmanager
-def group_statistics(net: nn.Module) -> Iterator[None]:
+def group_statistics(net: nn.Module) -> Generator[None]:
     """Normalise by the statistics of the batch at hand and leave the running ones, and their count, as they were."""
     with batch_statistics(net, momentum=0.0) as norms:
-        counts = [norm.num_batches_tracked.clone() for norm in norms]
+        tracked = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
+        counts = [count.clone() for count in tracked]
         try:
             yield
         finally:
-            for norm, count in zip(norms, counts, strict=True):
-                norm.num_batches_tracked.copy_(count)
+            for current, count in zip(tracked, counts, strict=True):
+                current.copy_(count)
 
 
 def has_batch_norm(net: nn.Module) -> bool:

@@ -12,6 +12,7 @@ GEM diverged on CIFAR-100. Neither moves the running averages.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -71,8 +72,8 @@ def is_trained(tensor: Tensor | None) -> bool:
 
 def uses(value: Tensor) -> Counter[int]:
     """How often `value` was computed from each parameter, by its id: edges of the graph that end at one."""
-    seen, found = {value.grad_fn}, Counter()
-    ahead = list(seen)
+    ahead = [value.grad_fn] if value.grad_fn is not None else []
+    seen, found = set(ahead), Counter()
     while ahead:
         for node, _ in ahead.pop().next_functions:
             if hasattr(node, "variable"):
@@ -126,7 +127,7 @@ def sizes_by_vmap(
     def value(parameters: dict[str, Tensor], x: Tensor, y: Tensor, task: Tensor) -> Tensor:
         single = Batch(x.unsqueeze(0), y.unsqueeze(0), task.unsqueeze(0))
         call = lambda x: functional_call(net, (parameters, buffers), (x,))  # noqa: E731
-        return objective(call, single).sum()
+        return objective(cast(nn.Module, call), single).sum()  # which calls the network and does nothing else with it
 
     single_gradients = vmap(grad(value), in_dims=(None, 0, 0, 0))
     total = theta.zeros()

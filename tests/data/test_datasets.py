@@ -5,6 +5,7 @@ import hashlib
 import pickle
 import struct
 import threading
+import typing
 import warnings
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ from PIL import Image
 from mlbench.core.errors import UserError
 from mlbench.data.dataset import read_npz
 from mlbench.data.datasets.digits import Digits
+from mlbench.data.datasets.downloads import DOWNLOADS, VisionName
 from mlbench.data.datasets.image_folder import ImageFolder, listing
 from mlbench.data.datasets.npz import Npz
 from mlbench.data.datasets.torchvision import Vision, pictures
@@ -271,3 +273,7 @@ def test_numbers_of_examples_that_make_no_sense(mlbench, words):
     code, _, error = mlbench(*words)
     assert (code, "_examples" in error) == (2, True)
     assert len(error.strip().splitlines()) <= 2
+
+
+def test_every_download_has_a_name_that_the_config_takes():
+    assert typing.get_args(VisionName) == tuple(DOWNLOADS)

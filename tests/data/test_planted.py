@@ -247,5 +247,5 @@ def test_a_split_without_pictures_of_the_first_classes_is_no_reason_to_fail_here
     pictures = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
     split = Split(Pool(pictures), torch.arange(3), torch.tensor([5, 6, 7]), 0, Normalise.fitted(pictures))
     data = PlantedTexture(Digits(), "own", 2, None, 1.0)
-    shown, corners = data.planted(split, textures(2, 3), 1.0, torch.Generator())
+    shown, corners = data.add_textures(split, textures(2, 3), 1.0, torch.Generator())
     assert len(shown) == len(corners) == 0

@@ -109,10 +109,10 @@ def test_a_union_shows_each_example_as_its_own_task_does(kind):
 
 
 @pytest.mark.parametrize("kind", [Permuted, Rotated])
-def test_settled_pictures_are_the_same_pictures(kind):
+def test_a_transform_applied_in_advance_gives_the_same_pictures(kind):
     test = make(kind).tasks[3].test
-    assert torch.equal(everything(test.settled()).x, everything(test).x)
-    assert test.settled().transform is None
+    assert torch.equal(everything(test.with_transform_applied()).x, everything(test).x)
+    assert test.with_transform_applied().transform is None
 
 
 def test_all_tasks_share_one_pool():
@@ -156,8 +156,8 @@ def test_heads_let_the_right_outputs_compete():
     assert OwnHeads(2)(logits, task).tolist() == [[4, 5], [6, 7]]
     growing = GrowingHead(2)
     assert growing(logits, task).shape == (2, 6)
-    growing.meet(1)
-    growing.meet(0)
+    growing.begin_task(1)
+    growing.begin_task(0)
     assert growing(logits, task).tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
 
 

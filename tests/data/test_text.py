@@ -14,7 +14,7 @@ from mlbench.data.datasets import conllu
 from mlbench.data.datasets.grammar import ADVERBS, BOTH, KINDS, Grammar
 from mlbench.data.datasets.treebank import Treebank, fetch
 from mlbench.data.modality import PAD
-from mlbench.data.tokenizer import SPECIAL, downloaded, trained
+from mlbench.data.tokenizer import SPECIAL, load_tokenizer, train_tokenizer
 from mlbench.explain.representation.probe_baselines import lookup
 
 HEAD = "# global.Entity = GRP-etype-infstat-salience-centering-minspan-link-identity\n"
@@ -209,7 +209,8 @@ def test_packed_rows_hold_every_training_sentence_once_and_in_order(folder):
 
 def test_pieces_are_the_same_in_another_process(folder):
     code = "from mlbench.data import tokenizer; from mlbench.data.datasets import conllu; import sys, pathlib; "
-    code += "print(tokenizer.trained([s.words for s in conllu.read(pathlib.Path(sys.argv[1]), '(x)')], 60).names)"
+    code += "sentences = [s.words for s in conllu.read(pathlib.Path(sys.argv[1]), '(x)')]; "
+    code += "print(tokenizer.train_tokenizer(sentences, 60).names)"
     words = [sys.executable, "-c", code, str(folder / "en-train.conllu")]
     first, again = (subprocess.run(words, capture_output=True, text=True, check=True).stdout for _ in range(2))
     assert first == again
@@ -234,8 +235,8 @@ def test_pieces_are_the_same_at_every_seed(folder, data):
 
 def test_a_vocabulary_that_has_no_room_for_the_letters_is_refused():
     with pytest.raises(SettingError, match="vocabulary=12: allowed is 13 or more for texts of 4 letters"):
-        trained([["abcd"]], 12)
-    assert trained([["abcd"]], 13).ids([["dc"]]) == [[[8, 11]]]
+        train_tokenizer([["abcd"]], 12)
+    assert train_tokenizer([["abcd"]], 13).ids([["dc"]]) == [[[8, 11]]]
 
 
 def test_fewer_sentences_are_drawn_by_the_seed(folder):
@@ -264,7 +265,7 @@ def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match=r"0 files \*train\*.conllu"):
         treebank(tmp_path).stream(tmp_path, torch.Generator())
     with pytest.raises(UserError, match=r"data\.tokenizer=.*cannot be had"):
-        downloaded(str(tmp_path / "none"))
+        load_tokenizer(str(tmp_path / "none"))
 
 
 @pytest.fixture
@@ -388,7 +389,7 @@ def test_the_words_around_tell_what_a_word_is():
 
 
 def test_unknown_words_have_a_piece_of_their_own():
-    pieces = trained([["abc", "abc"]], 100)
+    pieces = train_tokenizer([["abc", "abc"]], 100)
     assert pieces.ids([["abc", "Ω"]]) == [[[5 + pieces.names[5:].index("abc")], [1]]]
 
 
@@ -498,5 +499,5 @@ def test_code_beside_a_tokeniser_is_not_run(tmp_path, pretrained, monkeypatch):
     (pretrained / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}')
     (pretrained / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}')
     with pytest.raises(UserError, match="cannot be had"):
-        downloaded(str(pretrained))
+        load_tokenizer(str(pretrained))
     assert not (tmp_path / "run").exists()

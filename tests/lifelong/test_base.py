@@ -43,7 +43,7 @@ def learn(method, stream, net, settings, after=lambda number, net, theta: None):
     """The runner's order of calls without its measurements; `after` sees each task's end. The last network."""
     draws = torch.Generator().manual_seed(1)
     for number, task in enumerate(stream.tasks):
-        stream.heads.meet(number)
+        stream.heads.begin_task(number)
         net = method.start_task(net, task)
         theta = fit(net, method.examples(task.train), method, settings, Compute(), draws)
         method.end_task(net, theta, task)

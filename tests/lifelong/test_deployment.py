@@ -9,7 +9,7 @@ import torch
 from mlbench.core.errors import SettingError
 from mlbench.core.rng import Draws
 from mlbench.data.datasets.digits import Digits
-from mlbench.data.scenarios.feedback import Feedback, faded, noisy, rotated
+from mlbench.data.scenarios.feedback import Feedback, add_noise, reduce_contrast, rotate
 from mlbench.data.split import Split
 from mlbench.data.stream import Corrections
 from mlbench.lifelong.deployment import Deployment
@@ -45,12 +45,12 @@ def test_drift_grows_evenly_and_no_picture_is_used_twice():
 def test_drifts_are_what_they_say():
     generator = torch.Generator().manual_seed(0)
     grey = torch.full((400, 1, 8, 8), 128, dtype=torch.uint8)
-    spread = noisy(grey, 0.25, generator).float().std().item()
+    spread = add_noise(grey, 0.25, generator).float().std().item()
     assert spread == pytest.approx(32, rel=0.02)
     pictures = torch.tensor([0, 100, 255], dtype=torch.uint8).view(1, 1, 1, 3)
-    assert faded(pictures, 1.0, generator).flatten().tolist() == [115, 125, 140]
-    assert torch.equal(faded(pictures, 0.0, generator), pictures)
-    assert torch.equal(rotated(pictures, 0.0, generator), pictures)
+    assert reduce_contrast(pictures, 1.0, generator).flatten().tolist() == [115, 125, 140]
+    assert torch.equal(reduce_contrast(pictures, 0.0, generator), pictures)
+    assert torch.equal(rotate(pictures, 0.0, generator), pictures)
 
 
 def test_new_classes_come_round_by_round():

@@ -100,7 +100,7 @@ def learn_two(method, stream, net):
     tasks, stream.tasks = stream.tasks, stream.tasks[:2]
     learn(method, stream, net, training(epochs=3))
     stream.tasks = tasks
-    stream.heads.meet(2)
+    stream.heads.begin_task(2)
 
 
 @pytest.mark.parametrize("scenario", ["class", "domain"])
@@ -109,7 +109,7 @@ def test_every_task_counts_the_same(scenario):
     method, stream = replay(scenario)
     net = network(stream.outputs)
     batch = stream.tasks[0].train.batch(torch.arange(9))
-    stream.heads.meet(0)
+    stream.heads.begin_task(0)
     torch.testing.assert_close(method.loss(net, batch), F.cross_entropy(method.logits(net, batch), batch.y))
     learn_two(method, stream, net)
     new = stream.tasks[2].train.batch(torch.arange(9))

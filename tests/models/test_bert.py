@@ -168,7 +168,7 @@ def test_the_error_without_transformers_is_one_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ValueError, match=r"pip install 'mlbench\[text\]'"):
         bert()
-    from mlbench.data.tokenizer import downloaded
+    from mlbench.data.tokenizer import load_tokenizer
 
     with pytest.raises(UserError, match=r"pip install 'mlbench\[text\]'"):
-        downloaded("x")
+        load_tokenizer("x")

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 import mlbench
-from mlbench.core.renamed import MOVED, current, published
+from mlbench.core.renamed import NEW_NAMES, current, published
 from mlbench.runs.checkpoint import read_network
 
 FILES = Path(__file__).parents[1] / "published"
@@ -60,7 +60,7 @@ def test_a_run_finished_before_is_not_run_again(mlbench, tmp_path, monkeypatch):
     old = tmp_path / "out" / "lifelong" / "ewc-permuted_digits-mlp" / "26dfcd27c53de072"
     shutil.copytree(FILES / "run", old)
     words = ("lifelong=ewc", "data.tasks=2", "model.hidden=[6]", "data.train_per_task=100", "train.epochs=1")
-    code, _, error = mlbench("-m", *words, "threads=1", "seed=1", "data_dir=~/.cache/mlbench")
+    code, _, error = mlbench("-m", *words, "threads=1", "seed=1", "data_dir='~/.cache/mlbench'")
     assert code == 0, error
     assert f"finished before: {old.resolve()}" in error or f"finished before: {old}" in error
 
@@ -72,7 +72,7 @@ def test_a_saved_config_builds_todays_classes():
 
 
 def test_published_names_are_the_inverse_of_todays():
-    for first, now in MOVED.items():
+    for first, now in NEW_NAMES.items():
         config = {"model": [{"_target_": f"mlbench.{now}.Any", "width": 3}]}
         assert published(config) == {"model": [{"_target_": f"mlbench.{first}.Any", "width": 3}]}
     assert published({"_target_": "mine.Net"}) == {"_target_": "mine.Net"}

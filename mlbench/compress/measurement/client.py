@@ -23,7 +23,7 @@ class FreshProcess:
     """
 
     def __init__(self, test: Split, latency_batch: int, config_dirs: tuple[Path, ...]):
-        self.test, self.latency_batch, self.config_dirs = test.settled(), latency_batch, config_dirs
+        self.test, self.latency_batch, self.config_dirs = test.with_transform_applied(), latency_batch, config_dirs
 
     def __enter__(self) -> "FreshProcess":
         self.folder = tempfile.TemporaryDirectory(prefix="mlbench-")

@@ -1,4 +1,8 @@
-"""CoNLL-U, the format of Universal Dependencies: sentences of words with their tags and entities."""
+"""CoNLL-U, the format of Universal Dependencies: sentences of words with their tags and entities.
+
+Not the package conllu: its errors name no line, it accepts rows with too few or too many cells, and it takes spaces off
+the ends of rows and splits them at two spaces, too.
+"""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +12,7 @@ from mlbench.core.errors import UserError
 from mlbench.data.text import Sentence
 
 COLUMNS = ["ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC"]
-DECLARED = "# global.columns ="  # of CoNLL-U Plus: a file that says what its columns are
+COLUMNS_COMMENT = "# global.columns ="  # of CoNLL-U Plus: a file that says what its columns are
 OTHER = re.compile(r"\d+-\d+|\d+\.\d+")  # multi-word tokens and empty nodes
 SPAN = re.compile(r"\(([^()]*)(\)?)|([^()]+)\)")  # a span that opens, perhaps to close at once, or one that closes
 OUTSIDE = "O"
@@ -26,18 +30,18 @@ def read(path: Path, classes: str) -> list[Sentence]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # no other character ends a line
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    found, named = [], False
+    sentences, identities = [], False
     for comments, rows in blocks(lines, path):
-        named = named or any("global.Entity" in line and "identity" in line for line in comments)
+        identities = identities or any("global.Entity" in line and "identity" in line for line in comments)
         names = [line.partition("=")[2].strip() for line in comments if "sent_id =" in line]
-        told = re.match(classes, names[-1]) if names else None
+        match = re.match(classes, names[-1]) if names else None
         tags = {name: [row.get(name.upper(), "_") for row in rows] for name in ("upos", "xpos")}
-        tags["ner"] = labelled(rows, named)
+        tags["ner"] = entity_labels(rows, identities)
         forms = [row["FORM"].replace(" ", "_") for row in rows]
-        found.append(Sentence(forms, tags, told[1] if told else "text"))
-    if not found:
+        sentences.append(Sentence(forms, tags, match[1] if match else "text"))
+    if not sentences:
         raise UserError(f"{path} holds no sentences")
-    return found
+    return sentences
 
 
 def blocks(lines: list[str], path: Path) -> Iterator[tuple[list[str], list[Row]]]:
@@ -46,8 +50,8 @@ def blocks(lines: list[str], path: Path) -> Iterator[tuple[list[str], list[Row]]
     rows: list[Row] = []
     columns = COLUMNS
     for number, line in enumerate([*lines, ""], start=1):
-        if line.startswith(DECLARED):
-            columns = line.removeprefix(DECLARED).split()
+        if line.startswith(COLUMNS_COMMENT):
+            columns = line.removeprefix(COLUMNS_COMMENT).split()
             if "FORM" not in columns:
                 raise UserError(f"{path}, line {number}: no column FORM, which holds the words")
         elif line.startswith("#") and (columns is COLUMNS or not rows):
@@ -72,17 +76,21 @@ def split(line: str, columns: list[str], place: str) -> Row:
     return dict(zip(columns, cells, strict=True))
 
 
-def labelled(rows: list[Row], named: bool) -> list[str]:
+def entity_labels(rows: list[Row], identities: bool) -> list[str]:
     """The labels in a column NER, or those that MISC gives."""
     if "NER" in rows[0]:
         return [row["NER"] for row in rows]
-    return entities([row.get("MISC", "_") for row in rows], named)
+    return entities([row.get("MISC", "_") for row in rows], identities)
 
 
-def entities(misc: list[str], named: bool) -> list[str]:
-    """B-, I- and O of the outermost spans in `Entity=`, or what `NER=` says; with `named` only spans with an identity.
+def entities(misc: list[str], identities: bool) -> list[str]:
+    """Return the entity label of each word: what `NER=` says, or B-, I- and O of the outermost spans in `Entity=`.
 
     GUM marks every mention; those with an identity (the eighth field, a title in Wikipedia) are named entities.
+
+    Args:
+        misc: The column MISC of each word.
+        identities: Whether only spans with an identity count.
     """
     fields = [dict(part.split("=", 1) for part in each.split("|") if "=" in part) for each in misc]
     if any("NER" in each for each in fields):
@@ -90,11 +98,11 @@ def entities(misc: list[str], named: bool) -> list[str]:
     labels, inside, begins = [], [], False
     for each in fields:
         closing: list[str] = []
-        for opened, at_once, closed in SPAN.findall(each.get("Entity", "")):
-            parts = opened.split("-")
-            if closed:
-                closing.append(closed)
-            elif not named or len(parts) >= 8:
+        for opening, at_once, name in SPAN.findall(each.get("Entity", "")):
+            parts = opening.split("-")
+            if name:
+                closing.append(name)
+            elif not identities or len(parts) >= 8:
                 begins = begins or not inside
                 inside.append((parts[0], parts[1] if len(parts) > 1 else parts[0]))
                 closing += [parts[0]] if at_once else []

@@ -1,6 +1,10 @@
 """What can be fetched."""
 
-DOWNLOADS = {  # name -> (torchvision's class, megabytes to download)
+from typing import Literal
+
+VisionName = Literal["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "svhn"]
+
+DOWNLOADS: dict[VisionName, tuple[str, int]] = {  # name -> (torchvision's class, megabytes to download)
     "mnist": ("MNIST", 12),
     "fashion_mnist": ("FashionMNIST", 31),
     "kmnist": ("KMNIST", 21),

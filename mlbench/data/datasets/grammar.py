@@ -10,7 +10,7 @@ from mlbench.data import text as texts
 from mlbench.data.dataset import Data
 from mlbench.data.stream import Stream
 from mlbench.data.text import Sentence
-from mlbench.data.tokenizer import pieces_of
+from mlbench.data.tokenizer import make_tokenizer
 
 Tagged = tuple[str, str, str, str]  # word, UPOS, XPOS, entity
 
@@ -81,7 +81,7 @@ class Grammar(Data):
         writer, sizes = Writer(generator), (self.train_sentences, self.validation_sentences, self.test_sentences)
         parts = {name: [writer.sentence() for _ in range(size)] for name, size in zip(texts.PARTS, sizes, strict=True)}
         always = Writer(torch.Generator().manual_seed(0))
-        pieces = pieces_of((always.sentence().words for _ in range(SAMPLE)), self.vocabulary, self.tokenizer)
+        pieces = make_tokenizer((always.sentence().words for _ in range(SAMPLE)), self.vocabulary, self.tokenizer)
         return texts.stream(parts, pieces, self.length)
 
 
@@ -131,11 +131,11 @@ class Writer:
 
     def rest(self) -> list[Tagged]:
         """What the verb takes, and in half of the cases a preposition with more."""
-        taken = self.things() if self.chance(0.7) else self.person()
+        phrase = self.things() if self.chance(0.7) else self.person()
         if self.chance(0.5):
-            return taken
+            return phrase
         preposition = (self.one(PREPOSITIONS), "ADP", "IN", "O")
-        return [*taken, preposition, *(self.place() if self.chance(0.5) else self.things())]
+        return [*phrase, preposition, *(self.place() if self.chance(0.5) else self.things())]
 
     def things(self) -> list[Tagged]:
         """A determiner, perhaps an adjective, a noun."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mlbench.core.atomic_io import into_place
+from mlbench.core.atomic_io import move_into_place
 from mlbench.core.errors import UserError, require
 from mlbench.data.dataset import Arrays, Source
 
@@ -51,11 +51,11 @@ class ImageFolder(Source):
         folder = data_dir / f"image_folder-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
         if not folder.exists():
             self.decode(files, folder)
-        mapped = {
+        pictures = {
             split: torch.from_numpy(np.load(folder / f"x_{split}.npy", mmap_mode="c")) for split in ("train", "test")
         }
         labels = {split: torch.tensor([label for _, label in files[split]]) for split in ("train", "test")}
-        return Arrays(mapped["train"], labels["train"], mapped["test"], labels["test"], classes)
+        return Arrays(pictures["train"], labels["train"], pictures["test"], labels["test"], classes)
 
     def decode(self, files: dict[str, list[tuple[Path, int]]], folder: Path) -> None:
         """Write x_train.npy and x_test.npy, uint8 [N, C, H, W], into `folder`, which appears whole."""
@@ -66,16 +66,16 @@ class ImageFolder(Source):
                 shape = (len(entries), 1 if self.grey else 3, self.size, self.size)
                 target = np.lib.format.open_memmap(part / f"x_{split}.npy", mode="w+", dtype=np.uint8, shape=shape)
                 with ThreadPoolExecutor() as threads:
-                    for row, picture in enumerate(threads.map(self.decoded, [path for path, _ in entries])):
+                    for row, picture in enumerate(threads.map(self.picture, [path for path, _ in entries])):
                         target[row] = picture
                 target.flush()
-            into_place(part, folder)
+            move_into_place(part, folder)
         except OSError as error:
             raise UserError(f"{error.filename or folder}: {error.strerror or error}") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def decoded(self, path: Path) -> np.ndarray:
+    def picture(self, path: Path) -> np.ndarray:
         """One file."""
         return decoded(path, self.size, self.grey)
 

@@ -14,7 +14,7 @@ from mlbench.data.normalisation import Normalise
 from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Planted, Stream, Task
 
-TRIED = 256  # drawn for each texture; the one least like those before it is taken
+CANDIDATES = 256  # drawn for each texture; the one least like those before it is taken
 
 
 @dataclass
@@ -48,8 +48,9 @@ class PlantedTexture(Data):
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task. Textures are the same at every seed; places, and labels that they decide, are drawn."""
         base = self.source.stream(data_dir, generator)
-        task, sides = base.tasks[0], base.input_shape[1:]
-        size = self.size or patches.side(sides)
+        task, (_, *sides) = base.tasks[0], base.input_shape
+        height, width = sides
+        size = self.size or patches.side((height, width))
         require(size < min(sides), "size", size, f"less than the pictures' {min(sides)} pixels")
         there_are = 2 ** min(size * size, 7)  # patterns; more than are allowed is enough to know
         require(self.textures <= there_are, "textures", self.textures, f"up to {there_are} of {size}x{size} pixels")
@@ -59,26 +60,29 @@ class PlantedTexture(Data):
             classes = base.classes[: self.textures]
             if len(classes) < self.textures:
                 raise SettingError("textures", self.textures, f"up to the {len(classes)} classes")
-        train, corners = self.planted(task.train, patterns, self.share, generator)
-        test, test_corners = self.planted(task.test, patterns, 1.0, generator)
+        train, corners = self.add_textures(task.train, patterns, self.share, generator)
+        test, test_corners = self.add_textures(task.test, patterns, 1.0, generator)
         normalise = task.train.normalise
         if self.source.normalise == "standardise":
             normalise = Normalise.fitted(train.pool.pictures)
-        clean = self.shown(task.test)
+        clean = self.selection(task.test)
         clean = replace(clean, normalise=normalise, labels=test.labels)
         train, test = (replace(split, normalise=normalise) for split in (train, test))
-        known = Planted(corners, test_corners, size, clean)
-        return replace(base, tasks=[Task(task.name, train, test, planted=known)], outputs=len(classes), classes=classes)
+        answer = Planted(corners, test_corners, size, clean)
+        tasks = [Task(task.name, train, test, planted=answer)]
+        return replace(base, tasks=tasks, outputs=len(classes), classes=classes)
 
-    def shown(self, split: Split) -> Split:
+    def selection(self, split: Split) -> Split:
         """The examples that are used."""
         if self.label == "texture":
             return split
         return split.take((split.labels < self.textures).nonzero().squeeze(1))
 
-    def planted(self, split: Split, patterns: Tensor, share: float, generator: torch.Generator) -> tuple[Split, Tensor]:
+    def add_textures(
+        self, split: Split, patterns: Tensor, share: float, generator: torch.Generator
+    ) -> tuple[Split, Tensor]:
         """(the examples with textures, in their own pool; the corner [n, 2] of each, -1 where it has none)."""
-        split = self.shown(split)
+        split = self.selection(split)
         pictures, count, size = split.raw(split.places), len(split), patterns.shape[-1]
         labels = split.labels
         if self.label == "texture":
@@ -92,20 +96,20 @@ class PlantedTexture(Data):
 
 def plant(pictures: Tensor, patterns: Tensor, corners: Tensor) -> None:
     """Put patterns [n, S, S] into pictures uint8 [n, C, H, W], in place, where corners [n, 2] are not negative."""
-    chosen = (corners[:, 0] >= 0).nonzero().squeeze(1)
+    places = (corners[:, 0] >= 0).nonzero().squeeze(1)
     size = torch.arange(patterns.shape[-1])
-    rows = corners[chosen, 0, None, None] + size[:, None]  # [n, S, 1]
-    columns = corners[chosen, 1, None, None] + size  # [n, 1, S]
+    rows = corners[places, 0, None, None] + size[:, None]  # [n, S, 1]
+    columns = corners[places, 1, None, None] + size  # [n, 1, S]
     for channel in range(pictures.shape[1]):
-        pictures[chosen[:, None, None], channel, rows, columns] = patterns[chosen]
+        pictures[places[:, None, None], channel, rows, columns] = patterns[places]
 
 
 def textures(count: int, size: int) -> Tensor:
     """Patterns of black and white pixels, uint8 [count, size, size], always the same, each unlike those before it."""
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(0, 2, (count, TRIED, size * size), generator=generator)
-    chosen = [drawn[0, 0]]
-    for candidates in drawn[1:]:
-        unlike = torch.stack([(candidates != other).sum(1) for other in chosen]).amin(0)  # [TRIED]
-        chosen.append(candidates[unlike.argmax()])
-    return (255 * torch.stack(chosen)).to(torch.uint8).view(count, size, size)
+    candidates = torch.randint(0, 2, (count, CANDIDATES, size * size), generator=generator)
+    patterns = [candidates[0, 0]]
+    for options in candidates[1:]:
+        unlike = torch.stack([(options != other).sum(1) for other in patterns]).amin(0)  # [CANDIDATES]
+        patterns.append(options[unlike.argmax()])
+    return (255 * torch.stack(patterns)).to(torch.uint8).view(count, size, size)

@@ -19,12 +19,12 @@ from mlbench.data.dataset import Data
 from mlbench.data.mel_spectrogram import LogMel
 from mlbench.data.stream import Stream
 
-NAMED = re.compile(r"(\d+)_(.+)_(\d+)\.wav")  # digit, speaker, index
+FILE_NAME = re.compile(r"(\d+)_(.+)_(\d+)\.wav")  # digit, speaker, index
 TEST_BELOW = 5  # the dataset's own rule: the first five of each digit and speaker are the test set
-DISJOINT = 1 / 3  # of the speakers, for the test
+TEST_SPEAKERS = 1 / 3  # of the speakers, for the test
 LOUDNESS = 0.05  # root mean square
-DAMAGED = (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning)  # what scipy raises for bad files
-DAMAGED += (UnboundLocalError, ZeroDivisionError)  # and for damaged headers
+READ_ERRORS = (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning)  # what scipy raises for bad files
+READ_ERRORS += (UnboundLocalError, ZeroDivisionError)  # and for damaged headers
 
 
 @dataclass
@@ -55,22 +55,25 @@ class SpokenDigits(Data):
             raise UserError(
                 f"{folder} is not there; put {{digit}}_{{speaker}}_{{index}}.wav into it, or take data=tones"
             )
-        files = [(found, path) for path in sorted(folder.glob("*.wav")) if (found := NAMED.fullmatch(path.name))]
+        files = [(match, path) for path in sorted(folder.glob("*.wav")) if (match := FILE_NAME.fullmatch(path.name))]
         if not files:
             raise UserError(f"{folder} holds no {{digit}}_{{speaker}}_{{index}}.wav")
         mel = LogMel()
-        spoken = [(Utterance(read(path, mel.rate), int(found[1]), found[2]), int(found[3])) for found, path in files]
+        recordings = [
+            (Utterance(read(path, mel.rate), int(match[1]), match[2]), int(match[3])) for match, path in files
+        ]
         if self.speakers == "shared":
-            tested = [index < TEST_BELOW for _, index in spoken]
+            for_test = [index < TEST_BELOW for _, index in recordings]
         else:
-            names = sorted({utterance.speaker for utterance, _ in spoken})
-            order = torch.randperm(len(names), generator=generator)[: max(1, round(DISJOINT * len(names)))]
-            away = {names[number] for number in order.tolist()}
-            tested = [utterance.speaker in away for utterance, _ in spoken]
-        parts = (
-            [each for (each, _), held in zip(spoken, tested, strict=True) if held is part] for part in (False, True)
+            names = sorted({utterance.speaker for utterance, _ in recordings})
+            order = torch.randperm(len(names), generator=generator)[: max(1, round(TEST_SPEAKERS * len(names)))]
+            test_speakers = {names[number] for number in order.tolist()}
+            for_test = [utterance.speaker in test_speakers for utterance, _ in recordings]
+        train, test = (
+            [each for (each, _), is_test in zip(recordings, for_test, strict=True) if is_test is part]
+            for part in (False, True)
         )
-        return audio.stream(*parts, mel, self.frames)
+        return audio.stream(train, test, mel, self.frames)
 
 
 def read(path: Path, rate: int) -> Tensor:
@@ -79,11 +82,11 @@ def read(path: Path, rate: int) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
             warnings.filterwarnings("error", "Reached EOF prematurely")
-            found, wave = wavfile.read(path)
-    except DAMAGED as error:
+            file_rate, wave = wavfile.read(path)
+    except READ_ERRORS as error:
         raise UserError(f"{path} cannot be read as a wav file: {error}") from error
-    if found != rate:
-        raise UserError(f"{path} has {found} samples a second; needed are {rate}")
+    if file_rate != rate:
+        raise UserError(f"{path} has {file_rate} samples a second; needed are {rate}")
     if wave.ndim != 1 or not len(wave):
         raise UserError(f"{path}: one channel with sound in it is needed, this is {list(wave.shape)}")
     if wave.dtype not in (np.int16, np.int32) and wave.dtype.kind != "f":

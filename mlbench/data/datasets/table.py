@@ -4,7 +4,7 @@ import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ class TableSource(Source):
         test_share: The share of the rows that is for testing; the same rows at every seed.
     """
 
+    # pyrefly: ignore[bad-override]  # the words differ: tables have no `unit`, pictures no `none`
     normalise: Literal["standardise", "none"] = field(default="standardise")
     test_share: float = 0.25
 
@@ -41,7 +42,7 @@ class TableSource(Source):
         features = arrays.x_train.shape[1]
         return Normalise(torch.zeros(1, features), torch.ones(1, features))
 
-    def shared_out(self, rows: np.ndarray, labels: np.ndarray, features: list[str], classes: list[str]) -> Arrays:
+    def split_rows(self, rows: np.ndarray, labels: np.ndarray, features: list[str], classes: list[str]) -> Arrays:
         """Training and test rows, classes in equal shares.
 
         Args:
@@ -77,9 +78,9 @@ class ExampleTable(TableSource):
         """Read it from the installed package."""
         from sklearn import datasets
 
-        table = {"wine": datasets.load_wine, "breast_cancer": datasets.load_breast_cancer}[self.name]()
+        table: Any = {"wine": datasets.load_wine, "breast_cancer": datasets.load_breast_cancer}[self.name]()
         features, classes = [str(name) for name in table.feature_names], [str(name) for name in table.target_names]
-        return self.shared_out(table.data, table.target, features, classes)
+        return self.split_rows(table.data, table.target, features, classes)
 
 
 @dataclass(kw_only=True)
@@ -115,7 +116,7 @@ class Table(TableSource):
         rows = np.array([[number(path, n, header[k], line[k]) for k in places] for n, line in lines], dtype=np.float64)
         targets = [line[header.index(self.target)].strip() for _, line in lines]
         classes = class_names(path, self.target, targets)
-        return self.shared_out(rows, np.array([classes.index(name) for name in targets]), features, classes)
+        return self.split_rows(rows, np.array([classes.index(name) for name in targets]), features, classes)
 
 
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -42,7 +42,7 @@ class Tones(Data):
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:  # noqa: ARG002
         """One task, ten digits, six voices."""
         mel = LogMel()
-        parts = (
+        train, test = (
             [
                 Utterance(utter(digit, pitch, mel.rate, generator), digit, voice)
                 for _ in range(count)
@@ -51,7 +51,7 @@ class Tones(Data):
             ]
             for count in (self.train_each, self.test_each)
         )
-        return audio.stream(*parts, mel, self.frames)
+        return audio.stream(train, test, mel, self.frames)
 
 
 PAIRS = [(a, b) for a in range(len(VOWELS)) for b in range(len(VOWELS)) if a != b][: 2 * DIGITS : 2]
@@ -62,12 +62,12 @@ def utter(digit: int, pitch: float, rate: int, generator: torch.Generator) -> Te
     draws = torch.rand(4, generator=generator)
     count = int(rate * (SHORTEST + (LONGEST - SHORTEST) * draws[0]))
     time = torch.arange(count) / rate
-    pitch = pitch * (1 + 0.06 * (draws[1] - 0.5)) * (1 + 0.01 * torch.sin(2 * torch.pi * 5 * time))  # [n]
-    phase = 2 * torch.pi * (pitch / rate).cumsum(0)
+    pitches = pitch * (1 + 0.06 * (draws[1] - 0.5)) * (1 + 0.01 * torch.sin(2 * torch.pi * 5 * time))  # [n]
+    phase = 2 * torch.pi * (pitches / rate).cumsum(0)
     first, last = (VOWELS[vowel] for vowel in PAIRS[digit])
     formants = first + (last - first) * torch.linspace(0, 1, count)[:, None]  # [n, 2]
-    harmonics = torch.arange(1, int(rate / 2 / pitch.max()) + 1)
-    frequency = pitch[:, None] * harmonics  # [n, harmonics]
+    harmonics = torch.arange(1, int(rate / 2 / pitches.max()) + 1)
+    frequency = pitches[:, None] * harmonics  # [n, harmonics]
     loud = torch.exp(-0.5 * ((frequency[:, :, None] - formants[:, None]) / WIDTH).square()).sum(2) + 0.02
     wave = (loud * torch.sin(phase[:, None] * harmonics) / harmonics.sqrt()).sum(1)
     fade = (torch.minimum(time, time.flip(0)) / 0.03).clamp(max=1)

@@ -3,21 +3,21 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Protocol
 
 import numpy as np
 
 from mlbench.core.atomic_io import new_folder, write_whole
 from mlbench.core.errors import RunError, UserError
 from mlbench.data.dataset import Arrays, Source, read_npz
-from mlbench.data.datasets.downloads import DOWNLOADS
+from mlbench.data.datasets.downloads import DOWNLOADS, VisionName
 
 
 @dataclass(kw_only=True)
 class Vision(Source):
     """A torchvision set by its mlbench name, read from `<data_dir>/<name>.npz`, which is made on first use."""
 
-    name: Literal[tuple(DOWNLOADS)]
+    name: VisionName
 
     def files(self, data_dir: Path) -> list[Path]:
         """The file."""
@@ -31,7 +31,7 @@ class Vision(Source):
         return read_npz(path)
 
 
-def fetch(name: str, data_dir: Path) -> Path:
+def fetch(name: VisionName, data_dir: Path) -> Path:
     """Download `name`, let torchvision check it, and write `<data_dir>/<name>.npz` whole or not at all.
 
     Raises UserError when torchvision is missing or the download is impossible.
@@ -51,6 +51,7 @@ def fetch(name: str, data_dir: Path) -> Path:
             arrays = {**pictures(train, "train"), **pictures(test, "test")}
             if hasattr(train, "classes"):
                 arrays["classes"] = np.array(train.classes)
+            # pyrefly: ignore[bad-argument-type]  # no array is called allow_pickle
             write_whole(path, lambda stream: np.savez(stream, **arrays))
     except (OSError, RuntimeError, RunError) as error:
         reason = str(error).strip().rstrip(":").splitlines()[0] if str(error) else type(error).__name__
@@ -58,10 +59,16 @@ def fetch(name: str, data_dir: Path) -> Path:
     return path
 
 
-def pictures(dataset: object, split: str) -> dict[str, np.ndarray]:
+class VisionSet(Protocol):
+    """What all of torchvision's sets have; labels are called `targets` or `labels`."""
+
+    data: Any  # an array, a tensor or a list of pictures
+
+
+def pictures(dataset: VisionSet, split: str) -> dict[str, np.ndarray]:
     """x and y of a torchvision set as arrays: uint8 [N, H, W] or [N, H, W, C], integers [N]."""
     x = np.asarray(dataset.data)
     if x.ndim == 4 and x.shape[1] == 3:  # SVHN stores [N, C, H, W]
         x = x.transpose(0, 2, 3, 1)
-    y = np.asarray(dataset.targets if hasattr(dataset, "targets") else dataset.labels)
+    y = np.asarray(getattr(dataset, "targets" if hasattr(dataset, "targets") else "labels"))
     return {f"x_{split}": np.ascontiguousarray(x), f"y_{split}": y}

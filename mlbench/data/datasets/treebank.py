@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from mlbench.core.atomic_io import into_place, new_folder
+from mlbench.core.atomic_io import move_into_place, new_folder
 from mlbench.core.errors import UserError, require
 from mlbench.data import text
 from mlbench.data.dataset import Data
 from mlbench.data.datasets import conllu
 from mlbench.data.datasets.downloads import TREEBANKS
 from mlbench.data.stream import Stream
-from mlbench.data.tokenizer import pieces_of
+from mlbench.data.tokenizer import make_tokenizer
 
 ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies"
 RELEASE = "r2.16"  # of Universal Dependencies: the same texts whenever they are fetched
@@ -72,7 +72,7 @@ class Treebank(Data):
             fetch(self.name, data_dir)
         parts = {part: conllu.read(file(folder, word), self.classes) for part, word in FILES.items()}
         words = (sentence.words for sentence in parts["train"])
-        pieces = pieces_of(words, self.vocabulary, self.tokenizer)
+        pieces = make_tokenizer(words, self.vocabulary, self.tokenizer)
         if self.train_sentences is not None:
             order = torch.randperm(len(parts["train"]), generator=generator)[: self.train_sentences].sort().values
             parts["train"] = [parts["train"][number] for number in order.tolist()]
@@ -85,13 +85,13 @@ def fetch(name: str, data_dir: Path) -> Path:
     folder = data_dir / name
     try:
         with new_folder(data_dir), tempfile.TemporaryDirectory(dir=data_dir, prefix=f".{name}.") as root:
-            made = Path(root) / name
-            made.mkdir()
+            part = Path(root) / name
+            part.mkdir()
             for word in FILES.values():
-                place = made / f"{prefix}-{word}.conllu"
+                place = part / f"{prefix}-{word}.conllu"
                 download(f"{ADDRESS}/{repository}/{RELEASE}/{place.name}", place)
                 conllu.read(place, "()")
-            into_place(made, folder)
+            move_into_place(part, folder)
     except (OSError, http.client.HTTPException, UserError) as error:
         files = ", ".join(f"{prefix}-{word}.conllu" for word in FILES.values())
         raise UserError(
@@ -116,7 +116,7 @@ def file(folder: Path, word: str) -> Path:
             f"{folder} is not there; put a treebank's *train*.conllu, *dev*.conllu and *test*.conllu into it\n"
             "or fetch one: mlbench data get ud_english_gum; data=grammar needs none"
         )
-    found = sorted([*folder.glob(f"*{word}*.conllu"), *folder.glob(f"*{word}*.conllup")])
-    if len(found) != 1:
-        raise UserError(f"{folder} has {len(found)} files *{word}*.conllu; needed is one")
-    return found[0]
+    paths = sorted([*folder.glob(f"*{word}*.conllu"), *folder.glob(f"*{word}*.conllup")])
+    if len(paths) != 1:
+        raise UserError(f"{folder} has {len(paths)} files *{word}*.conllu; needed is one")
+    return paths[0]

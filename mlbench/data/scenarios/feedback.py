@@ -59,16 +59,17 @@ class Feedback(Data):
         if self.drift != "classes":
             check_pictures(arrays, f"data.drift={self.drift} changes")
         normalise = self.source.normaliser(arrays)
-        chosen, test_rows = self.rows(arrays, generator)
+        train_rows, test_rows = self.rows(arrays, generator)
         drift, amounts = DRIFTS[self.drift], [self.severity * i / self.rounds for i in range(self.rounds + 1)]
-        trains = [drift(arrays.x_train[rows], a, generator) for rows, a in zip(chosen, amounts, strict=True)]
+        trains = [drift(arrays.x_train[rows], a, generator) for rows, a in zip(train_rows, amounts, strict=True)]
         tests = [drift(arrays.x_test[rows], a, generator) for rows, a in zip(test_rows, amounts, strict=True)]
         pool, start, tasks = Pool(torch.cat(trains), arrays.modality), 0, []
-        for number, (rows, test, seen) in enumerate(zip(chosen, tests, test_rows, strict=True)):
+        for number, (rows, pictures, test_places) in enumerate(zip(train_rows, tests, test_rows, strict=True)):
             places = torch.arange(start, start + len(rows))
             train = Split(pool, places, arrays.y_train[rows], number, normalise)
-            kept = Split(Pool(test, arrays.modality), torch.arange(len(seen)), arrays.y_test[seen], number, normalise)
-            tasks.append(Task(f"round {number}" if number else "original data", train, kept))
+            test_pool, labels = Pool(pictures, arrays.modality), arrays.y_test[test_places]
+            test = Split(test_pool, torch.arange(len(test_places)), labels, number, normalise)
+            tasks.append(Task(f"round {number}" if number else "original data", train, test))
             start += len(rows)
         classes = arrays.classes
         corrections = Corrections(self.feedback_rate, self.feedback)
@@ -80,19 +81,19 @@ class Feedback(Data):
         free = torch.ones(len(arrays.y_train), dtype=torch.bool)
         train, test = [], []
         for number in range(self.rounds + 1):
-            known = self.known_classes(len(arrays.classes), number)
+            classes = self.class_count(len(arrays.classes), number)
             size = self.per_round if number else self.original
-            rows = (free & (arrays.y_train < known)).nonzero().squeeze(1)
+            rows = (free & (arrays.y_train < classes)).nonzero().squeeze(1)
             rows = rows[torch.randperm(len(rows), generator=generator)[:size]]
             if len(rows) < size:
                 name = "per_round" if number else "original"
                 raise SettingError(name, size, f"at most {len(rows)} here: the training pictures run out")
             free[rows] = False
             train.append(rows)
-            test.append(test_order[arrays.y_test[test_order] < known][: self.test_per_task])
+            test.append(test_order[arrays.y_test[test_order] < classes][: self.test_per_task])
         return train, test
 
-    def known_classes(self, total: int, number: int) -> int:
+    def class_count(self, total: int, number: int) -> int:
         """How many classes there are in round `number` (0: the original data)."""
         if self.drift != "classes":
             return total
@@ -100,25 +101,30 @@ class Feedback(Data):
         return first + round(self.severity * (total - first) * number / self.rounds)
 
 
-def rotated(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+def rotate(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
     """Turned by up to 90 degrees."""
     return Rotation(torch.tensor([90.0 * amount]))(pictures, 0) if amount else pictures
 
 
-def noisy(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+def add_noise(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:
     """Normal noise of up to 128 grey levels."""
     noise = torch.randn(pictures.shape, generator=generator) * (128 * amount)
     return (pictures + noise).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def faded(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+def reduce_contrast(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
     """Contrast about the middle grey, down to a tenth."""
     return (127.5 + (pictures - 127.5) * (1 - 0.9 * amount)).round_().to(torch.uint8)
 
 
-def unchanged(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+def leave_unchanged(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
     """The pictures as they are: other classes come."""
     return pictures
 
 
-DRIFTS: dict[str, Drift] = {"rotation": rotated, "noise": noisy, "contrast": faded, "classes": unchanged}
+DRIFTS: dict[str, Drift] = {
+    "rotation": rotate,
+    "noise": add_noise,
+    "contrast": reduce_contrast,
+    "classes": leave_unchanged,
+}

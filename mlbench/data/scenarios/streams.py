@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlbench.core.errors import SettingError, require
 from mlbench.data.dataset import Arrays, Data, Source, check_complete, check_pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import GrowingHead, OwnHeads, SharedHead
-from mlbench.data.split import Pool, Split
+from mlbench.data.split import Pool, Split, Transform
 from mlbench.data.stream import Scenario, Stream, Task
 from mlbench.data.task_transforms import Permutation, Rotation
 
@@ -38,8 +38,8 @@ class Sequence(Data):
         for name in ("train_per_task", "test_per_task"):
             size = getattr(self, name)
             require(size is None or size >= 1, name, size, "1 or more, or null for all")
-        named = self.task_order in ("fixed", "shuffled")
-        ok = named or (isinstance(self.task_order, list) and sorted(map(str, self.task_order)) == self.numbers())
+        is_word = self.task_order in ("fixed", "shuffled")
+        ok = is_word or (isinstance(self.task_order, list) and sorted(map(str, self.task_order)) == self.numbers())
         require(ok, "task_order", self.task_order, f"fixed, shuffled, or each of 1 to {self.tasks} once, as in [2,1,3]")
         require(self.order_seed is None or self.order_seed >= 0, "order_seed", self.order_seed, "0 or more, or null")
         alone = self.order_seed is not None and self.task_order != "shuffled"
@@ -59,11 +59,12 @@ class Sequence(Data):
         normalise = self.source.normaliser(arrays)
         train, test = (Pool(x, arrays.modality) for x in (arrays.x_train, arrays.x_test))
         stream = self.cut(arrays, train, test, normalise, generator)
-        return stream if self.task_order == "fixed" else reordered(stream, self.order(generator))
+        return stream if self.task_order == "fixed" else reorder(stream, self.order(generator))
 
     def order(self, generator: torch.Generator) -> list[int]:
         """The tasks (from 0) in the order of learning: drawn last, so that the same tasks come in any order."""
         if isinstance(self.task_order, list):
+            # pyrefly: ignore[unnecessary-type-conversion]  # a YAML file may quote the numbers
             return [int(number) - 1 for number in self.task_order]
         if self.order_seed is not None:
             generator = torch.Generator().manual_seed(self.order_seed)
@@ -86,19 +87,19 @@ class Sequence(Data):
         }[self.scenario]
 
 
-def reordered(stream: Stream, order: list[int]) -> Stream:
+def reorder(stream: Stream, order: list[int]) -> Stream:
     """The same tasks, `order` naming them (from 0) in the order of learning: task numbers, class numbers of the class
     scenario and transforms follow."""
     transform = stream.tasks[0].train.transform
-    moved = None if transform is None else transform.reordered(order)
+    new_transform = None if transform is None else transform.reorder(order)
     step = stream.heads.classes if isinstance(stream.heads, GrowingHead) else 0
 
-    def placed(split: Split, place: int) -> Split:
-        return replace(split, task=place, labels=split.labels + (place - split.task) * step, transform=moved)
+    def at_place(split: Split, place: int) -> Split:
+        return replace(split, task=place, labels=split.labels + (place - split.task) * step, transform=new_transform)
 
     tasks = [
-        replace(stream.tasks[old], train=placed(stream.tasks[old].train, new), test=placed(stream.tasks[old].test, new))
-        for new, old in enumerate(order)
+        replace(task, train=at_place(task.train, place), test=at_place(task.test, place))
+        for place, task in enumerate(stream.tasks[old] for old in order)
     ]
     classes = stream.classes
     if transform is None:  # the classes are shared out among the tasks
@@ -123,8 +124,8 @@ class SplitClasses(Sequence):
             divisors = ", ".join(str(n) for n in range(2, total + 1) if total % n == 0)
             raise SettingError("tasks", self.tasks, f"a divisor of the {total} classes: {divisors}")
         if total == self.tasks and self.scenario != "class":
-            told = f"in data.scenario={self.scenario}: with one class a task there is nothing to tell apart"
-            allowed = f"fewer than the {total} classes {told}"
+            reason = f"in data.scenario={self.scenario}: with one class a task there is nothing to tell apart"
+            allowed = f"fewer than the {total} classes {reason}"
             raise SettingError("tasks", self.tasks, allowed)
         order = torch.arange(total) if self.class_order == "fixed" else torch.randperm(total, generator=generator)
         per_task = total // self.tasks
@@ -142,7 +143,7 @@ class SplitClasses(Sequence):
                 rows = rows[self.sample(len(rows), limit, generator)]
                 splits.append(Split(pool, rows, label[labels[rows]], number, normalise))
             names = [arrays.classes[c] for c in group.tolist()]
-            tasks.append(Task(" ".join(names) if per_task <= 3 else f"{names[0]} to {names[-1]}", *splits))
+            tasks.append(Task(" ".join(names) if per_task <= 3 else f"{names[0]} to {names[-1]}", splits[0], splits[1]))
         return Stream(tasks, self.scenario, outputs, [arrays.classes[c] for c in order.tolist()], heads)
 
 
@@ -166,10 +167,10 @@ class Transformed(Sequence):
             ):
                 rows = self.sample(len(labels), limit, generator)
                 splits.append(Split(pool, rows, labels[rows] + shift, number, normalise, transform))
-            tasks.append(Task(name, *splits))
+            tasks.append(Task(name, splits[0], splits[1]))
         return Stream(tasks, self.scenario, outputs, arrays.classes, heads)
 
-    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[Transform, list[str]]:
         """The transform, and a name for each task."""
         raise NotImplementedError
 
@@ -178,7 +179,7 @@ class Transformed(Sequence):
 class Permuted(Transformed):
     """Pixels in another order in each task, the first task's included (Goodfellow et al. 2013)."""
 
-    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[Transform, list[str]]:
         """A permutation of the H * W positions for each task, the same for all channels."""
         pixels = shape[1] * shape[2]
         orders = torch.stack([torch.randperm(pixels, generator=generator) for _ in range(self.tasks)])
@@ -195,7 +196,7 @@ class Rotated(Transformed):
         super().__post_init__()
         require(0 < self.max_angle <= 360, "max_angle", self.max_angle, "above 0, up to 360 degrees")
 
-    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[nn.Module, list[str]]:  # noqa: ARG002
+    def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[Transform, list[str]]:  # noqa: ARG002
         """One angle for each task: the k-th drawn evenly from the k-th of `tasks` equal parts of the range."""
         parts = torch.arange(self.tasks) + torch.rand(self.tasks, generator=generator)
         angles = parts * self.max_angle / self.tasks

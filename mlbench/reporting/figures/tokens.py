@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.runs.results import Passage
-from mlbench.runs.token_text import colour, spelled
+from mlbench.runs.token_text import colour, word_part
 
 LINE, CHARACTER = 0.24, 0.075  # inches
 WIDTH = 100  # characters in a line of the figure
@@ -33,7 +33,7 @@ def set_in_lines(passage: Passage) -> list[Line]:
     lines: list[Line] = [(passage.title, []), ("", [])]
     largest, column = max(map(abs, passage.values), default=0.0), 0
     for piece, value in zip(passage.pieces, passage.values, strict=True):
-        begins, letters = spelled(piece)
+        begins, letters = word_part(piece)
         if column and begins:
             column += 1
         if column + len(letters) > WIDTH:

@@ -22,8 +22,8 @@ KINDS = {"float32": "<f4", "float64": "<f8", "int64": "<i8", "int32": "<i4", "in
 
 def pack(numbers: np.ndarray, bits: int) -> bytes:
     """Whole numbers [n] below 2 ** bits, most significant bit first."""
-    spread = (numbers[:, None] >> np.arange(bits - 1, -1, -1)) & 1
-    return np.packbits(spread.astype(np.uint8)).tobytes()
+    digits = (numbers[:, None] >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(digits.astype(np.uint8)).tobytes()
 
 
 def unpack(data: bytes, bits: int, n: int) -> np.ndarray:
@@ -54,22 +54,22 @@ class Reader:
 
 def write_numbers(numbers: np.ndarray, bits: int, entropy: bool) -> bytes:
     """Whole numbers [n] below 2 ** bits, packed or Huffman-coded, whichever is shorter."""
-    packed = b"\x00" + pack(numbers, bits)
+    fixed = b"\x00" + pack(numbers, bits)
     if not (entropy and bits and len(numbers)):
-        return packed
+        return fixed
     lengths = huffman.code_lengths(np.bincount(numbers, minlength=1 << bits))
-    used = int(numbers.max()) + 1
-    coded = huffman.encode(numbers, lengths)
-    written = b"\x01" + struct.pack("<HI", used - 1, len(coded)) + pack(lengths[:used].astype(np.int64), 5) + coded
-    return min(packed, written, key=len)
+    symbols = int(numbers.max()) + 1
+    body = huffman.encode(numbers, lengths)
+    head = b"\x01" + struct.pack("<HI", symbols - 1, len(body))
+    return min(fixed, head + pack(lengths[:symbols].astype(np.int64), 5) + body, key=len)
 
 
 def read_numbers(reader: Reader, bits: int, n: int) -> np.ndarray:
     """The inverse of `write_numbers`: int64 [n]."""
     if reader.number("B") == 0:
         return unpack(reader.take((n * bits + 7) // 8), bits, n)
-    used, size = reader.number("<H") + 1, reader.number("<I")
-    lengths = unpack(reader.take((used * 5 + 7) // 8), 5, used).astype(np.uint8)
+    symbols, size = reader.number("<H") + 1, reader.number("<I")
+    lengths = unpack(reader.take((symbols * 5 + 7) // 8), 5, symbols).astype(np.uint8)
     return huffman.decode(reader.take(size), lengths, n)
 
 

@@ -43,11 +43,11 @@ class WandB(Logger):
     def log(self, measurements: list[Measurement]) -> None:
         """Each phase counts its own steps; wandb's count what was logged."""
         for each in measurements:
-            counted = f"{each.phase}/step"
+            step_name = f"{each.phase}/step"
             if each.phase not in self.phases:
                 self.phases.add(each.phase)
-                self.run.define_metric(f"{each.phase}/*", step_metric=counted)
-            self.run.log({each.name: each.value, counted: each.step})
+                self.run.define_metric(f"{each.phase}/*", step_metric=step_name)
+            self.run.log({each.name: each.value, step_name: each.step})
 
     def finish(self, results: dict[str, float], files: list[Path]) -> None:
         """See `Logger`."""
