@@ -115,11 +115,11 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
     check_single_task(config, stream)
     method = config.technique
     try:
+        method.check_data(stream.tasks[0], stream.classes)
         if isinstance(method, Attribution):
             need("skimage.metrics", "explain", "the scores of maps")
             for path in files(Path(method.images).expanduser()) if method.images else ():
                 picture(path, stream.input_shape)
-        method.check_data(stream.tasks[0], stream.classes)
         method.check(net)
         with untouched(net):
             if stream.modality.continuous:
