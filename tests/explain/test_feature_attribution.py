@@ -14,10 +14,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
-from mlbench.data.modality import Tables
+from mlbench.data.modality import EVERY, Tables
 from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.evaluation import in_parts
-from mlbench.explain.attribution.feature_attribution import FeatureView, FromFeatures
+from mlbench.explain.attribution.feature_attribution import LONGEST, FeatureView, FromFeatures, bar_labels
 from mlbench.explain.attribution.input_x_gradient import InputXGradient
 from mlbench.explain.attribution.integrated_gradients import IntegratedGradients
 from mlbench.explain.attribution.kernel_shap import KernelShap
@@ -127,6 +127,22 @@ def view_of(features, rows=4):
     return FeatureView(net.net, configured(Saliency), context), raw, names
 
 
+def test_every_modality_has_a_view():
+    assert set(VIEWS) == set(EVERY)
+
+
+def test_names_beside_bars_are_short_and_distinct():
+    assert bar_labels(["alcohol", "abcdefghijklmnopqrstuvwxyz0123456789"]) == [
+        "alcohol",
+        "abcdefghijklmno…wxyz0123456789",
+    ]
+    long = [f"a long name of a measurement, number {n} (in micrometres)" for n in range(150)]
+    labels = bar_labels(long)
+    assert len(set(labels)) == 150
+    assert max(map(len, labels)) <= LONGEST + 1  # a number of three digits
+    assert labels[37].startswith("38: a long")
+
+
 def test_tables_have_a_view_without_edges():
     assert VIEWS[Tables] is FeatureView
     view, raw, _ = view_of(5)
@@ -198,9 +214,8 @@ def test_runs_on_narrow_and_wide_tables_with_a_constant_column(mlbench, tmp_path
     if columns > 1:
         rows[:, -1] = 7.5
     lines = [",".join([*(f"column {number}" for number in range(columns)), "kind"])]
-    lines += [
-        ",".join([*(f"{value:.3f}" for value in row), "ab"[label]]) for row, label in zip(rows, labels, strict=True)
-    ]
+    for row, label in zip(rows, labels, strict=True):
+        lines.append(",".join([*(f"{value:.3f}" for value in row), "ab"[label]]))
     path.write_text("\n".join(lines) + "\n")
     few = [] if "explain=baselines" in words else ["explain.samples=4"]
     code, _, error = mlbench(*words, *few, "data=table", f"data.path={path}", "data.target=kind", *WINE[1:])
