@@ -18,6 +18,7 @@ from mlbench.core.errors import UserError, require
 from mlbench.data.modality import Pictures, Tables
 from mlbench.data.split import Split
 from mlbench.data.stream import Task
+from mlbench.explain.attribution.feature_attribution import bar_labels
 from mlbench.explain.base import Method, Workbench
 from mlbench.runs.results import Bars, Chart, Findings, Panel, Row
 
@@ -82,7 +83,7 @@ class Baselines(Method):
         if bench.task.modality.ordered:
             findings.grids["linear"] = grid(maps, names)
         else:
-            features = bench.task.modality.part_names(bench.input_shape)
+            features = bar_labels(bench.task.modality.part_names(bench.input_shape))
             findings.bars["linear"] = [
                 Bars(name, features, each.tolist()) for name, each in zip(names, maps, strict=True)
             ]

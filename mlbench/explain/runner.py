@@ -11,7 +11,7 @@ from scipy.io import wavfile
 from torch import Tensor, nn
 
 from mlbench.core.atomic_io import write_csv, write_text, write_whole
-from mlbench.core.errors import SettingError, UserError, need
+from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.multi_fit_runner import MultiFitRunner, check_single_task
@@ -114,11 +114,10 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
     check_single_task(config, stream)
     method = config.technique
     try:
+        method.check_data(stream.tasks[0], stream.classes)
         if isinstance(method, Attribution):
             need("skimage.metrics", "explain", "the scores of maps")
-            for path in files(Path(method.images).expanduser()) if method.images else ():
-                picture(path, stream.input_shape)
-        method.check_data(stream.tasks[0], stream.classes)
+            check_images(method, stream)
         method.check(net)
         with untouched(net):
             if stream.modality.continuous:
@@ -126,3 +125,13 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
     except SettingError as error:
         raise UserError(f"explain.{error}") from error
     return partial(Explain, config=config)
+
+
+def check_images(method: Attribution, stream: Stream) -> None:
+    """Raise SettingError where the data's view takes no files, and UserError for a file that is not a picture."""
+    if method.images is None:
+        return
+    modality = stream.modality
+    require(VIEWS[type(modality)].takes_files, "images", method.images, f"null: this data is {modality.name}")
+    for path in files(Path(method.images).expanduser()):
+        picture(path, stream.input_shape)

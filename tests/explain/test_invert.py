@@ -41,7 +41,7 @@ class Listening(Studio):
 
 def method(**settings):
     found = configured(Invert, **settings)
-    found.frames = True
+    found.framewise = True
     return found
 
 

@@ -56,11 +56,13 @@ class View:
         controls: The controls that make sense, by their names in controls.py.
         thorough: Whether scores that need many maps of one network are measured: infidelity, sensitivity, layers drawn
             anew, memory. They need examples of one shape.
+        takes_files: Whether `explain.images` may name the user's own files.
         examples: The examples, those together that go through one network.
     """
 
     controls: ClassVar[tuple[str, ...]] = ("random", "edges", "input", "wrong_class")
     thorough: ClassVar[bool] = True
+    takes_files: ClassVar[bool] = False
     examples: list[Examples]
 
     def empty(self, x: Tensor) -> Tensor:

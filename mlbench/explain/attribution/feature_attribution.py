@@ -4,6 +4,8 @@ A row becomes a picture of one pixel for each feature, [1, 1, F]; 0, the feature
 for an absent one.
 """
 
+from collections import Counter
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,7 @@ from mlbench.explain.base import Attribution, Workbench
 from mlbench.runs.results import Bars, Findings
 
 SHOWN = 6  # rows in the figure
+LONGEST = 30  # characters of a name beside a bar
 
 
 class FromFeatures(nn.Module):
@@ -49,9 +52,10 @@ class FeatureView(View):
         (examples,), (values,) = self.examples, maps[name]
         values = self.reduced(method, values).flatten(1).cpu()  # [B, F]
         means = values.abs().mean(0).tolist()
-        bars = [Bars(f"mean size over {len(values)} rows", self.features, means)]
+        labels = bar_labels(self.features)
+        bars = [Bars(f"mean size over {len(values)} rows", labels, means)]
         shown = range(min(SHOWN, len(values)))
-        bars += [Bars(examples.title(number), self.features, values[number].tolist()) for number in shown]
+        bars += [Bars(examples.title(number), labels, values[number].tolist()) for number in shown]
         results.bars["features"] = bars
         results.tables["features"] = [
             {"feature": feature, "mean_size": size} for feature, size in zip(self.features, means, strict=True)
@@ -64,3 +68,24 @@ class FeatureView(View):
             "predicted": examples.predicted.cpu().numpy(),
             "labels": examples.labels.cpu().numpy(),
         }
+
+
+def bar_labels(features: list[str]) -> list[str]:
+    """Names short enough to leave room for bars: the middle of a long one left out, and its number where it helps.
+
+    Args:
+        features: F names of columns.
+
+    Returns:
+        F labels that are different from one another if the names are.
+    """
+    labels = [shortened(name, LONGEST) for name in features]
+    repeated = {label for label, count in Counter(labels).items() if count > 1}
+    numbered = enumerate(zip(features, labels, strict=True), start=1)
+    return [f"{n}: {shortened(name, LONGEST - 4)}" if label in repeated else label for n, (name, label) in numbered]
+
+
+def shortened(name: str, length: int) -> str:
+    """The name in at most `length` characters, an ellipsis in place of what is left out."""
+    half = (length - 1) // 2
+    return name if len(name) <= length else f"{name[: length - 1 - half]}…{name[-half:]}"

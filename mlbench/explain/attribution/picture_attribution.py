@@ -21,6 +21,8 @@ CLASSES_UP_TO = 10  # columns that figure has room for
 class PictureView(View):
     """Test pictures drawn by the seed, or the user's own."""
 
+    takes_files = True
+
     def __init__(self, net: nn.Module, method: Attribution, bench: Workbench):
         self.net = net
         x, self.pictures, labels, truth = own(method, bench) if method.images else drawn(method, bench)
@@ -64,6 +66,12 @@ class PictureView(View):
             cells = [Panel(c, map=flat(each[number])) for c, each in zip(examples.classes, maps, strict=True)]
             rows.append((f"answered: {answer}", [Panel("input", self.pictures[number]), *cells]))
         return rows
+
+
+class SpectrogramView(PictureView):
+    """Test spectrograms drawn by the seed."""
+
+    takes_files = False
 
 
 Inputs = tuple[Tensor, np.ndarray, Tensor | None, Tensor | None]  # x, pictures uint8, labels, truth

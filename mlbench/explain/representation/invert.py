@@ -13,7 +13,7 @@ from mlbench.explain.base import Method, Workbench
 from mlbench.explain.representation.activations import activations, check_layers, layers_of
 from mlbench.explain.representation.decoders import Rebuild, outputs
 from mlbench.explain.representation.probe_training import Standardise
-from mlbench.explain.representation.reconstructions import FORMS, STORED, FrameReconstruction, explained
+from mlbench.explain.representation.reconstructions import FORMS, STORED, explained
 from mlbench.runs.results import Chart, Findings
 
 INPUT = "input"
@@ -66,15 +66,15 @@ class Invert(Method):
         check_layers(net)
 
     def check_data(self, task: Task, classes: list[str]) -> None:
-        """Which of the two it is."""
+        """R^2 needs test examples that vary."""
         super().check_data(task, classes)
         if len(task.test) < 2:
             raise UserError("explain=invert measures how test examples vary; needed are 2 or more")
-        self.frames = FORMS[type(task.modality)] is FrameReconstruction
+        self.framewise = FORMS[type(task.modality)].framewise
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """Layers of sounds must give a vector for each frame."""
-        if not self.frames:
+        if not self.framewise:
             return
         split = Split(Pool(x), torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64), 0, nn.Identity())
         for path, found in activations(net, split, layers_of(net)).items():

@@ -44,7 +44,9 @@ def cells(first: Panel, given: dict[int, np.ndarray], paths: list[str]) -> list[
 
 
 class PictureReconstruction:
-    """Pictures are given back whole."""
+    """Reconstruction of whole pictures from a layer."""
+
+    framewise = False
 
     def __init__(self, method: Wanted, bench: Workbench):
         self.method, self.bench = method, bench
@@ -89,7 +91,9 @@ class PictureReconstruction:
 
 
 class FrameReconstruction:
-    """Spectrograms are given back frame by frame, and heard by judges."""
+    """Reconstruction of spectrograms frame by frame, which classifiers of digit and speaker then assess."""
+
+    framewise = True
 
     def __init__(self, method: Wanted, bench: Workbench):
         self.method, self.bench, self.task = method, bench, bench.task
