@@ -35,7 +35,8 @@ class Progress:
     @staticmethod
     def from_state(state: dict[str, Any]) -> "Progress":
         """The inverse of `state`."""
-        return Progress(**{**state, "running": [torch.tensor(loss) for loss in state["running"]]})
+        values: dict[str, Any] = {**state, "running": [torch.tensor(loss) for loss in state["running"]]}
+        return Progress(**values)
 
 
 Watch = Callable[[Progress], None]
