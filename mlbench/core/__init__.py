@@ -1,1 +1,1 @@
-"""What every room may use: configuration into objects, atomic files, locks, random numbers, statistics, errors."""
+"""Building blocks of all packages: objects from configs, atomic files, locks, random numbers, statistics, errors."""

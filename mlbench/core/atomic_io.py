@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 import csv
 import errno
@@ -18,9 +18,14 @@ PART_SECONDS = 10.0  # more than it takes to make a folder: an older part was le
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a file beside `path`, then put it in its place: a reader sees the old file or the new one.
+    """Write a file under another name, then rename it to `path`: a reader sees the old file or the new one.
 
-    Raises RunError naming the file when it cannot be written (disk full, no permission).
+    Args:
+        path: The file.
+        write: Writes the content to a binary stream.
+
+    Raises:
+        RunError: If the file cannot be written (disk full, no permission).
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -50,7 +55,7 @@ def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table, column -> cell; none where there is no such file."""
+    """Return the rows of a table, column -> cell; no rows if the file does not exist."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -64,7 +69,7 @@ def write_json(path: Path, content: object) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Generator[None]:
-    """Make a folder, with its parents; where what is done inside fails, those that were not there before go again."""
+    """Make a folder and its parents; remove those that are new if the body of the context fails."""
     first = next((place for place in reversed([folder, *folder.parents]) if not place.exists()), None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,9 +81,15 @@ def new_folder(folder: Path) -> Generator[None]:
 
 
 def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) -> None:
-    """Make a folder, its first files already inside, in one step; if another process is faster, it is theirs.
+    """Create a folder together with its first files, in one step; if another process is faster, its folder stays.
 
-    With `replace` an older one goes. Raises UserError when that is impossible.
+    Args:
+        folder: The folder to create.
+        texts: Name of each file -> its content.
+        replace: Whether an existing folder is removed first.
+
+    Raises:
+        UserError: If the folder cannot be written.
     """
     part, aside = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part") for _ in range(2))
     try:
@@ -98,7 +109,7 @@ def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) ->
 
 
 def move_into_place(part: Path, folder: Path) -> None:
-    """Rename a folder that is complete; if another process was faster, `folder` is theirs. Raises OSError."""
+    """Rename a complete folder to `folder`, unless another process was faster. Raises OSError."""
     try:
         part.rename(folder)
     except OSError as error:
@@ -107,7 +118,7 @@ def move_into_place(part: Path, folder: Path) -> None:
 
 
 def remove_old_parts(folder: Path, before: float) -> None:
-    """Remove what processes left that were killed while they made `folder`, before that time (seconds)."""
+    """Remove parts of `folder` that killed processes left behind before a time (seconds since 1970)."""
     for part in folder.parent.glob(f".{folder.name}.*.part"):
         with suppress(FileNotFoundError):
             if part.stat().st_mtime < before:

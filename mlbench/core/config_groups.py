@@ -1,4 +1,4 @@
-"""What there is to choose from, read from the YAML files alone."""
+"""The config groups and their entries, read from the YAML files alone."""
 
 import os
 from pathlib import Path

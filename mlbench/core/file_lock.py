@@ -1,4 +1,4 @@
-"""Files that one process holds at a time; one that dies lets go.
+"""Lock files that one process at a time can hold; a process that dies releases its lock.
 
 Not the package filelock: it leaves its files behind, and does not notice that the folder has been moved away.
 """
@@ -16,9 +16,14 @@ from mlbench.core.errors import UserError
 
 @contextmanager
 def locked(path: Path, wait: bool) -> Generator[None]:
-    """Inside, no other process holds the file `path`, which is there only as long as it is held.
+    """Hold a lock on the file `path`, which exists only while it is locked.
 
-    Waits for the one that does, or raises UserError. Raises it too where nothing can be written.
+    Args:
+        path: The lock file.
+        wait: Whether to wait for another process that holds the lock.
+
+    Raises:
+        UserError: If another process holds the lock and `wait` is not set, or if the file cannot be written.
     """
     try:
         file = open_and_lock(path, wait)
@@ -33,7 +38,7 @@ def locked(path: Path, wait: bool) -> Generator[None]:
 
 
 def open_and_lock(path: Path, wait: bool) -> IO[str]:
-    """The file, locked; opened again while whoever held it has removed it."""
+    """Open and lock the file, again and again until it is still at `path` once it is locked."""
     while True:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("w"))
@@ -44,7 +49,7 @@ def open_and_lock(path: Path, wait: bool) -> IO[str]:
 
 
 def lock(file: IO[str], wait: bool, path: Path) -> None:
-    """Lock an open file, after whoever has it. Raises UserError when it is locked and `wait` is not set."""
+    """Lock an open file. Raises UserError if another process holds the lock and `wait` is not set."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -55,7 +60,7 @@ def lock(file: IO[str], wait: bool, path: Path) -> None:
 
 
 def is_at(file: IO[str], path: Path) -> bool:
-    """Whether an open file is the one that stands at `path`."""
+    """Return whether an open file is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

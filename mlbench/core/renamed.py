@@ -1,4 +1,4 @@
-"""Names of modules that have moved: what was written with the old ones keeps loading, and keeps its hash."""
+"""Old and new names of modules: files that contain the old names can still be loaded and keep their hashes."""
 
 from typing import Any
 
@@ -78,12 +78,12 @@ FIRST_NAMES = {now: first for first, now in NEW_NAMES.items()}
 
 
 def current(target: str) -> str:
-    """A `_target_` as it is spelled today, be it written now or by an earlier version."""
+    """Return the present name of a `_target_` that this or an earlier version wrote."""
     return translate(target, NEW_NAMES)
 
 
 def published(value: Any) -> Any:
-    """A config (nested dicts and lists of plain values) with every `_target_` as it was first published.
+    """Return a config (nested dicts and lists of plain values) with every `_target_` as it was first published.
 
     Hashes are made of these names, so that neither a finished run nor a cached network is lost when a class moves.
     """
@@ -96,7 +96,7 @@ def published(value: Any) -> Any:
 
 
 def translate(target: str, names: dict[str, str]) -> str:
-    """The dotted name of a class with its module exchanged, where `names` have another for it."""
+    """Return the dotted name of a class, its module replaced if `names` has another name for it."""
     module, _, name = target.rpartition(".")
     inner = module.removeprefix(PACKAGE)
     return f"{PACKAGE}{names[inner]}.{name}" if module.startswith(PACKAGE) and inner in names else target

@@ -10,9 +10,11 @@ import torch
 
 @contextmanager
 def apart(device: torch.device, seed: int | None = None) -> Generator[None]:
-    """Draws from torch's global generators inside, seeded by `seed` if given, leave no trace outside.
+    """Restore torch's global generators, of the CPU and of `device`, on leaving the context.
 
-    They are the CPU's, and that of `device` if it is another.
+    Args:
+        device: The device that the context computes on.
+        seed: Seed of the generators inside; None continues from their current state.
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         if seed is not None:
@@ -33,7 +35,7 @@ class Draws:
         torch.manual_seed(self.derived("network"))
 
     def derived(self, purpose: str) -> int:
-        """A seed for `purpose`, unrelated to those of other purposes and neighbouring seeds."""
+        """Return a seed for `purpose`, unrelated to those of other purposes and of neighbouring seeds."""
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()[:6])
 
     def generator(self, purpose: str) -> torch.Generator:
@@ -41,7 +43,7 @@ class Draws:
         return torch.Generator().manual_seed(self.derived(purpose))
 
     def state(self) -> dict[str, Any]:
-        """Where every generator stands, for a checkpoint."""
+        """Return the state of every generator, for a checkpoint."""
         return {
             "batches": self.batches.get_state(),
             "method": self.method.get_state(),
@@ -50,7 +52,7 @@ class Draws:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`."""
+        """Restore the generators from the result of `state`."""
         self.batches.set_state(state["batches"])
         self.method.set_state(state["method"])
         torch.set_rng_state(state["global"])

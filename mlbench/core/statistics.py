@@ -18,9 +18,15 @@ class Spread:
 
 
 def components(groups: list[list[float]]) -> tuple[float, float]:
-    """Standard deviations (between groups, within them) of equally large groups: a one-way random-effects model.
+    """Estimate the standard deviations of a one-way random-effects model of equally large groups.
 
-    The variance of the groups' means holds a share of the variance within, which is taken off; never below 0.
+    The variance of the group means contains a share of the variance within groups, which is subtracted.
+
+    Args:
+        groups: Values of each group, [groups][values per group], at least two of each.
+
+    Returns:
+        (standard deviation between groups, at least 0; standard deviation within groups).
     """
     within = fmean(variance(values) for values in groups)
     between = variance([fmean(values) for values in groups]) - within / len(groups[0])
@@ -28,7 +34,7 @@ def components(groups: list[list[float]]) -> tuple[float, float]:
 
 
 def spread(values: list[float]) -> Spread:
-    """Mean and t interval of independent values."""
+    """Return mean and 95 % t interval of independent values."""
     from scipy.stats import t  # slow to import, and only tables over runs need it
 
     count = len(values)

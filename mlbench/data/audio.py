@@ -1,4 +1,4 @@
-"""Utterances become spectrograms, and a stream of one task: the one code for every set of sounds."""
+"""A set of utterances becomes a stream of one task, with spectrograms as examples."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from mlbench.data.stream import Stream, Task
 
 @dataclass
 class Utterance:
-    """A wave, and what is said by whom."""
+    """A recording of one digit by one speaker."""
 
     wave: Tensor  # [n], 1 is full scale
     digit: int
@@ -25,9 +25,16 @@ class Utterance:
 
 
 def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: int) -> Stream:
-    """One task: which digit? Properties `digit` and `speaker`; silence behind the end, longer ones cut.
+    """Return a stream of one task, the classification of digits, with properties `digit` and `speaker`.
 
-    Raises UserError where there are fewer than two digits or speakers, or none to learn from or to test.
+    Args:
+        train: Utterances for training.
+        test: Utterances for testing.
+        mel: Turns waves into spectrograms.
+        frames: Length of the spectrograms; shorter ones end in silence, longer ones are cut.
+
+    Raises:
+        UserError: If there are fewer than two digits or speakers, or no training or test utterances.
     """
     if not train or not test:
         raise UserError(f"there are {len(train)} utterances to learn from and {len(test)} to test; both need some")
@@ -55,12 +62,12 @@ def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: i
 
 
 def present(lengths: Tensor, frames: int) -> Tensor:
-    """Which frames there are, bool [n, frames]."""
+    """Return which of `frames` frames lie within `lengths` [n], bool [n, frames]."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
 def spectrograms(utterances: list[Utterance], mel: LogMel, frames: int) -> tuple[Tensor, Tensor]:
-    """(log-mel spectrograms [n, 1, bands, frames], the frames of each that are no silence behind its end [n])."""
+    """Return log-mel spectrograms [n, 1, bands, frames], silent behind the end, and the length of each [n]."""
     table = torch.full((len(utterances), 1, mel.bands, frames), mel.silence)
     lengths = torch.zeros(len(utterances), dtype=torch.int64)
     for number, utterance in enumerate(utterances):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def crop_flip(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each picture by up to an eighth of its side (what comes in is black) and mirror every other at random.
+    """Shift each picture by up to an eighth of its side, black at the edges, and mirror half of them at random.
 
     uint8 [B, C, H, W] in and out; the draws come from the CPU's `generator`, equal on every device.
     """
@@ -19,7 +19,17 @@ def shift(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shift_and_mirror(pictures: Tensor, part: int, mirror_share: float, generator: torch.Generator) -> Tensor:
-    """Pictures shifted by up to 1 / `part` of their side, at least by a pixel, and a share of them mirrored."""
+    """Shift and mirror pictures at random.
+
+    Args:
+        pictures: uint8 [B, C, H, W].
+        part: Pictures are shifted by up to 1 / `part` of their shorter side, and by up to one pixel at least.
+        mirror_share: Probability that a picture is mirrored.
+        generator: Random numbers, on the CPU.
+
+    Returns:
+        Pictures of the same shape, black where nothing was.
+    """
     count, _, height, width = pictures.shape
     pad = max(1, min(height, width) // part)
     draws = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)

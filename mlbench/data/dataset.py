@@ -1,4 +1,4 @@
-"""What a set of pictures is: the one `.npz` format, its checks, and the base class of all sources."""
+"""The base classes of datasets, and the `.npz` format of pictures with its checks."""
 
 import zipfile
 import zlib
@@ -23,7 +23,7 @@ MOST_UNSEEN = 1000  # classes without an example and a name: more of them are id
 
 @dataclass
 class Arrays:
-    """A dataset in memory (or mapped into it): pictures, or as `modality` says."""
+    """A dataset in memory (or mapped into it): pictures, or what `modality` says."""
 
     x_train: Tensor  # [N, C, H, W] uint8
     y_train: Tensor  # [N] int64
@@ -34,14 +34,22 @@ class Arrays:
 
 
 class Data:
-    """What `data=` names: something that becomes a stream of tasks, be it of one."""
+    """Base class of everything that `data=` names: it becomes a stream of one task or more."""
 
     def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
-        """What it is read from, where that is files: one that changes makes other results."""
+        """Return the files and folders that the data is read from; results depend on them."""
         return []
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
-        """Read the data and cut it; random choices come from `generator`. Raises UserError for bad files."""
+        """Read the data and divide it into tasks.
+
+        Args:
+            data_dir: Folder of data files.
+            generator: Random numbers, on the CPU.
+
+        Raises:
+            UserError: If a file is missing or broken.
+        """
         raise NotImplementedError
 
 
@@ -66,18 +74,18 @@ class Source(Data):
             require(size is None or size >= 1, name, size, "1 or more, or null for all")
 
     def load(self, data_dir: Path) -> Arrays:
-        """Read the pictures. Raises UserError when a file is missing or broken."""
+        """Read the examples. Raises UserError if a file is missing or broken."""
         raise NotImplementedError
 
     def normaliser(self, arrays: Arrays) -> Normalise:
-        """The constants that `normalise` asks for."""
+        """Return the normalisation that the setting `normalise` asks for."""
         if self.normalise == "standardise":
             return Normalise.fitted(arrays.x_train)
         channels = arrays.x_train.shape[1]
         return Normalise(torch.zeros(channels), torch.full((channels,), 255.0))
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
-        """One task: all classes."""
+        """Return a stream of one task with all classes but `drop_classes`."""
         arrays = self.load(data_dir)
         normalise = self.normaliser(arrays)
         train, test = (
@@ -102,14 +110,14 @@ class Source(Data):
 
 
 def sample(split: Split, size: int | None, generator: torch.Generator) -> Split:
-    """At most `size` random examples of `split`, in its order; None for all."""
+    """Return at most `size` random examples of `split`, in its order; all for None."""
     if size is None or size >= len(split):
         return split
     return split.take(torch.randperm(len(split), generator=generator)[:size].sort().values)
 
 
 def check_complete(source: Source, limits: bool = True) -> None:
-    """Raise SettingError where a source leaves out what is made of it: classes and, with `limits`, examples."""
+    """Raise SettingError if a source leaves out classes or, with `limits`, examples that a stream needs."""
     classes = source.drop_classes
     require(not classes, "source.drop_classes", classes, "[] here; data=mnist can do without classes")
     for name in LIMITS if limits else ():
@@ -118,7 +126,7 @@ def check_complete(source: Source, limits: bool = True) -> None:
 
 
 def check_pictures(arrays: Arrays, purpose: str) -> None:
-    """Raise UserError where `purpose` changes pictures, and the examples are none."""
+    """Raise UserError if the examples are no pictures, which `purpose` changes."""
     if type(arrays.modality) is not Pictures:
         raise UserError(f"{purpose} pictures, and this data is {arrays.modality.name}; take split_* data")
 
@@ -143,7 +151,7 @@ def read_npz(path: Path) -> Arrays:
 
 
 def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
-    """Hold the arrays of `path` against the format and turn them into tensors. Raises UserError."""
+    """Check the arrays of the file `path` and return them as tensors. Raises UserError for a wrong format."""
     names = arrays.get("classes")
     if names is not None and names.ndim != 1:
         raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")

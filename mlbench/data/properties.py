@@ -1,4 +1,4 @@
-"""What is known of examples, or of the words in them, beside their label: what probes ask for."""
+"""Properties of examples, or of the words in them, beside their label; probes predict them."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from mlbench.core.to_device import ToDevice
 
 @dataclass
 class Items(ToDevice):
-    """What is known of the examples of one split, or of the words in them."""
+    """The examples of one split, or the words in them, with the values of their properties."""
 
     rows: Tensor  # [n] the example that each item is, or stands in: a place in the split
     labels: dict[str, Tensor]  # property -> [n] int64, numbers of its values
@@ -22,7 +22,7 @@ class Items(ToDevice):
 
 @dataclass
 class Properties(ToDevice):
-    """What can be asked of the layers of a network, beside what it was trained for."""
+    """Properties that probes predict from the layers of a network, and their values in each split."""
 
     values: dict[str, list[str]]  # property -> the names of its values
     train: Items

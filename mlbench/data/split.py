@@ -46,20 +46,20 @@ class Pool:
 
 
 class Transform(Protocol):
-    """What makes a task's pictures out of the pool's: uint8 in, uint8 out."""
+    """Turns pictures of the pool into those of a task, uint8 to uint8."""
 
     def __call__(self, pictures: Tensor, task: int | Tensor) -> Tensor:
-        """Pictures [B, C, H, W] of one task, or of a task each [B]."""
+        """Return pictures [B, C, H, W] of one task, or of a task for each picture [B]."""
         ...
 
     def reorder(self, order: list[int]) -> "Transform":
-        """The transform of the same tasks in another order."""
+        """Return the transform of the same tasks in another order."""
         ...
 
 
 @dataclass
 class Split:
-    """Some examples: rows of a pool, their labels and tasks."""
+    """Some examples of a pool, with their labels and tasks."""
 
     pool: Pool
     rows: Tensor  # [n] int64, into the pool
@@ -73,15 +73,23 @@ class Split:
 
     @property
     def places(self) -> Tensor:
-        """The places [n] of all examples, in order."""
+        """The positions [n] of all examples in this split, in order."""
         return torch.arange(len(self), device=self.labels.device)
 
     def chunks(self, size: int) -> tuple[Tensor, ...]:
-        """The places of all examples, `size` at a time."""
+        """Return the positions of all examples, `size` at a time."""
         return self.places.split(size)
 
     def raw(self, index: Tensor, augment: Augment | None = None) -> Tensor:
-        """The pictures at `index` [b] as the task shows them, uint8 [b, C, H, W]; `augment` changes them before."""
+        """Return examples as the task shows them, before normalisation.
+
+        Args:
+            index: Positions in this split, [b] int64.
+            augment: Changes the pictures of the pool before the transform of the task; None leaves them as they are.
+
+        Returns:
+            uint8 [b, C, H, W], or as the modality says.
+        """
         rows = self.rows.index_select(0, index)
         pictures = self.pool.pictures.index_select(0, rows.to(self.pool.pictures.device))
         pictures = pictures.to(self.labels.device, non_blocking=True)
@@ -92,17 +100,17 @@ class Split:
         return self.transform(pictures, self.task if isinstance(self.task, int) else self.task.index_select(0, index))
 
     def present(self, index: Tensor, length: int) -> Tensor:
-        """Which of `length` positions of the examples at `index` [b] are no padding: bool [b, length]."""
+        """Return which of `length` positions of the examples at `index` [b] are no padding, bool [b, length]."""
         rows, lengths = self.rows.index_select(0, index), self.pool.lengths
         lengths = None if lengths is None else lengths.index_select(0, rows.to(lengths.device)).to(rows.device)
         return self.pool.modality.present(self.raw(index), lengths, length)
 
     def batch(self, index: Tensor, augment: Augment | None = None) -> Batch:
-        """The examples at `index` [b], normalised."""
+        """Return the normalised examples at `index` [b], with their labels and tasks."""
         return Batch(self.normalise(self.raw(index, augment)), self.labels.index_select(0, index), self.tasks(index))
 
     def tasks(self, index: Tensor) -> Tensor:
-        """The task [b] of each example at `index`."""
+        """Return the task [b] of each example at `index` [b]."""
         if isinstance(self.task, int):
             return torch.full_like(index, self.task)
         return self.task.index_select(0, index)
@@ -113,9 +121,9 @@ class Split:
         return self.task if isinstance(self.task, int) else int(self.task.max())
 
     def digest(self) -> str:
-        """A hash of the pool's pictures, and of which of them these examples are with what labels.
+        """Return a hash of the pool's pictures, the rows of this split and their labels.
 
-        Of a pool of more than DIGESTED_BYTES only some pictures are read.
+        Only some pictures of a pool of more than DIGESTED_BYTES are read.
         """
         pictures = self.pool.pictures
         some = pictures[:: max(1, pictures.nbytes // DIGESTED_BYTES)]
@@ -125,18 +133,29 @@ class Split:
         return digest.hexdigest()
 
     def take(self, index: Tensor) -> "Split":
-        """The split of the examples at `index`, in that order."""
+        """Return the split of the examples at `index`, in that order."""
         task = self.task if isinstance(self.task, int) else self.task[index]
         return replace(self, rows=self.rows[index], labels=self.labels[index], task=task)
 
     def cut(self, fraction: float, generator: torch.Generator) -> tuple["Split", "Split"]:
-        """(the rest, a random `fraction`): training and validation data. Raises UserError if either would be empty."""
+        """Divide the examples at random into training and validation data.
+
+        Args:
+            fraction: Share of the examples for validation, above 0 and below 1.
+            generator: Random numbers, on the CPU.
+
+        Returns:
+            (training data, validation data).
+
+        Raises:
+            UserError: If either would be empty.
+        """
         order = torch.randperm(len(self), generator=generator).to(self.rows.device)
         count = validation_size(fraction, len(self))
         return self.take(order[count:]), self.take(order[:count])
 
     def to(self, device: torch.device) -> "Split":
-        """Indices, labels and constants on `device`; the pool goes by itself."""
+        """Return the split with indices, labels and constants on `device`; the pool is moved separately."""
         task = self.task if isinstance(self.task, int) else self.task.to(device)
         normalise, transform = self.normalise.to(device), self.transform
         if isinstance(transform, nn.Module):
@@ -151,7 +170,7 @@ class Split:
         )
 
     def with_transform_applied(self) -> "Split":
-        """The same split with its transform done once and kept as uint8, for pictures that are read again and again."""
+        """Return the same split with its transform applied in advance, for pictures that are read many times."""
         if self.transform is None:
             return self
         pictures = torch.cat([self.raw(index) for index in self.chunks(1000)])
@@ -159,7 +178,7 @@ class Split:
 
     @staticmethod
     def union(splits: list["Split"]) -> "Split":
-        """All examples of splits that share one pool and one transform."""
+        """Return all examples of splits that share one pool and one transform."""
         return replace(
             splits[0],
             rows=torch.cat([s.rows for s in splits]),
@@ -169,7 +188,7 @@ class Split:
 
 
 def validation_size(fraction: float, count: int) -> int:
-    """How many of `count` examples `cut` takes away; 0 for 0. Raises UserError if either side would be empty."""
+    """Return how many of `count` examples are for validation. Raises UserError if either side would be empty."""
     size = round(fraction * count)
     if fraction and not 0 < size < count:
         raise UserError(f"train.validation={fraction} of {count} examples leaves one side empty")

@@ -1,4 +1,4 @@
-"""Tasks, each with the splits to learn from and to be tested on, and streams of tasks."""
+"""Tasks, each with training and test data, and streams of tasks."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,7 +19,7 @@ Scenario = Literal["task", "domain", "class"]
 
 @dataclass
 class Planted(ToDevice):
-    """Where the answer stands in pictures that were given one: for scoring explanations, not for learning."""
+    """Where the textures are that decide the label of pictures: for scoring explanations, not for training."""
 
     train: Tensor  # [N, 2] row and column of its upper left corner in each picture of the training pool, -1 for none
     test: Tensor  # [M, 2] the same of the test pool
@@ -27,13 +27,21 @@ class Planted(ToDevice):
     clean: Split  # the test pictures as they were before
 
     def masks(self, corners: Tensor, sides: tuple[int, int]) -> Tensor:
-        """True inside the answer: bool [n, H, W] of corners [n, 2]; nowhere where there is none."""
+        """Return which pixels belong to the texture.
+
+        Args:
+            corners: Row and column of the upper left corner in each picture, [n, 2]; -1 for no texture.
+            sides: Height and width of the pictures.
+
+        Returns:
+            bool [n, H, W].
+        """
         return patches.inside(corners, self.size, sides) & (corners[:, 0, None, None] >= 0)
 
 
 @dataclass
 class Task(ToDevice):
-    """One thing to learn, with the data to learn it from and to be tested on."""
+    """A task with its training and test data."""
 
     name: str
     train: Split
@@ -46,11 +54,11 @@ class Task(ToDevice):
 
     @property
     def modality(self) -> Modality:
-        """What the examples are."""
+        """The modality of the examples."""
         return self.train.pool.modality
 
     def splits(self) -> list[Split]:
-        """All there are."""
+        """Return all splits that the task has."""
         clean = None if self.planted is None else self.planted.clean
         candidates = (self.train, self.test, self.validation, self.dropped, clean, self.unlabelled)
         return [split for split in candidates if split is not None]
@@ -58,16 +66,22 @@ class Task(ToDevice):
 
 @dataclass
 class Corrections:
-    """Which true labels the users of a deployed model give: a share `rate` of its `errors`, or of all (`random`)."""
+    """The true labels that users of a deployed model provide: of a share `rate` of its `errors`, or of all inputs."""
 
     rate: float
     of: Literal["errors", "random"]
 
     def chosen(self, wrong: Tensor, generator: torch.Generator) -> Tensor:
-        """The places of the corrected examples, given which answers were `wrong` [n] bool.
+        """Draw the examples that users correct.
 
-        Whose turn it is is drawn before the answers are looked at, so that methods with the same errors get the same
-        labels.
+        The order is drawn before the answers are considered, so that methods with the same errors get the same labels.
+
+        Args:
+            wrong: Which answers were wrong, bool [n].
+            generator: Random numbers, on the CPU.
+
+        Returns:
+            Positions of the corrected examples, in ascending order.
         """
         order = torch.randperm(len(wrong), generator=generator)
         candidates = order[wrong[order]] if self.of == "errors" else order
@@ -76,7 +90,7 @@ class Corrections:
 
 @dataclass
 class Stream:
-    """Tasks in the order in which they are learned."""
+    """Tasks in the order of learning."""
 
     tasks: list[Task]
     scenario: Scenario | None  # None: a single task
@@ -87,7 +101,7 @@ class Stream:
 
     @property
     def modality(self) -> Modality:
-        """What the examples of all tasks are."""
+        """The modality of the examples of all tasks."""
         return self.tasks[0].modality
 
     @property
@@ -96,16 +110,16 @@ class Stream:
         return tuple(self.tasks[0].train.pool.pictures.shape[1:])
 
     def example(self, count: int) -> Tensor:
-        """`count` inputs as the network takes them, to try it on."""
+        """Return `count` inputs in the form that the network takes, to try it on."""
         return self.modality.example(self.input_shape, count)
 
     def seen_through(self, normalise: Normalise | AsIds) -> None:
-        """Normalise all examples so: as a network was trained that comes from elsewhere."""
+        """Set the normalisation of all examples, such as that of a network that was trained elsewhere."""
         for split in (split for task in self.tasks for split in task.splits()):
             split.normalise = normalise
 
     def to(self, device: torch.device) -> "Stream":
-        """The stream on `device`, each shared pool once; test pictures are transformed now where few bytes result."""
+        """Return the stream on `device`, each shared pool moved once; few test pictures are transformed in advance."""
         for pool in {id(split.pool): split.pool for task in self.tasks for split in task.splits()}.values():
             pool.to(device)
         test_bytes = sum(len(task.test) for task in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes

@@ -1,4 +1,4 @@
-"""How a task's pictures are made out of the pool's: pixels in another order, or turned."""
+"""Transforms that turn pictures of the pool into those of a task: permutations and rotations."""
 
 import math
 
@@ -17,11 +17,11 @@ class Permutation(nn.Module):
         self.register_buffer("orders", orders)
 
     def reorder(self, order: list[int]) -> "Permutation":
-        """With the tasks in another order."""
+        """Return the same transform with the tasks in another order."""
         return Permutation(self.orders[order])
 
     def forward(self, pictures: Tensor, task: int | Tensor) -> Tensor:
-        """uint8 [B, C, H, W] permuted for one task or a task each [B]."""
+        """Permute pictures, uint8 [B, C, H, W], of one task or of a task for each picture [B]."""
         flat = pictures.flatten(2)
         if isinstance(task, int):
             return flat.index_select(2, self.orders[task]).view_as(pictures)
@@ -38,11 +38,11 @@ class Rotation(nn.Module):
         self.register_buffer("degrees", degrees)
 
     def reorder(self, order: list[int]) -> "Rotation":
-        """With the tasks in another order."""
+        """Return the same transform with the tasks in another order."""
         return Rotation(self.degrees[order])
 
     def forward(self, pictures: Tensor, task: int | Tensor) -> Tensor:
-        """uint8 [B, C, H, W] turned for one task or a task each [B]."""
+        """Rotate pictures, uint8 [B, C, H, W], of one task or of a task for each picture [B]."""
         angle = (self.degrees[task] * (math.pi / 180)).reshape(-1).expand(len(pictures))
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         aspect = pictures.shape[2] / pictures.shape[3]

@@ -1,4 +1,4 @@
-"""Sentences become word pieces, and a stream of one task: the one code for every corpus."""
+"""A corpus of sentences becomes a stream of one task, with word pieces as tokens."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +20,7 @@ PARTS = ("train", "validation", "test")
 
 @dataclass
 class Sentence:
-    """Words, what is known of each, and the class of the whole."""
+    """The words of a sentence with their tags, and the class of the sentence."""
 
     words: list[str]
     tags: dict[str, list[str]]  # property -> a value for each word
@@ -28,7 +28,13 @@ class Sentence:
 
 
 def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Stream:
-    """One task: the sentences' classes, in rows of at most `length` pieces; longer ones are cut."""
+    """Return a stream of one task, the classification of sentences.
+
+    Args:
+        parts: `train`, `validation` and `test` -> sentences.
+        pieces: The tokenizer.
+        length: Most word pieces of a sentence, [CLS] and [SEP] among them; longer sentences are cut.
+    """
     labels = sorted({sentence.label for part in parts.values() for sentence in part})
     ids_by_word = {name: pieces.ids([sentence.words for sentence in part]) for name, part in parts.items()}
     modality = Tokens(pieces.names, pieces.special, pieces.mask, pieces.opening)
@@ -44,7 +50,7 @@ def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Str
 
 
 def class_numbers(sentences: list[Sentence], labels: list[str]) -> Tensor:
-    """The number [n] of each sentence's class."""
+    """Return the number of each sentence's class, int64 [n]."""
     numbers = {label: number for number, label in enumerate(labels)}
     return torch.tensor([numbers[sentence.label] for sentence in sentences])
 
@@ -59,9 +65,9 @@ def rows(ids_by_word: list[list[list[int]]], pieces: Pieces, length: int) -> Ten
 
 
 def pack_rows(table: Tensor, length: int, modality: Tokens) -> Split:
-    """The rows of `table` [n, L], as many whole ones as have room side by side in rows of `length`, PAD behind.
+    """Pack the rows of `table` [n, L], several whole ones side by side, into rows of `length` tokens with PAD behind.
 
-    A batch of sentences as they are is PAD for the most part.
+    Most of a batch of single sentences would be PAD.
     """
     room, open_row = torch.full((len(table), length), PAD, dtype=torch.int32), 0
     end = 0
@@ -78,9 +84,9 @@ def pack_rows(table: Tensor, length: int, modality: Tokens) -> Split:
 def properties(
     parts: dict[str, list[Sentence]], ids_by_word: dict[str, list[list[list[int]]]], length: int
 ) -> Properties | None:
-    """What is known of the words, those left out that a row has no room for.
+    """Return the tags of the words, without those beyond `length` pieces.
 
-    What is the same for every word, as tags that a treebank does without, is nothing to know; None if that is all.
+    Properties with one value for all words are left out, as in a treebank without such tags; None if none is left.
     """
     names = list(parts["train"][0].tags)
     every = [sentence for name in PARTS for sentence in parts[name]]
@@ -101,7 +107,7 @@ def items(
     numbers: dict[str, dict[str, int]],
     words: dict[str, int],
 ) -> Items:
-    """The words of one part."""
+    """Return the words of one part with their tags, without those beyond `length` pieces."""
     places, forms = [], []
     tags: dict[str, list[int]] = {name: [] for name in numbers}
     for row, (sentence, pieces) in enumerate(zip(sentences, ids_by_word, strict=True)):

@@ -1,4 +1,4 @@
-"""Word pieces: how words become numbers that a network can read."""
+"""Tokenizers: words become word pieces, which are numbers that a network can read."""
 
 import os
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ Words = list[str]  # a sentence
 
 @dataclass
 class Pieces:
-    """A tokeniser, and the ids of what stands for no text."""
+    """A tokenizer and the ids of its special tokens."""
 
     tokenizer: "Tokenizer"
     opening: int  # [CLS]
@@ -27,7 +27,7 @@ class Pieces:
     special: list[int]
 
     def ids(self, sentences: list[Words]) -> list[list[list[int]]]:
-        """The pieces of each word of each sentence; a word that is nothing but what no piece covers is unknown."""
+        """Return the ids of the pieces of each word of each sentence, [sentences][words][pieces]."""
         ids = []
         encodings = self.tokenizer.encode_batch(sentences, is_pretokenized=True, add_special_tokens=False)
         for words, code in zip(sentences, encodings, strict=True):
@@ -40,12 +40,22 @@ class Pieces:
 
     @property
     def names(self) -> list[str]:
-        """What each id stands for."""
+        """The text of each id."""
         return [self.tokenizer.id_to_token(number) or "" for number in range(self.tokenizer.get_vocab_size())]
 
 
 def make_tokenizer(sentences: Iterable[Words], vocabulary: int | None, tokenizer: str | None) -> Pieces:
-    """Those of `tokenizer`, a folder or a name on the hub, or for null `vocabulary` pieces made of the sentences."""
+    """Load a tokenizer or train one.
+
+    Args:
+        sentences: Words of the training texts.
+        vocabulary: Most word pieces of a tokenizer that is trained here.
+        tokenizer: A folder or a name on the Hugging Face hub; None trains one on the sentences.
+
+    Raises:
+        SettingError: If the vocabulary is too small.
+        UserError: If the tokenizer cannot be loaded.
+    """
     if tokenizer is not None:
         return load_tokenizer(tokenizer)
     if vocabulary is None:

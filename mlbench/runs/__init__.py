@@ -1,1 +1,1 @@
-"""What lies on disk: a run's folder, checkpoints, the cache of trained networks."""
+"""Files of runs: folders, checkpoints, the cache of trained networks."""

@@ -1,4 +1,4 @@
-"""Trained networks kept by the hash of what made them, so that the same one is not trained twice.
+"""A cache of trained networks by the hash of what produced them, so that none is trained twice.
 
 What made them is settings, the examples themselves, the modules behind a model of the user's own, and the files of
 weights and tokenisers that others have trained, but not mlbench's own code. `force=true` makes those anew that were
@@ -18,30 +18,30 @@ from mlbench.core.file_lock import locked
 
 
 def usable(path: Path, since: float) -> bool:
-    """Whether a file is there that may be taken: one no older than that time (s since 1970)."""
+    """Return whether the file exists and is no older than `since` (seconds since 1970)."""
     return path.exists() and path.stat().st_mtime >= since
 
 
 def place(root: Path, made_by: dict[str, Any]) -> Path:
-    """The file for a network that these settings (plain values) make."""
+    """Return the path of the network that these settings (plain values) produce."""
     text = json.dumps(made_by, sort_keys=True)
     return root / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.pt"
 
 
 def contents(folder: Path, paths: Iterable[Path]) -> list[list[str]]:
-    """Name in `folder` and hash of each of the files among `paths`."""
+    """Return name in `folder` and hash of each path that is a file."""
     return [[path.relative_to(folder).as_posix(), digest(path)] for path in paths if path.is_file()]
 
 
 def digest(path: Path) -> str:
-    """A hash of what is in the file."""
+    """Return a hash of the content of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
 def held(path: Path) -> Generator[None]:
-    """Inside, no other process holds `path`; waits for one that does. Raises UserError where nothing can be written."""
+    """Lock the file `path`, after waiting for any other process. Raises UserError if nothing can be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -24,7 +24,7 @@ SCHEMA = 1
 
 @dataclass
 class Trained:
-    """A network and all that is needed to build and use it again.
+    """A trained network and all that is needed to build and use it again.
 
     A module that a technique put around the model has an attribute `wrapping`: a config node whose `_target_` takes the
     model as its argument `net`. One whose layers were changed has an attribute `replaced` (models/surgery.py).
@@ -40,7 +40,7 @@ class Trained:
     spelling: str | None = None  # of texts: which word pieces the ids stand for
 
     def packed(self) -> dict[str, Any]:
-        """Tensors and plain values only; classes have the names under which they were first published."""
+        """Return tensors and plain values only; classes have the names under which they were first published."""
         return {
             "schema": SCHEMA,
             "model": published(self.model),
@@ -57,7 +57,7 @@ class Trained:
         }
 
     def save(self, path: Path) -> None:
-        """Write to `path`, whole or not at all. Raises RunError when that fails."""
+        """Write the checkpoint, complete or not at all. Raises RunError on failure."""
         write_tensors(path, self.packed())
 
 
@@ -69,7 +69,7 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
 
 
 def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with every tensor inside nested dicts and lists changed."""
+    """Return `value` with `change` applied to every tensor in nested dicts and lists."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, dict):
@@ -80,7 +80,7 @@ def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint on the CPU; nothing in it can run code. Raises UserError naming the file."""
+    """Read a checkpoint to the CPU; nothing in it can run code. Raises UserError naming the file."""
     try:
         raw = path.read_bytes()
         if container.is_artefact(raw):
@@ -96,7 +96,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def read_network(path: Path) -> dict[str, Any]:
-    """The packed network of a run folder or a checkpoint file. Raises UserError where there is none."""
+    """Read the packed network of a run folder or a checkpoint file. Raises UserError if there is none."""
     path = Path(path).expanduser()
     if path.is_dir():
         places = [path / "checkpoints" / name for name in ("model.pt", "last.pt")]
@@ -109,7 +109,7 @@ def read_network(path: Path) -> dict[str, Any]:
 
 
 def is_packed(value: object) -> bool:
-    """Whether it is what `Trained.packed` makes, as far as its readers rely on it."""
+    """Return whether `value` has all entries of `Trained.packed` that readers rely on."""
     kinds = {"model": dict, "input_shape": list, "outputs": int, "weights": dict}
     kinds |= dict.fromkeys(("mean", "std"), Tensor | None)
     if not isinstance(value, dict) or not kinds.keys() <= value.keys():
@@ -120,11 +120,18 @@ def is_packed(value: object) -> bool:
 
 
 def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
-    """The trained model of a run folder or checkpoint: a module in eval mode, its preprocessing in front.
+    """Load the trained model of a run, in eval mode and with its preprocessing in front.
 
-    It takes pictures [B, C, H, W] with values 0..255 (uint8 or float), spectrograms [B, 1, bands, frames] or ids of
-    word pieces [B, L], and gives logits [B, outputs]. `config_dir` is the folder of the user's own modules, where the
-    model came from one. Raises UserError for what cannot be read.
+    Args:
+        path: Folder of a run, or a checkpoint file.
+        config_dir: Folder of the user's own modules, if the model is defined there.
+
+    Returns:
+        A module from pictures [B, C, H, W] with values 0..255 (uint8 or float), spectrograms [B, 1, bands, frames],
+        rows of a table [B, F] or ids of word pieces [B, L] to logits [B, outputs].
+
+    Raises:
+        UserError: If the file cannot be read.
     """
     packed = read_network(Path(path))
     folders = (Path(config_dir).resolve(),) if config_dir else ()
@@ -136,14 +143,23 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
 
 
 def normaliser(packed: dict[str, Any]) -> Normalise | AsIds:
-    """What stood in front of a checkpoint's network when it was trained."""
+    """Return the preprocessing with which the network of a checkpoint was trained."""
     return AsIds() if packed["mean"] is None else Normalise(packed["mean"], packed["std"])
 
 
 def restored(net: nn.Module, packed: dict[str, Any], config_dirs: tuple[Path, ...] = ()) -> nn.Module:
-    """The network of a checkpoint, given what its model node builds: wrapped, with its layers, with its weights.
+    """Restore the network of a checkpoint.
 
-    Raises RuntimeError when the checkpoint is of another model.
+    Args:
+        net: What the model node of the checkpoint builds.
+        packed: The content of the checkpoint.
+        config_dirs: Folders of the user's own modules.
+
+    Returns:
+        The network with its wrapping, its replaced layers and its weights.
+
+    Raises:
+        RuntimeError: If the checkpoint is of another model.
     """
     if packed.get("wrapping") is not None:
         net = build(OmegaConf.create(packed["wrapping"]), nn.Module, "wrapping", config_dirs, net=net)

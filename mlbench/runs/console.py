@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live bar on a terminal, plain lines otherwise. All of it on stderr."""
+"""Progress of a run on stderr: a live bar on a terminal, plain lines otherwise."""
 
 import time
 
@@ -21,7 +21,7 @@ class Display:
         self.title, self.accuracy = "", ""
 
     def start(self, title: str, total: int, progress: FitProgress) -> None:
-        """A fit over `total` examples, all epochs together, begins or goes on."""
+        """Begin or continue to show a fit over `total` examples, all epochs together."""
         self.stop()
         self.title, self.total = title, total
         self.start_time, self.start_samples, self.line_time = time.monotonic(), progress.samples, time.monotonic()
@@ -37,7 +37,7 @@ class Display:
             self.job = self.bar.add_task(title, total=total, completed=progress.samples, facts="")
 
     def advance(self, progress: FitProgress) -> None:
-        """Show where the fit stands; losses are shown once an epoch, when they have been read anyway."""
+        """Show the progress of the fit, with the loss of the last complete epoch."""
         if self.bar is not None:
             self.bar.update(self.job, completed=progress.samples, facts=self.facts(progress))
         elif time.monotonic() - self.line_time >= LINE_SECONDS:
@@ -46,17 +46,17 @@ class Display:
             self.note(f"{self.title}: {self.facts(progress)}, {duration(left)} left")
 
     def facts(self, progress: FitProgress) -> str:
-        """Epoch, loss, accuracy and speed in a few words."""
+        """Return epoch, loss, accuracy and speed in a few words."""
         epoch = len(progress.losses) + (progress.order is not None)
         loss = f", loss {progress.losses[-1]:.3f}" if progress.losses else ""
         return f"epoch {epoch}{loss}{self.accuracy}, {self.speed(progress):,.0f} samples/s"
 
     def speed(self, progress: FitProgress) -> float:
-        """Samples a second in this process."""
+        """Return samples per second in this process."""
         return (progress.samples - self.start_samples) / max(time.monotonic() - self.start_time, 1e-9)
 
     def measured(self, accuracies: list[float]) -> None:
-        """The fit is over and its accuracies (fractions) on the tasks so far are known."""
+        """Show the accuracies (0 to 1) on the tasks so far, after a fit."""
         self.stop()
         mean = sum(accuracies) / len(accuracies)
         self.accuracy = f", accuracy {mean:.3f}"
@@ -64,28 +64,28 @@ class Display:
         self.note(f"{self.title}: accuracy {mean:.3f}{own}")
 
     def estimate(self, seconds: float) -> None:
-        """Say how long the whole run will take."""
+        """Show how long the whole run will take."""
         self.note(f"estimate: about {duration(seconds)} for all tasks")
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def passages(self, passages: list[Passage]) -> None:
-        """Coloured texts, where there are colours."""
+        """Print coloured texts on a terminal."""
         if self.console.is_terminal:
             for passage in passages:
                 self.console.print(rich_text(passage), highlight=False)
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person would say it."""
+    """Return a duration in seconds, minutes or hours, for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""What a reader needs to know to judge a number: versions, device, commit, command and times (env.json)."""
+"""Provenance of the numbers of a run: versions, device, commit, command and times (env.json)."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn",
 
 
 def now() -> str:
-    """The time in UTC, to the second."""
+    """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def outdated(folder: Path, inputs: list[Path]) -> str:
-    """Why a run could have other results today, in a few words: by its code, or by a file it reads; empty if not."""
+    """Return why a run could have other results today (its code, a file that it reads); empty if there is no reason."""
     try:
         before = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -37,16 +37,21 @@ def outdated(folder: Path, inputs: list[Path]) -> str:
 
 
 def fingerprint(inputs: Iterable[Path]) -> str:
-    """A hash of the names, sizes and times of change of files and of all files in folders."""
+    """Return a hash of names, sizes and modification times of files and of all files in folders."""
     files = (file for path in inputs for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]
 
 
 def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> dict[str, Any]:
-    """What a reader needs to judge a number: versions, device, commit, command, and when and by what it was resumed.
+    """Return the content of env.json: versions, device, commit, command, and when and by which code it was resumed.
 
-    Device and threads are those of now, the rest as when the run began. `inputs` are the files and folders it reads.
+    Device and threads are those of this process, the rest those of the beginning of the run.
+
+    Args:
+        device: The device that the run computes on.
+        folder: The folder of the run.
+        inputs: Files and folders that the run reads.
     """
     before = {}
     if (folder / layout.ENVIRONMENT).exists():
@@ -75,7 +80,7 @@ def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> d
 
 
 def git_commit() -> str | None:
-    """The commit of mlbench's own checkout, `+changes` when it is not clean; None for an installed package."""
+    """Return the commit of this checkout, with `+changes` if it is not clean; None for an installed package."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None

@@ -80,14 +80,14 @@ class Run:
         self.write_metrics(lambda: self.metrics.write(json.dumps(line, allow_nan=False).encode() + b"\n"))
 
     def write_metrics(self, write: Callable[[], object]) -> None:
-        """Write to metrics.jsonl; a full disk becomes a RunError that names it."""
+        """Write to metrics.jsonl. Raises RunError naming the file if that fails, as on a full disk."""
         try:
             write()
         except OSError as error:
             raise RunError(f"cannot write {self.folder / 'metrics.jsonl'}: {error.strerror}") from error
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint to resume from, in the place of the one before. Raises RunError on a full disk."""
+        """Write a checkpoint to resume from and replace the previous one. Raises RunError on a full disk."""
         self.write_metrics(self.metrics.flush)
         self.write_metrics(lambda: os.fsync(self.metrics.fileno()))
         seconds = self.before + time.monotonic() - self.start_time
@@ -97,7 +97,7 @@ class Run:
         self.save_time = time.monotonic()
 
     def save_now_and_then(self, state: Callable[[], dict[str, Any]]) -> None:
-        """The same within a task, when the last checkpoint is SAVE_SECONDS old."""
+        """Write a checkpoint within a task if the last one is SAVE_SECONDS old."""
         if time.monotonic() - self.save_time >= SAVE_SECONDS:
             self.save(state())
 
@@ -109,9 +109,14 @@ class Run:
         network: Callable[[], Trained] | None,
         prefix: str = "",
     ) -> Watch:
-        """What `fit` calls while it learns `task` (from 1): it shows, logs each epoch's loss and saves now and then.
+        """Return a callback of `fit` that shows progress, logs the loss of each epoch and saves checkpoints.
 
-        With keep=all each epoch's `network` is kept, but for None.
+        Args:
+            task: Number of the task, from 1.
+            progress: Progress of the fit so far.
+            state: Returns the state to resume from.
+            network: Returns the network, which keep=all saves after each epoch; None saves none.
+            prefix: Beginning of the names of these networks.
         """
         epochs = len(progress.losses)
 
@@ -128,12 +133,12 @@ class Run:
         return watch
 
     def keep_task(self, network: Trained, name: str) -> None:
-        """Keep the network after a task where `keep` says so."""
+        """Save the network after a task if the setting `keep` asks for it."""
         if self.keep != "last":
             self.save_network(network, name)
 
     def saved(self) -> dict[str, Any] | None:
-        """The state to go on from, with metrics.jsonl cut back to it; None for a run that starts. Raises UserError."""
+        """Return the state to resume from and cut metrics.jsonl back to it; None for a new run. Raises UserError."""
         state = read_tensors(self.last) if self.last.exists() else None
         length = state["metrics_bytes"] if state else 0
         if (self.folder / layout.METRICS).stat().st_size < length:
@@ -150,7 +155,7 @@ class Run:
         return state
 
     def save_network(self, network: Trained, name: str) -> None:
-        """Keep a network in the checkpoints folder."""
+        """Save a network in the checkpoints folder."""
         network.save(self.folder / layout.CHECKPOINTS / f"{name}.pt")
 
     def finish(
@@ -189,25 +194,25 @@ class Run:
 
 
 def finished(folder: Path) -> bool:
-    """Whether the run of this folder has finished."""
+    """Return whether the run of this folder has finished."""
     return layout.is_finished(folder)
 
 
 def tidy(folder: Path) -> None:
-    """Clear away what the process of a finished run left that died at its very end: its lock is still there then."""
+    """Remove what is left if the process of a finished run died at its very end; its lock still exists then."""
     if (lock := folder / layout.LOCK).exists():
         with suppress(UserError), locked(lock, wait=False):
             clear(folder)
 
 
 def clear(folder: Path) -> None:
-    """Remove what only a run needs that is not finished."""
+    """Remove files that only an unfinished run needs."""
     (folder / layout.CHECKPOINTS / layout.LAST).unlink(missing_ok=True)
     shutil.rmtree(folder / layout.CHECKPOINTS / layout.FITS, ignore_errors=True)
     remove_parts(folder)
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove files that a process was writing when it was killed."""
+    """Remove incomplete files of a killed process."""
     for part in folder.rglob(f"*{layout.PART}"):
         part.unlink()

@@ -1,4 +1,4 @@
-"""What a run has written goes to a tracker of experiments, too. Nothing that happens there touches the run."""
+"""Forwards the results of a run to an experiment tracker, whose failures never affect the run."""
 
 import json
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from mlbench.runs.loggers.base import Logger, Measurement
 
 
 class Tracker:
-    """Reads metrics.jsonl up to where the run's checkpoint stands, so that a resumed run repeats nothing.
+    """Forwards metrics.jsonl up to the last checkpoint of the run, so that a resumed run repeats nothing.
 
-    A logger that fails is warned of once by `note` and left alone until the run is resumed.
+    If the logger fails, `note` warns once and the logger is not used again until the run is resumed.
     """
 
     def __init__(self, logger: Logger | None, name: str, config: dict[str, Any]):
         self.logger, self.name, self.config = logger, name, config
 
     def attempt(self, do: Callable[[Logger], None]) -> None:
-        """Let the logger do something."""
+        """Call `do` with the logger; give the logger up if that fails."""
         if (logger := self.logger) is None:
             return
         try:
@@ -34,7 +34,7 @@ class Tracker:
                 logger.close(False)
 
     def begin(self, folder: Path, note: Callable[[str], None]) -> None:
-        """Start the run of this folder, or continue the one that the folder names."""
+        """Start a run of the tracker, or continue the one that the folder names."""
         self.folder, self.note = folder, note
         self.attempt(self.open)
 
@@ -50,7 +50,7 @@ class Tracker:
         write_json(path, self.state)
 
     def follow(self, position: int) -> None:
-        """Pass on what stands in metrics.jsonl up to `position` (bytes)."""
+        """Forward the measurements in metrics.jsonl up to `position` (bytes)."""
         self.attempt(lambda logger: self.pass_on(logger, position))
 
     def pass_on(self, logger: Logger, position: int) -> None:
@@ -63,7 +63,7 @@ class Tracker:
         write_json(self.folder / layout.TRACKER, self.state)
 
     def finish(self, position: int, metrics: dict[str, float], costs: dict[str, float]) -> None:
-        """The run is done: the rest of metrics.jsonl, metrics and costs, tables and figures."""
+        """Forward the rest of metrics.jsonl, metrics, costs, tables and figures of a finished run."""
         results = {**metrics, **{f"costs/{name}": value for name, value in costs.items()}}
 
         def do(logger: Logger) -> None:
@@ -73,18 +73,18 @@ class Tracker:
         self.attempt(do)
 
     def close(self, done: bool) -> None:
-        """The run has ended or was interrupted."""
+        """Close the tracker: the run is done, or was interrupted."""
         self.attempt(lambda logger: logger.close(done))
 
 
 def measurement(line: dict[str, Any]) -> Measurement:
-    """A line of metrics.jsonl."""
+    """Convert a line of metrics.jsonl."""
     name = f"{line['phase']}/{line['split']}/{line['metric']}/task_{line['task']:02d}"
     return Measurement(line["phase"], name, line["step"], line["value"])
 
 
 def tables_and_figures(folder: Path) -> list[Path]:
-    """Of a finished run."""
+    """Return the tables and figures of a finished run."""
     return sorted([*folder.glob("*.csv"), *folder.glob("*.md"), *folder.glob("figures/*.png")])
 
 

@@ -42,7 +42,7 @@ class PlantedTexture(Data):
         require(whole, "share", self.share, "1 with label=texture, where nothing else decides")
 
     def files(self, data_dir: Path) -> list[Path]:
-        """Those of the source."""
+        """Return the files of the source."""
         return self.source.files(data_dir)
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
@@ -73,7 +73,7 @@ class PlantedTexture(Data):
         return replace(base, tasks=tasks, outputs=len(classes), classes=classes)
 
     def selection(self, split: Split) -> Split:
-        """The examples that are used."""
+        """Return the examples of the classes that are used."""
         if self.label == "texture":
             return split
         return split.take((split.labels < self.textures).nonzero().squeeze(1))
@@ -81,7 +81,7 @@ class PlantedTexture(Data):
     def add_textures(
         self, split: Split, patterns: Tensor, share: float, generator: torch.Generator
     ) -> tuple[Split, Tensor]:
-        """(the examples with textures, in their own pool; the corner [n, 2] of each, -1 where it has none)."""
+        """Return the examples with textures, in their own pool, and the corner [n, 2] of each, -1 for no texture."""
         split = self.selection(split)
         pictures, count, size = split.raw(split.places), len(split), patterns.shape[-1]
         labels = split.labels

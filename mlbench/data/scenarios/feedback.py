@@ -50,7 +50,7 @@ class Feedback(Data):
         require(0 <= self.feedback_rate <= 1, "feedback_rate", self.feedback_rate, "0 to 1")
 
     def files(self, data_dir: Path) -> list[Path]:
-        """Those of the source."""
+        """Return the files of the source."""
         return self.source.files(data_dir)
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
@@ -94,7 +94,7 @@ class Feedback(Data):
         return train, test
 
     def class_count(self, total: int, number: int) -> int:
-        """How many classes there are in round `number` (0: the original data)."""
+        """Return the number of classes in round `number` (0: the original data)."""
         if self.drift != "classes":
             return total
         first = math.ceil(total / 2)
@@ -102,23 +102,23 @@ class Feedback(Data):
 
 
 def rotate(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
-    """Turned by up to 90 degrees."""
+    """Rotate pictures by `amount` times 90 degrees."""
     return Rotation(torch.tensor([90.0 * amount]))(pictures, 0) if amount else pictures
 
 
 def add_noise(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:
-    """Normal noise of up to 128 grey levels."""
+    """Add normal noise with a standard deviation of `amount` times 128 grey levels."""
     noise = torch.randn(pictures.shape, generator=generator) * (128 * amount)
     return (pictures + noise).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def reduce_contrast(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
-    """Contrast about the middle grey, down to a tenth."""
+    """Reduce the contrast about the middle grey, to a tenth at `amount` 1."""
     return (127.5 + (pictures - 127.5) * (1 - 0.9 * amount)).round_().to(torch.uint8)
 
 
 def leave_unchanged(pictures: Tensor, amount: float, generator: torch.Generator) -> Tensor:  # noqa: ARG001
-    """The pictures as they are: other classes come."""
+    """Return the pictures unchanged; only the classes drift."""
     return pictures
 
 

@@ -1,4 +1,4 @@
-"""Scenarios: how a stream of tasks is made out of one set of pictures.
+"""Scenarios: one dataset becomes a stream of tasks.
 
 Every draw (class order, permutations, angles, which examples) comes from a generator of its own, so that all methods
 meet the same tasks at one seed. Scenarios after van de Ven & Tolias (2019): `task`, `domain`, `class`.
@@ -22,7 +22,7 @@ from mlbench.data.task_transforms import Permutation, Rotation
 
 @dataclass
 class Sequence(Data):
-    """What all scenarios share. Sizes count examples per task; null takes all there are."""
+    """Base class of the scenarios. Sizes count examples per task; null takes all examples."""
 
     source: Source
     tasks: int
@@ -50,11 +50,11 @@ class Sequence(Data):
         return sorted(str(number) for number in range(1, self.tasks + 1))
 
     def files(self, data_dir: Path) -> list[Path]:
-        """Those of the source."""
+        """Return the files of the source."""
         return self.source.files(data_dir)
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
-        """The tasks, with every random choice taken from `generator`."""
+        """Return the stream; `generator` makes every random choice."""
         arrays = self.source.load(data_dir)
         normalise = self.source.normaliser(arrays)
         train, test = (Pool(x, arrays.modality) for x in (arrays.x_train, arrays.x_test))
@@ -62,7 +62,7 @@ class Sequence(Data):
         return stream if self.task_order == "fixed" else reorder(stream, self.order(generator))
 
     def order(self, generator: torch.Generator) -> list[int]:
-        """The tasks (from 0) in the order of learning: drawn last, so that the same tasks come in any order."""
+        """Return the order of the tasks (from 0), drawn last, so that the tasks themselves do not depend on it."""
         if isinstance(self.task_order, list):
             # pyrefly: ignore[unnecessary-type-conversion]  # a YAML file may quote the numbers
             return [int(number) - 1 for number in self.task_order]
@@ -110,7 +110,7 @@ def reorder(stream: Stream, order: list[int]) -> Stream:
 
 @dataclass
 class SplitClasses(Sequence):
-    """The classes shared out among the tasks, equally many each, in a fixed order or one shuffled by the seed.
+    """The classes are divided equally among the tasks, in a fixed order or one shuffled by the seed.
 
     Labels count within the task (task and domain scenario) or through all tasks (class scenario).
     """
@@ -149,7 +149,7 @@ class SplitClasses(Sequence):
 
 @dataclass
 class Transformed(Sequence):
-    """All classes in every task, the pictures changed in a way of the task's own."""
+    """Every task has all classes and its own transform of the pictures."""
 
     def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
         """One task for each transform."""
@@ -177,7 +177,7 @@ class Transformed(Sequence):
 
 @dataclass
 class Permuted(Transformed):
-    """Pixels in another order in each task, the first task's included (Goodfellow et al. 2013)."""
+    """Each task, the first one too, permutes the pixels in its own way (Goodfellow et al. 2013)."""
 
     def transform(self, shape: torch.Size, generator: torch.Generator) -> tuple[Transform, list[str]]:
         """A permutation of the H * W positions for each task, the same for all channels."""
@@ -188,7 +188,7 @@ class Permuted(Transformed):
 
 @dataclass
 class Rotated(Transformed):
-    """Pictures turned by an angle of the task's own, drawn between 0 and `max_angle` degrees (Lopez-Paz 2017)."""
+    """Each task rotates the pictures by its own angle between 0 and `max_angle` degrees (Lopez-Paz 2017)."""
 
     max_angle: float
 

@@ -24,14 +24,14 @@ MAGIC = b"MLBENCH1"
 
 
 def write(path: Path, packed: dict[str, Any], entropy: bool) -> int:
-    """Write a packed network (`Trained.packed`) whole or not at all; the bytes written. Raises RunError."""
+    """Write a packed network (`Trained.packed`), complete or not at all, and return its bytes. Raises RunError."""
     content = encode(packed, entropy)
     write_whole(path, lambda stream: stream.write(content))
     return len(content)
 
 
 def encode(packed: dict[str, Any], entropy: bool) -> bytes:
-    """The content of the file. A tensor that is shared by two names is written once for each."""
+    """Return the content of the file. A tensor that two names share is written twice."""
     weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in packed["weights"].items()}
     header = {
         **{name: plain(value) for name, value in packed.items() if name != "weights"},
@@ -49,7 +49,7 @@ def plain(value: Any) -> Any:
 
 
 def is_artefact(content: bytes) -> bool:
-    """Whether this is such a file."""
+    """Return whether this is the content of such a file."""
     return content.startswith(MAGIC)
 
 
