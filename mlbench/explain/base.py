@@ -1,4 +1,4 @@
-"""What an explanation is: it looks at a trained network and gives maps or findings. The runner stands in runner.py."""
+"""Base classes of explanations of a trained network; the runner that executes them is in runner.py."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,54 +18,67 @@ from mlbench.experiment.technique import Technique
 from mlbench.runs.results import Findings
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""Network, pictures [B, C, H, W] and the class [B] to explain -> signed maps [B, C, H, W] (or [B, 1, H, W])."""
+"""Network, inputs [B, C, H, W] and classes to explain [B] -> signed maps [B, C, H, W] or [B, 1, H, W]."""
 
 
 class Workbench(context.Workbench, Protocol):
-    """What a method works with."""
+    """What the runner offers to a method of explanation."""
 
     task: Task  # all there is of the data
     test: Split
-    planted: Planted | None  # where the answer stands, if that is known
+    planted: Planted | None  # the location of the evidence for each label, where it is known
     black: Tensor  # [1, C, 1, 1] what a black pixel, or silence, is to the network
 
     def chosen(self, method: "Attribution") -> Tensor:
-        """The numbers [n] of the test examples to explain, drawn by the seed."""
+        """Indices [n] of the test examples to explain, drawn by the seed."""
 
     def evaluate(self, method: "Attribution", net: nn.Module) -> Findings:
-        """Maps of `method` for the run's examples, scored beside the controls."""
+        """Maps of `method` for the run's examples, with the same scores for the controls."""
 
 
 class Method(Technique):
-    """A way to explain; subclasses are dataclasses whose fields are the hyperparameters.
+    """Base class of explanations; subclasses are dataclasses whose fields are the hyperparameters.
 
-    `about_answers` is False for what looks inside: then a network for texts is taken as its pretraining left it.
+    `about_answers` is False for methods that analyse representations: a network for texts is then used as pretrained,
+    without fine-tuning.
     """
 
     modalities = (Pictures,)
 
     def check_data(self, task: Task, classes: list[str]) -> None:
-        """Raise SettingError or UserError for what does not go with the data, before anything is trained."""
+        """Raise SettingError or UserError if the settings do not fit the data, before anything is trained."""
 
     def check(self, net: nn.Module) -> None:
-        """Raise SettingError or UserError for what does not go with the network, before anything is trained."""
+        """Raise SettingError or UserError if the settings do not fit the network, before anything is trained."""
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
-        """The same for what only shows when pictures [B, C, H, W] go through the network, which is not trained yet."""
+        """The same for problems that only a forward pass of inputs [B, C, H, W] through the untrained network shows."""
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
-        """Look at the trained network, which is as it was before when this is over (`untouched`)."""
+        """Explain the trained network.
+
+        Args:
+            net: The network in eval mode; the runner restores it afterwards (`untouched`).
+            bench: Data, settings and random numbers of the run.
+
+        Returns:
+            Metrics, tables and figures for the runner to write.
+        """
         raise NotImplementedError
 
 
 @dataclass
 class Attribution(Method):
-    """An explanation of single answers: a map that says how much each pixel speaks for a class.
+    """An explanation of single predictions by a map of how much each part of the input contributes to a class.
 
-    Explained is the logit of `target`, a class number, or of the predicted class (null), for `samples` test pictures
-    drawn by the seed, or for the pictures in `images`, a folder or a file. `amounts` says whether the values of
-    channels add up, as gradients do not. Texts and rows of
-    tables are explained as pictures of one row (attribution/token_attribution.py, feature_attribution.py).
+    The logit of one class is explained. Texts and rows of tables are explained as pictures with a single row of pixels
+    (attribution/token_attribution.py, feature_attribution.py). `amounts` says whether the values of the channels may be
+    added up: contributions may, gradients may not.
+
+    Args:
+        samples: Number of test examples, drawn by the seed.
+        images: An image file, or a folder of them, to explain instead of test examples.
+        target: Number of the class to explain; None for the predicted class of each example.
     """
 
     amounts = True
@@ -89,16 +102,31 @@ class Attribution(Method):
         return [Path(self.images).expanduser()] if self.images else []
 
     def look(self, bench: Workbench) -> None:
-        """Learn what is needed of the data, before the first map."""
+        """Prepare for maps: read from the run what `maps` needs besides its arguments."""
 
     def origin(self, x: Tensor) -> Tensor | None:  # noqa: ARG002
-        """The pictures [B, C, H, W] from which the maps explain the way to `x`, so that they add up to what the logit
-        gains on it (completeness); None for maps that promise no such thing.
+        """The baseline of maps that satisfy completeness.
+
+        Args:
+            x: Inputs [B, C, H, W].
+
+        Returns:
+            Inputs [B, C, H, W] such that each map adds up to logit(x) - logit(baseline); None where no such sum is
+            promised.
         """
         return None
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        """Signed maps [B, C, H, W] or [B, 1, H, W] of pictures [B, C, H, W] for the classes `target` [B]."""
+        """Compute maps.
+
+        Args:
+            net: Maps inputs to logits [B, outputs].
+            x: Normalised inputs [B, C, H, W].
+            target: The class to explain of each, int64 [B].
+
+        Returns:
+            Signed maps [B, C, H, W], or [B, 1, H, W] where channels are not told apart.
+        """
         raise NotImplementedError
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
@@ -108,17 +136,17 @@ class Attribution(Method):
 
 
 def below(classes: list[str]) -> str:
-    """Which classes there are, for a message."""
+    """The allowed values of `target`, for a message."""
     return f"a class from 0 to {len(classes) - 1}, or null"
 
 
 def logit(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """The output [B] of each picture for its class."""
+    """The logit [B] of each input's class."""
     return net(x).gather(1, target[:, None]).squeeze(1)
 
 
 def input_gradient(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """The gradient of each picture's logit with respect to its pixels, [B, C, H, W]."""
+    """The gradient of each input's logit with respect to the input, [B, C, H, W]."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(logit(net, x, target).sum(), x)
@@ -126,17 +154,17 @@ def input_gradient(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
 
 
 def strength(maps: Tensor) -> Tensor:
-    """How much each pixel matters, whatever the sign: [B, C, H, W] to [B, H, W]."""
+    """Sum of the absolute values over the channels: [B, C, H, W] to [B, H, W]."""
     return maps.abs().sum(1)
 
 
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
-    """Eval mode inside; outside everything is as before, also after an error: modes, buffers, gradients, hooks."""
+    """Switch to eval mode, and restore modes, buffers, gradients and hooks on exit, also after an error."""
     modules, parameters = list(net.modules()), list(net.parameters())
     modes = [module.training for module in modules]
     hooks = [{name: dict(getattr(module, name)) for name in HOOKS} for module in modules]
-    wanted = [(parameter.requires_grad, parameter.grad) for parameter in parameters]
+    gradients = [(parameter.requires_grad, parameter.grad) for parameter in parameters]
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     net.eval()
     try:
@@ -144,11 +172,11 @@ def untouched(net: nn.Module) -> Iterator[None]:
     finally:
         for module, mode, before in zip(modules, modes, hooks, strict=True):
             module.training = mode
-            for name, kept in before.items():
-                found = getattr(module, name)
-                for key in set(found) - set(kept):
-                    del found[key]
-        for parameter, (wants, gradient) in zip(parameters, wanted, strict=True):
+            for name, earlier in before.items():
+                current = getattr(module, name)
+                for key in set(current) - set(earlier):
+                    del current[key]
+        for parameter, (wants, gradient) in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(wants)
             parameter.grad = gradient
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Models that need no explanation, beside the network: how much accuracy does being readable cost?"""
+"""Interpretable models beside the network: how much accuracy does interpretability cost?"""
 
 import time
 import warnings
@@ -49,7 +49,7 @@ class Baselines(Method):
         require(self.iterations >= 1, "iterations", self.iterations, "1 or more")
 
     def check_data(self, task: Task, classes: list[str]) -> None:
-        """There must be something to tell apart."""
+        """Raise UserError unless there are two or more classes."""
         super().check_data(task, classes)
         check_classes(task.train)
 
@@ -58,15 +58,15 @@ class Baselines(Method):
         check_classes(bench.train)  # without what validation has taken
         train, test = (flat(split) for split in (bench.train, bench.test))
         state = int(torch.randint(0, 2**31, (), generator=bench.generator))
-        linear, seconds = fitted(LogisticRegression(max_iter=self.iterations), train)
-        rows = [measured("linear", linear, linear.coef_.size, test, seconds)]
+        linear, seconds = fit(LogisticRegression(max_iter=self.iterations), train)
+        rows = [table_row("linear", linear, linear.coef_.size, test, seconds)]
         trees = {}
         for depth in [*sorted({*self.depths, self.readable}), None]:
-            trees[depth], seconds = fitted(DecisionTreeClassifier(max_depth=depth, random_state=state), train)
-            rows.append(measured("tree", trees[depth], trees[depth].get_n_leaves(), test, seconds))
-        forest, seconds = fitted(RandomForestClassifier(self.forest, random_state=state), train)
+            trees[depth], seconds = fit(DecisionTreeClassifier(max_depth=depth, random_state=state), train)
+            rows.append(table_row("tree", trees[depth], trees[depth].get_n_leaves(), test, seconds))
+        forest, seconds = fit(RandomForestClassifier(self.forest, random_state=state), train)
         leaves = sum(tree.get_n_leaves() for tree in forest.estimators_)
-        rows.append(measured("forest", forest, leaves, test, seconds))
+        rows.append(table_row("forest", forest, leaves, test, seconds))
         weights = sum(parameter.numel() for parameter in net.parameters())
         accuracy = bench.accuracy(net, bench.test)
         rows.append({"model": "network", "weights_or_leaves": weights, "accuracy": accuracy})
@@ -87,20 +87,20 @@ class Baselines(Method):
             findings.bars["linear"] = [
                 Bars(name, features, each.tolist()) for name, each in zip(names, maps, strict=True)
             ]
-        findings.texts["tree.txt"] = readable(trees[self.readable], bench)
+        findings.texts["tree.txt"] = tree_text(trees[self.readable], bench)
         return findings
 
 
 def check_classes(train: Split) -> None:
     """Raise UserError where the training pictures are all of one class."""
     if len(train.labels.unique()) < 2:
-        told = f"the training pictures, {len(train)}, are all of one class"
-        raise UserError(f"explain=baselines: {told}; raise data.train_examples or take more classes")
+        problem = f"the training pictures, {len(train)}, are all of one class"
+        raise UserError(f"explain=baselines: {problem}; raise data.train_examples or take more classes")
 
 
 @dataclass
 class Inputs:
-    """What models that are no networks learn from.
+    """Data for models of scikit-learn.
 
     Attributes:
         raw: Numbers [n, D] as the task shows them, pixels of 0 to 255: trees are read in them.
@@ -113,7 +113,7 @@ class Inputs:
     labels: np.ndarray
 
     def of(self, model: ClassifierMixin) -> np.ndarray:
-        """The numbers that a model gets."""
+        """The inputs of a model."""
         return self.scaled if isinstance(model, LogisticRegression) else self.raw
 
 
@@ -125,8 +125,8 @@ def flat(split: Split) -> Inputs:
     return Inputs(torch.cat(raw).numpy(), torch.cat(scaled).numpy(), split.labels.cpu().numpy())
 
 
-def fitted(model: ClassifierMixin, inputs: Inputs) -> tuple[ClassifierMixin, float]:
-    """The model after learning, and how many seconds that took."""
+def fit(model: ClassifierMixin, inputs: Inputs) -> tuple[ClassifierMixin, float]:
+    """The trained model, and the seconds that it took."""
     began = time.perf_counter()
     with threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the limit is the user's
@@ -134,7 +134,7 @@ def fitted(model: ClassifierMixin, inputs: Inputs) -> tuple[ClassifierMixin, flo
     return model, time.perf_counter() - began
 
 
-def measured(name: str, model: ClassifierMixin, size: int, test: Inputs, seconds: float) -> dict[str, object]:
+def table_row(name: str, model: ClassifierMixin, size: int, test: Inputs, seconds: float) -> dict[str, object]:
     """A row of the table."""
     accuracy = float((model.predict(test.of(model)) == test.labels).mean())
     depth = {"depth": model.get_depth()} if name == "tree" else {}
@@ -153,7 +153,7 @@ def grid(maps: np.ndarray, names: list[str]) -> list[Row]:
     return [("" if number else "linear weights of each class", row) for number, row in enumerate(rows)]
 
 
-def readable(tree: DecisionTreeClassifier, bench: Workbench) -> str:
+def tree_text(tree: DecisionTreeClassifier, bench: Workbench) -> str:
     """The tree as questions about pixels or features."""
     modality = bench.task.modality
     names = modality.part_names(bench.input_shape)

@@ -1,4 +1,4 @@
-"""The runner of the interpretability family: it trains or reads the network, has it explained, and writes all."""
+"""The runner of explanations: it trains or loads the network, runs the method and writes the results."""
 
 import time
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Explain(MultiFitRunner):
         self.black = task.modality.black(self.normalise)
 
     def __call__(self) -> None:
-        """Train or read the network, explain it, write what was found."""
+        """Train or load the network, explain it and write the results."""
         if (saved := self.run.saved()) is not None:
             self.load(saved)
         inside = self.task.unlabelled is not None and not self.method.about_answers
@@ -62,7 +62,7 @@ class Explain(MultiFitRunner):
         self.run.finish(self.describe(net), findings.metrics, costs, headlines, findings.kind)
 
     def measured(self, net: nn.Module, inside: bool) -> dict[str, float]:
-        """How good the network is at what it was trained for, on test data."""
+        """Test accuracy of the network on the task that it was trained for."""
         if inside:
             can_tell = hasattr(net, "covered")
             return {"masked_accuracy": masked_accuracy(net, self.test, self.task.modality)} if can_tell else {}

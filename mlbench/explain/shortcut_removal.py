@@ -1,4 +1,4 @@
-"""A shortcut in the training pictures: found by maps, painted over, unlearned."""
+"""Removal of a shortcut: located by attribution maps, painted over in the training images, unlearned."""
 
 import copy
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ HEADLINES = {  # what tables show, and the good end
 
 @dataclass
 class Mend(Method):
-    """Find and mend: what maps point at in the training pictures is painted over, and the network learns again.
+    """What attribution maps highlight in the training images is painted over, and the network is retrained.
 
     In every training picture the window with the strongest map of its label is painted over, and `margin` pixels on
     each side of it, with the mean of the pixels around; a network with the same start is trained on what is left.
@@ -74,11 +74,15 @@ class Mend(Method):
         missed = None
         for number in range(1, self.rounds + 1):
             maps = torch.cat(list(self.maps(net, mended)))
-            corners, before = strongest(maps, window), mended
-            mended = painted(mended, corners, window, self.margin)
-            random = painted(random, anywhere(corners, maps.shape[1:], window, bench.generator), window, self.margin)
+            corners, before = strongest_corners(maps, window), mended
+            mended = inpaint(mended, corners, window, self.margin)
+            random = inpaint(
+                random, random_corners(corners, maps.shape[1:], window, bench.generator), window, self.margin
+            )
             if number == 1:
-                findings.grids["mended"] = [shown(i, before, maps, mended, random, bench) for i in examples(mended)]
+                findings.grids["mended"] = [
+                    example_row(i, before, maps, mended, random, bench) for i in examples(mended)
+                ]
             net = bench.fit(copy.deepcopy(bench.start), f"mended, round {number}", train=mended)
             rows.append({"round": number, **accuracies(net, bench)})
             if bench.planted is not None:
@@ -109,26 +113,26 @@ class Mend(Method):
 
 def accuracies(net: nn.Module, bench: Workbench, when: str = "") -> dict[str, float]:
     """Accuracies on the test pictures, and on the same without the planted answer."""
-    found = {f"accuracy{when}": bench.accuracy(net, bench.test)}
+    metrics = {f"accuracy{when}": bench.accuracy(net, bench.test)}
     if bench.planted is not None:
-        found[f"clean_accuracy{when}"] = bench.accuracy(net, bench.planted.clean)
-    return found
+        metrics[f"clean_accuracy{when}"] = bench.accuracy(net, bench.planted.clean)
+    return metrics
 
 
-def strongest(maps: Tensor, window: int) -> Tensor:
+def strongest_corners(maps: Tensor, window: int) -> Tensor:
     """The upper left corner [n, 2] of the window in which strengths [n, H, W] add up to the most."""
     sums = F.avg_pool2d(maps[:, None], window, stride=1).squeeze(1)
     best = sums.flatten(1).argmax(1)
     return torch.stack([best // sums.shape[2], best % sums.shape[2]], 1)
 
 
-def anywhere(corners: Tensor, sides: tuple[int, int], window: int, generator: torch.Generator) -> Tensor:
+def random_corners(corners: Tensor, sides: tuple[int, int], window: int, generator: torch.Generator) -> Tensor:
     """A random corner for each of `corners` [n, 2]."""
     places = [torch.randint(0, side - window + 1, (len(corners),), generator=generator) for side in sides]
     return torch.stack(places, 1).to(corners.device)
 
 
-def painted(split: Split, corners: Tensor, window: int, margin: int) -> Split:
+def inpaint(split: Split, corners: Tensor, window: int, margin: int) -> Split:
     """The same examples, in their own pool, with windows and margins in the mean colour of the pixels around."""
     done, corner, size = [], corners - margin, window + 2 * margin
     for index in split.chunks(AT_ONCE):
@@ -153,11 +157,11 @@ def examples(split: Split) -> range:
     return range(min(SHOWN, len(split)))
 
 
-def shown(i: int, before: Split, maps: Tensor, mended: Split, random: Split, bench: Workbench) -> Row:
+def example_row(i: int, before: Split, maps: Tensor, mended: Split, random: Split, bench: Workbench) -> Row:
     """An example's row of the figure."""
     index = torch.tensor([i], device=before.labels.device)
     picture, after, control = (split.raw(index)[0].cpu().numpy() for split in (before, mended, random))
-    found = maps[i].cpu().numpy()
-    panels = [Panel("before", picture), Panel("map", map=found), Panel("overlay", picture, found)]
+    heat_map = maps[i].cpu().numpy()
+    panels = [Panel("before", picture), Panel("map", map=heat_map), Panel("overlay", picture, heat_map)]
     panels += [Panel("mended", after), Panel("control", control)]
     return f"label: {bench.classes[before.labels[i]]}", panels

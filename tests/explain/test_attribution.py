@@ -21,7 +21,7 @@ from tests.techniques import configured
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
 
-def given(shape, count=3):
+def example(shape, count=3):
     """(network, pictures, classes)."""
     torch.manual_seed(0)
     return CNN(shape, 10, [4, 6]).eval(), torch.randn(count, *shape), torch.arange(count) + 2
@@ -35,7 +35,7 @@ def smooth(seed=0, **settings):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_are_captums_with_their_sign(shape):
-    net, x, target = given(shape)
+    net, x, target = example(shape)
     maps = configured(Saliency).maps(net, x, target)
     theirs = captum.attr.Saliency(net).attribute(x.clone().requires_grad_(), target=target, abs=False)
     torch.testing.assert_close(maps, theirs, rtol=1e-5, atol=1e-7)
@@ -55,7 +55,7 @@ def test_logits_are_explained_not_probabilities():
 )
 def test_smoothgrad_approaches_captums(moment, name):
     """Both draw their own noise, so many copies of a small network's pictures are compared."""
-    net, x, target = given((1, 8, 8), 1)
+    net, x, target = example((1, 8, 8), 1)
     maps = smooth(copies=1000, noise=0.15, moment=moment).maps(net, x, target)
     size = 0.15 * (x.max() - x.min()).item()
     torch.manual_seed(1)
@@ -68,7 +68,7 @@ def test_smoothgrad_approaches_captums(moment, name):
 
 @pytest.mark.parametrize("copies", [7, 64, 150])
 def test_smoothgrad_by_hand_from_the_same_noise(copies):
-    net, x, target = given((1, 8, 8))
+    net, x, target = example((1, 8, 8))
     noise = torch.Generator().manual_seed(4)
     size = 0.2 * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))  # of each picture's own range
     rest, each, gradients = copies, 64 // len(x), []
@@ -88,7 +88,7 @@ def test_smoothgrad_by_hand_from_the_same_noise(copies):
 
 
 def test_smoothgrad_without_noise_is_the_gradient():
-    net, x, target = given((3, 32, 32))
+    net, x, target = example((3, 32, 32))
     torch.testing.assert_close(
         smooth(noise=0.0, copies=3).maps(net, x, target), configured(Saliency).maps(net, x, target)
     )
@@ -104,14 +104,14 @@ def largest(net, method, x, target):
 
 
 def test_memory_does_not_grow_with_the_number_of_copies_or_places():
-    net, x, target = given((1, 28, 28), 4)
+    net, x, target = example((1, 28, 28), 4)
     assert largest(net, smooth(copies=40), x, target) == largest(net, smooth(copies=200), x, target) == 64
     assert largest(net, configured(Occlusion, patch=2, stride=1), x, target) == 32
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_occlusion_is_captums_where_squares_do_not_overlap(shape):
-    net, x, target = given(shape)
+    net, x, target = example(shape)
     maps = configured(Occlusion, patch=4, stride=4).maps(net, x, target)
     window = (shape[0], 4, 4)
     theirs = captum.attr.Occlusion(net).attribute(x, window, window, baselines=0.0, target=target)
@@ -121,7 +121,7 @@ def test_occlusion_is_captums_where_squares_do_not_overlap(shape):
 @pytest.mark.parametrize(("patch", "stride"), [(3, 2), (5, 2), (4, 1), (9, 3)])
 def test_occlusion_by_hand(patch, stride):
     """A pixel has the mean drop over the squares that cover it, and some square covers it."""
-    net, x, target = given((1, 8, 8), 2)
+    net, x, target = example((1, 8, 8), 2)
     total, count = torch.zeros(2, 8, 8), torch.zeros(8, 8)
     with torch.no_grad():
         before = net(x)[range(2), target]
@@ -136,7 +136,7 @@ def test_occlusion_by_hand(patch, stride):
 
 
 def test_occlusion_of_superpixels_is_captums_ablation():
-    net, x, target = given((3, 32, 32))
+    net, x, target = example((3, 32, 32))
     x = nn.functional.interpolate(x[..., :4, :4], (32, 32))
     maps = configured(Occlusion, segments=9).maps(net, x, target)
     for number, labels in enumerate(slic(x, 9)):

@@ -414,7 +414,7 @@ def test_a_users_own_yaml_names_a_class_of_captum(mlbench, tmp_path):
 
 
 @pytest.mark.parametrize("perturbations", [10, 11, 200, 201])
-def test_kernel_shap_draws_no_more_than_it_was_told(perturbations):
-    kept = configured(KernelShap, perturbations=perturbations).drawn(8)
+def test_kernel_shap_draws_at_most_as_many_perturbations_as_set(perturbations):
+    kept = configured(KernelShap, perturbations=perturbations).sample_masks(8)
     assert len(kept) == perturbations - perturbations % 2
     assert torch.equal(kept.sum(0), torch.full((8,), len(kept) / 2))  # each picture with its opposite

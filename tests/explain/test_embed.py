@@ -87,7 +87,7 @@ def test_settings_that_make_no_sense_are_refused(settings, named):
         configured(Embed, **settings)
 
 
-def test_umap_is_asked_for_before_anything_is_trained(monkeypatch):
+def test_a_missing_umap_is_reported_before_training(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(UserError, match=r"mlbench\[umap\]"):
         configured(Embed, pictures=["umap"]).check(CNN((1, 8, 8), 3, [4]))

@@ -65,7 +65,7 @@ def test_excitations_do_not_depend_on_how_the_examples_are_cut(monkeypatch):
         (ResNet18((1, 8, 8), 3, width=2), "10.conv2"),
     ],
 )
-def test_the_layer_looked_into_when_none_is_named(net, path):
+def test_the_default_layer(net, path):
     assert hidden(net) == path
 
 

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from mlbench.data.datasets.digits import Digits
-from mlbench.explain.interpretable_models import Inputs, fitted, grid, measured, weight_maps
+from mlbench.explain.interpretable_models import Inputs, fit, grid, table_row, weight_maps
 from tests.experiment.test_runs import only_run, summary
 from tests.explain.test_runner import SMALL
 
@@ -82,20 +82,20 @@ def test_two_classes_have_opposite_weights():
     draws = np.random.default_rng(0)
     x, y = draws.integers(0, 256, (60, 4), dtype=np.uint8), np.arange(60) % 2
     x[y == 1, 2] = 255
-    linear, _ = fitted(LogisticRegression(), Inputs(x, x / 255, y))
+    linear, _ = fit(LogisticRegression(), Inputs(x, x / 255, y))
     maps = weight_maps(linear)
     assert maps.shape == (2, 4)
     assert np.array_equal(maps[0], -maps[1])
     assert maps[1].argmax() == 2
-    row = measured("linear", linear, linear.coef_.size, Inputs(x, x / 255, y), 0.0)
+    row = table_row("linear", linear, linear.coef_.size, Inputs(x, x / 255, y), 0.0)
     assert row["weights_or_leaves"] == 4
     assert row["accuracy"] == LogisticRegression().fit(x / 255.0, y).score(x / 255.0, y)
 
 
 def test_the_leaves_of_a_tree_are_counted_by_hand():
     x = np.array([[0], [10], [20], [30]], dtype=np.uint8)
-    tree, _ = fitted(DecisionTreeClassifier(), Inputs(x, x, np.array([0, 1, 0, 0])))
-    row = measured("tree", tree, tree.get_n_leaves(), Inputs(x, x, np.array([0, 1, 0, 1])), 0.0)
+    tree, _ = fit(DecisionTreeClassifier(), Inputs(x, x, np.array([0, 1, 0, 0])))
+    row = table_row("tree", tree, tree.get_n_leaves(), Inputs(x, x, np.array([0, 1, 0, 1])), 0.0)
     assert (row["weights_or_leaves"], row["depth"], row["accuracy"]) == (3, 2, 0.75)
 
 

@@ -11,7 +11,7 @@ from mlbench.data.datasets.tones import Tones
 from mlbench.data.split import Pool, Split
 from mlbench.explain.representation.decoders import Deconvolution, HighwayDecoder, Judge, Rebuild, outputs
 from mlbench.explain.representation.invert import Invert
-from mlbench.explain.representation.reconstructions import FrameReconstruction, chosen, explained
+from mlbench.explain.representation.reconstructions import FrameReconstruction, chosen, r_squared
 from mlbench.models.cnn import CNN
 from mlbench.models.speech import Speech
 from mlbench.runs.results import Panel
@@ -68,9 +68,9 @@ def test_pictures_come_back_in_their_shape(features, picture):
 
 def test_r2_by_hand():
     truth, found = torch.tensor([[1.0, 10.0], [3.0, 14.0]]), torch.tensor([[1.0, 11.0], [2.0, 14.0]])
-    assert explained(found, truth) == pytest.approx(1 - 2 / (1 + 1 + 4 + 4))
-    assert explained(truth, truth) == 1
-    assert explained(truth.mean(0).expand_as(truth), truth) == 0
+    assert r_squared(found, truth) == pytest.approx(1 - 2 / (1 + 1 + 4 + 4))
+    assert r_squared(truth, truth) == 1
+    assert r_squared(truth.mean(0).expand_as(truth), truth) == 0
 
 
 def test_padding_is_neither_learned_nor_measured():
@@ -86,7 +86,7 @@ def test_padding_is_neither_learned_nor_measured():
     torch.testing.assert_close(again, bench.task.test.batch(torch.arange(len(bench.task.test))).x)
 
 
-def test_judges_and_decoders_learn_from_training_data_alone():
+def test_classifiers_and_decoders_use_training_data_only():
     bench = Listening()
     looked = method(train_samples=20)
     looked.explain(bench.net, bench)
@@ -103,7 +103,7 @@ def test_judges_and_decoders_learn_from_training_data_alone():
     assert torch.equal(bench.seen[1][1].labels, known["speaker"])
 
 
-def test_nobody_judges_speakers_that_were_never_heard():
+def test_speakers_missing_from_training_are_not_classified():
     bench = Listening()
     known = bench.task.properties
     assert list(FrameReconstruction(method(), bench).judges) == ["digit", "speaker"]
@@ -113,7 +113,7 @@ def test_nobody_judges_speakers_that_were_never_heard():
     assert not any("speaker" in name for name in [*found.metrics, *found.charts])
 
 
-def test_a_judge_hears_what_a_spectrogram_holds():
+def test_a_classifier_recognises_true_spectrograms():
     task = Tones(3, 1, 30).stream(None, torch.Generator().manual_seed(0)).tasks[0]
     torch.manual_seed(0)
     judge, batch = Judge(40, 10), task.train.batch(torch.arange(len(task.train)))

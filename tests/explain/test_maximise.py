@@ -11,7 +11,7 @@ from mlbench.core.errors import SettingError, UserError
 from mlbench.explain.base import untouched
 from mlbench.explain.feature_visualisation import image_parametrisation as canvases
 from mlbench.explain.feature_visualisation.image_parametrisation import Frame, moved, strength_of_waves, waves_to_pixels
-from mlbench.explain.feature_visualisation.maximise import Maximise, excited
+from mlbench.explain.feature_visualisation.maximise import Maximise, excitation
 from mlbench.explain.feature_visualisation.naturalness import nearest, total_variation
 from mlbench.explain.feature_visualisation.synthesis import units_of
 from mlbench.models.cnn import CNN
@@ -124,11 +124,11 @@ def test_slow_waves_are_stronger():
 
 def test_how_excited_a_class_is_and_how_probable():
     net, x, wanted = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), torch.randn(3, 1, 2, 2), torch.tensor([2, 0, 1])
-    found = excited(net, x, wanted, classes=True)
+    found = excitation(net, x, wanted, classes=True)
     logits = net(x).detach()
     torch.testing.assert_close(found["activation"], logits[range(3), wanted])
     torch.testing.assert_close(found["probability"], logits.exp()[range(3), wanted] / logits.exp().sum(1))
-    assert "probability" not in excited(net, x, wanted, classes=False)
+    assert "probability" not in excitation(net, x, wanted, classes=False)
 
 
 def still(x):

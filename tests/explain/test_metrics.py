@@ -18,7 +18,7 @@ from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.evaluation import evaluate
 from mlbench.explain.attribution.examples import View
 from mlbench.explain.attribution.picture_attribution import PictureView
-from mlbench.explain.attribution.randomisation import alike, cascade, layers
+from mlbench.explain.attribution.randomisation import cascade, layers, similarity
 from mlbench.explain.attribution.saliency import Saliency
 from mlbench.explain.base import input_gradient
 from mlbench.models.cnn import CNN
@@ -130,7 +130,7 @@ def test_infidelity_is_captums_as_a_share_of_the_changes():
     np.testing.assert_allclose(own, expected.detach(), rtol=1e-3)
 
 
-def test_infidelity_of_known_maps():
+def test_infidelity_by_hand():
     net = Linear((1, 8, 8), 3)
     x, target = torch.randn(2, 1, 8, 8), torch.tensor([0, 2])
     weights = net[1].weight.detach()[target].view_as(x)
@@ -175,7 +175,7 @@ def test_alike_is_scipys_and_skimages():
     other[0] = one[0] * 3
     other[1] = -one[1]
     a, b = (maps.double().sum(1).numpy() for maps in (one, other))
-    found = alike(one, other)
+    found = similarity(one, other)
     rho = [spearmanr(p.ravel(), q.ravel()).statistic for p, q in zip(a, b, strict=True)]
     assert rho[:2] == pytest.approx([1, -1])
     assert found["rho"] == pytest.approx(np.mean(rho))
@@ -191,14 +191,14 @@ def test_small_maps_are_compared_in_windows_that_fit(sides, window):
     one, other = torch.randn(1, 1, *sides), torch.randn(1, 1, *sides)
     a, b = (abs(m[0, 0].double().numpy()) for m in (one, other))
     expected = structural_similarity(a / a.max(), b / b.max(), data_range=1.0, win_size=window)
-    assert alike(one, other)["ssim"] == pytest.approx(expected)
+    assert similarity(one, other)["ssim"] == pytest.approx(expected)
 
 
 def test_maps_without_structure_have_no_rank():
     flat = torch.ones(2, 1, 8, 8)
-    assert "rho" not in alike(flat, torch.randn(2, 1, 8, 8))
+    assert "rho" not in similarity(flat, torch.randn(2, 1, 8, 8))
     half = torch.stack([flat[0], torch.randn(1, 8, 8)])
-    assert alike(half, half)["rho"] == pytest.approx(1)  # of the one that has some
+    assert similarity(half, half)["rho"] == pytest.approx(1)  # of the one that has some
 
 
 def test_layers_are_drawn_anew_from_the_top_down_in_a_copy():

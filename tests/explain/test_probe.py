@@ -12,9 +12,9 @@ from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Task
 from mlbench.explain.representation.probe import Probe
 from mlbench.explain.representation.probe_baselines import control, lookup, majority
-from mlbench.explain.representation.probe_results import Probed
+from mlbench.explain.representation.probe_results import ProbeResults
 from mlbench.explain.representation.probe_training import Mixes, Probes, Standardise, Targets, Together, answers
-from mlbench.explain.representation.properties import known_of, some
+from mlbench.explain.representation.properties import properties_of, subset
 from mlbench.training.compute import Compute
 from mlbench.training.loop import fit
 from mlbench.training.optimizer import Training
@@ -155,8 +155,8 @@ def probed(**changes):
         "test": {"linear": answers_of([9, 6, 2, 4], [3, 1, 0, 0])},
     }
     guess = (told(5, truth), torch.arange(10) >= 4)
-    kept = {"paths": ["a", "b"], "hidden": [0], "found": found, "guess": guess, "often": 0, "weights": None}
-    return Probed(**{"targets": dict.fromkeys(found, targets), **kept, **changes})
+    kept = {"paths": ["a", "b"], "hidden": [0], "predictions": found, "guess": guess, "often": 0, "weights": None}
+    return ProbeResults(**{"targets": dict.fromkeys(found, targets), **kept, **changes})
 
 
 def test_numbers_by_hand():
@@ -194,7 +194,7 @@ def test_expected_layer_and_centre_of_gravity_by_hand():
     found = {part: {"linear": torch.zeros(1, 6, 10).long(), "mix": mix} for part in ("validation", "test")}
     targets = dict.fromkeys(found, truth[:, None])
     weights = torch.tensor([0.2, 0.3, 0.5])
-    parts = {"paths": ["a", "b", "c"], "targets": targets, "found": found, "guess": None, "weights": weights}
+    parts = {"paths": ["a", "b", "c"], "targets": targets, "predictions": found, "guess": None, "weights": weights}
     metrics = probed(**parts).findings().metrics
     assert metrics["expected_layer"] == pytest.approx((1 * 0.2 + 2 * 0.3) / 0.5)
     assert metrics["centre_of_gravity"] == pytest.approx(0.3 + 2 * 0.5)
@@ -202,7 +202,7 @@ def test_expected_layer_and_centre_of_gravity_by_hand():
 
 
 def test_some_items_keep_their_order():
-    chosen = some(items(FORMS, TAGS), torch.tensor([4, 0, 3]))
+    chosen = subset(items(FORMS, TAGS), torch.tensor([4, 0, 3]))
     assert chosen.rows.tolist() == [0, 3, 4]
     assert chosen.labels["tag"].tolist() == [1, 2, 2]
     assert chosen.forms.tolist() == [0, 1, 1]
@@ -220,12 +220,12 @@ class Reading(Studio):
         piece = ids.flatten().long() - 4
         known = {"piece": piece, "noise": torch.randint(0, 2, (480,), generator=draws)}
         every = Items(rows, known, torch.stack([places, places + 1], 1), piece)
-        train, held_out, test = (some(every, torch.arange(480)[part::3]) for part in range(3))
+        train, held_out, test = (subset(every, torch.arange(480)[part::3]) for part in range(3))
         values = {"piece": [str(k) for k in range(16)], "noise": ["a", "b"]}
         self.task.properties, self.task.validation = Properties(values, train, test, held_out), split_of(ids)
 
 
-def test_what_a_layer_holds_is_found_and_what_it_does_not_hold_is_not():
+def test_probes_detect_only_what_a_layer_represents():
     net = Tuples()
     nn.init.orthogonal_(net.table.weight)
     bench = Reading(net)
@@ -242,7 +242,7 @@ def test_what_a_layer_holds_is_found_and_what_it_does_not_hold_is_not():
 
 def test_pictures_are_probed_for_their_class():
     split = split_of(torch.zeros(6, 1, 2, 2))
-    known = known_of(Task("", split, split), ["a", "b"])
+    known = properties_of(Task("", split, split), ["a", "b"])
     assert known.values == {"class": ["a", "b"]}
     assert known.train.forms is None
 

@@ -11,7 +11,7 @@ from mlbench.data.normalisation import Normalise
 from mlbench.data.patches import inside as square
 from mlbench.data.split import Pool, Split
 from mlbench.explain.attribution.saliency import Saliency
-from mlbench.explain.shortcut_removal import Mend, anywhere, overlap, painted, strongest
+from mlbench.explain.shortcut_removal import Mend, inpaint, overlap, random_corners, strongest_corners
 from tests.experiment.test_runs import only_run, summary
 from tests.explain.test_runner import table
 from tests.techniques import configured
@@ -24,7 +24,7 @@ FEW = ("data.source.train_examples=200", "data.source.test_examples=100")
 @pytest.mark.parametrize("window", [1, 2, 5, 6])
 def test_the_strongest_window_is_that_of_a_search_over_all(window):
     maps = torch.rand(7, 6, 9, generator=torch.Generator().manual_seed(window))
-    for number, corner in enumerate(strongest(maps, window).tolist()):
+    for number, corner in enumerate(strongest_corners(maps, window).tolist()):
         places = itertools.product(range(6 - window + 1), range(9 - window + 1))
         sums = {(r, c): maps[number, r : r + window, c : c + window].sum().item() for r, c in places}
         assert tuple(corner) == max(sums, key=sums.get)
@@ -40,9 +40,9 @@ def split_of(pictures):
 def test_paint_covers_the_window_with_the_mean_around_it_and_changes_nothing_else(margin):
     pictures = torch.randint(0, 256, (40, 3, 11, 9), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     kept, split = pictures.clone(), split_of(pictures)
-    corners = anywhere(torch.zeros(40, 2), (11, 9), 3, torch.Generator().manual_seed(2))
+    corners = random_corners(torch.zeros(40, 2), (11, 9), 3, torch.Generator().manual_seed(2))
     corners[:2] = torch.tensor([[0, 0], [8, 6]])  # into the edges
-    after = painted(split, corners, 3, margin)
+    after = inpaint(split, corners, 3, margin)
     assert torch.equal(pictures, kept)
     assert torch.equal(after.labels, split.labels)
     for number, (top, left) in enumerate(corners.tolist()):
@@ -57,7 +57,7 @@ def test_paint_covers_the_window_with_the_mean_around_it_and_changes_nothing_els
 
 
 def test_random_windows_reach_every_place():
-    corners = anywhere(torch.zeros(2000, 2), (5, 7), 3, torch.Generator().manual_seed(0))
+    corners = random_corners(torch.zeros(2000, 2), (5, 7), 3, torch.Generator().manual_seed(0))
     assert {tuple(corner) for corner in corners.tolist()} == set(itertools.product(range(3), range(5)))
 
 
@@ -70,7 +70,7 @@ def test_overlap_is_that_of_counted_pixels():
     assert overlap(torch.tensor([[2, 2]]), torch.tensor([[-1, -1]]), 5, 3).item() == 0
 
 
-def test_a_run_mends_and_the_truth_decides_nothing(mlbench, tmp_path, monkeypatch):
+def test_a_run_removes_the_shortcut_without_using_its_location(mlbench, tmp_path, monkeypatch):
     """With the truth shuffled only the count of what was found is another."""
     from mlbench.explain.runner import Explain
 
@@ -142,7 +142,7 @@ def test_a_window_that_leaves_nothing_is_refused():
     assert configured(Mend, attribution=configured(Saliency)).size((28, 28)) == 5
 
 
-def test_what_the_maps_cannot_do_is_told_before_anything_is_trained():
+def test_unsuitable_attributions_are_refused_before_training():
     class Picky(Saliency):
         def check(self, net):
             raise SettingError("layer", 3, "another one")

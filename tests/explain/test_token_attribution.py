@@ -49,7 +49,7 @@ class Sums(nn.Module):
 IDS = torch.tensor([[CLS, 5, 6, 7, SEP, PAD], [CLS, 8, SEP, PAD, PAD, PAD], [CLS, SEP, PAD, PAD, PAD, PAD]])
 
 
-def made(target=None, decides=None, method=None):
+def view_of_texts(target=None, decides=None, method=None):
     torch.manual_seed(0)
     net, task = Sums(), text_task(IDS.int())
     if decides is not None:
@@ -61,7 +61,7 @@ def made(target=None, decides=None, method=None):
 
 
 def test_the_view_gives_the_networks_own_answers():
-    net, view = made()
+    net, view = view_of_texts()
     found = view.examples
     assert view.pieces == [["piece 5", "piece 6", "piece 7"], ["piece 8"]]  # the empty one is out
     torch.testing.assert_close(found[0].net(found[0].x), net(IDS[:1]))
@@ -73,7 +73,7 @@ def test_the_view_gives_the_networks_own_answers():
 
 @pytest.mark.parametrize("method", [configured(Occlusion), configured(IntegratedGradients, steps=3)])
 def test_amounts_are_what_a_piece_brings_over_the_mask(method):
-    net, view = made(target=1)
+    net, view = view_of_texts(target=1)
     first = view.examples[0]
     method.black = torch.zeros(1)
     maps = view.reduced(method, method.maps(first.net, first.x, first.target))
@@ -82,23 +82,23 @@ def test_amounts_are_what_a_piece_brings_over_the_mask(method):
 
 
 def test_gradients_are_measured_not_added_up():
-    net, view = made(target=2)
+    net, view = view_of_texts(target=2)
     first = view.examples[0]
     maps = view.reduced(configured(Saliency), configured(Saliency).maps(first.net, first.x, first.target))
     torch.testing.assert_close(maps.flatten(), net.rest.weight[2].abs().sum().expand(3).detach())
 
 
 def test_smoothgrad_takes_texts():
-    _, view = made()
+    _, view = view_of_texts()
     first = view.examples[0]
     method = configured(SmoothGrad, copies=3)
     method.generator = torch.Generator().manual_seed(0)
     assert view.reduced(method, method.maps(first.net, first.x, first.target)).shape == (1, 1, 1, 3)
 
 
-def test_scores_of_a_text_whose_answer_is_known():
+def test_scores_of_a_text_with_a_true_location():
     method = configured(Occlusion)
-    net, view = made(decides=torch.tensor([0, 1, 0, 1]), method=method)
+    net, view = view_of_texts(decides=torch.tensor([0, 1, 0, 1]), method=method)
     own = net.rest(net.table.weight).detach()
     scores = evaluate(method, view, TOKENS, "occlusion", torch.Generator().manual_seed(0), Compute())
     target = int(net(IDS[:1]).argmax())
@@ -117,7 +117,7 @@ def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
     late, method = Late(), configured(Saliency)
     monkeypatch.setattr(evaluation, "time", late)
     monkeypatch.setattr(method, "maps", late.slowly(method.maps))
-    _, view = made()
+    _, view = view_of_texts()
     late.owed = 7.0  # of what came before
     metrics = evaluate(method, view, TOKENS, "saliency", torch.Generator().manual_seed(0), late).metrics
     seconds = [metrics[f"{control}seconds_per_text"] for control in ("", "control_random_", "control_wrong_class_")]
@@ -125,7 +125,7 @@ def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
 
 
 def test_titles_tell_what_differs():
-    net, view = made(target=2)
+    net, view = view_of_texts(target=2)
     answer = "abc"[int(net(IDS[:1]).argmax())]
     told = "explained: c" + (f", answered: {answer}" if answer != "c" else "") + ", label: a"
     assert view.examples[0].title(0) == told

@@ -1,4 +1,4 @@
-"""Pictures that show nothing: what an explanation compares with."""
+"""Baselines: uninformative inputs that an explanation compares with."""
 
 from collections.abc import Callable
 
@@ -9,17 +9,17 @@ from mlbench.explain.attribution.metrics import blurred
 
 
 def zero(x: Tensor, black: Tensor) -> Tensor:
-    """Black pictures."""
+    """Black pixels."""
     return black.to(x).expand_as(x)
 
 
 def mean(x: Tensor, black: Tensor) -> Tensor:  # noqa: ARG001
-    """0 of the normalised pictures: the mean of the training pictures, unless data.normalise=unit."""
+    """Zeros after normalisation: the mean of the training data, unless data.normalise=unit."""
     return torch.zeros_like(x)
 
 
 def blur(x: Tensor, black: Tensor) -> Tensor:  # noqa: ARG001
-    """The pictures themselves, blurred."""
+    """The inputs after a Gaussian blur."""
     return blurred(x)
 
 

@@ -1,4 +1,4 @@
-"""Any attribution class of captum, by its name."""
+"""Attribution methods of the captum library, by the names of their classes."""
 
 import inspect
 from dataclasses import dataclass
@@ -27,13 +27,17 @@ REFUSED = (TypeError, ValueError, AssertionError, IndexError, AttributeError, Ru
 
 @dataclass
 class Captum(Attribution):
-    """Maps by the class `attribution` of captum.attr (Kokhlikyan et al. 2020), which is given plain settings.
+    """Maps by any class of captum.attr (Kokhlikyan et al. 2020).
 
-    `construct` holds what its constructor takes beside the network: `layer` is the path of a module,
-    `attribution_method` the name of another class, around which NoiseTunnel works. `attribute` holds the arguments of
-    its attribute(): lists become tuples, `baselines` may be zero, mean, blur or train (some training pictures), and
-    signs are kept where it would drop them. `segments` makes superpixels its features. Maps of a layer are added up
-    over channels and enlarged.
+    Signs are kept where the class would drop them. Maps of a layer are summed over the channels and upsampled.
+
+    Args:
+        attribution: Name of the class.
+        construct: Arguments of its constructor besides the network; `layer` is the path of a module,
+            `attribution_method` the name of another class (for NoiseTunnel).
+        attribute: Arguments of its attribute(); lists become tuples, and `baselines` may be a number, zero, mean, blur
+            or train (some training pictures).
+        segments: Approximate number of superpixels used as features; None for single pixels.
     """
 
     attribution: str
@@ -48,7 +52,7 @@ class Captum(Attribution):
         self.generator = torch.Generator().manual_seed(0)
 
     def check(self, net: nn.Module) -> None:
-        """The class must be captum's, take these settings, and need no others."""
+        """Raise UserError unless captum has the class, and it accepts these settings and needs no others."""
         need("captum.attr", "explain", "explain=captum")
         if self.segments is not None:
             need("skimage.segmentation", "explain", "explain.segments")
@@ -59,12 +63,12 @@ class Captum(Attribution):
         word = self.attribute.get("baselines")
         allowed = "a number, zero, mean, blur or train"
         require(not isinstance(word, str) or word in WORDS, "attribute.baselines", word, allowed)
-        self.made(net)
+        self.instance(net)
         if "layer" in self.construct:
             check_all_reach(net)
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
-        """Captum itself is asked, and ReLUs looked at where the class changes them."""
+        """Try the class on one input, and check the ReLUs if it changes them."""
         names = [self.attribution, str(self.construct.get("attribution_method"))]
         if any(part in name for part in CHANGES_RELUS for name in names):
             check_relus(net, x, self.attribution)
@@ -76,12 +80,12 @@ class Captum(Attribution):
             raise UserError(f"captum's {self.attribution} does not work with these settings: {first}") from error
 
     def look(self, bench: Workbench) -> None:
-        """What is black, and the technique's own draws."""
+        """Read the value of a black pixel, some training pictures and the run's generator."""
         self.black, self.generator = bench.black, bench.generator
         order = torch.randperm(len(bench.train), generator=bench.generator)[:TRAIN]
         self.train = bench.train.batch(order.to(bench.train.labels.device)).x
 
-    def made(self, net: nn.Module) -> Any:
+    def instance(self, net: nn.Module) -> Any:
         """The attribution object for a network."""
         settings = dict(self.construct)
         if "layer" in settings:
@@ -94,47 +98,49 @@ class Captum(Attribution):
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, C, H, W], or [B, 1, H, W] of a layer."""
-        attribution, found = self.made(net), []
+        attribution, parts = self.instance(net), []
         each = 1 if self.segments or self.attribution in ONE_BY_ONE else len(x)
         with drawing(self.generator, x.device):
             for a, b in zip(x.split(each), target.split(each), strict=True):
-                found.append(over_pixels(quietly(attribution.attribute, a, **self.arguments(attribution, a, b)), a))
-        return torch.cat(found)
+                parts.append(over_pixels(quietly(attribution.attribute, a, **self.arguments(attribution, a, b)), a))
+        return torch.cat(parts)
 
     def arguments(self, attribution: Any, x: Tensor, target: Tensor) -> dict[str, object]:
-        """What attribute() is given beside the pictures."""
+        """The arguments of attribute() besides the pictures."""
         taken = inspect.signature(attribution.attribute).parameters
         inner = getattr(attribution, "attribution_method", None)
         if inner is not None:
             taken = {**taken, **inspect.signature(inner.attribute).parameters}
-        given = {name: tuple(v) if isinstance(v, list) else v for name, v in self.attribute.items()}
-        if isinstance(word := given.get("baselines"), str):
-            given["baselines"] = self.train if word == "train" else REFERENCES[word](x, self.black)
+        settings = {name: tuple(v) if isinstance(v, list) else v for name, v in self.attribute.items()}
+        if isinstance(word := settings.get("baselines"), str):
+            settings["baselines"] = self.train if word == "train" else REFERENCES[word](x, self.black)
         if self.segments is not None:
-            given["feature_mask"] = slic(x, self.segments)[:, None].expand_as(x)
+            settings["feature_mask"] = slic(x, self.segments)[:, None].expand_as(x)
         fixed = {"target": target} if "target" in taken else {}
-        return ({"abs": False} if "abs" in taken else {}) | given | fixed
+        return ({"abs": False} if "abs" in taken else {}) | settings | fixed
 
 
-def check_arguments(of: Any, setting: str, given: dict[str, Any], ours: set[str]) -> None:
-    """Raise UserError for names that a callable of captum does not take, and for those it cannot do without."""
+def check_arguments(of: Any, setting: str, settings: dict[str, Any], ours: set[str]) -> None:
+    """Raise UserError for arguments that a callable of captum does not accept, or that it requires and lacks."""
     parameters, ours = inspect.signature(of).parameters, OURS | ours
     named = {name: p for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     allowed = [name for name in named if name not in ours]
     open_to_all = len(named) < len(parameters)
-    for name in given:
+    for name in settings:
         if name in ours or (name not in allowed and not open_to_all):
-            told = f"explain.{setting}.{name}: no such setting{nearest(name, allowed)}"
-            raise UserError(f"{told}\nallowed here: {', '.join(allowed) or 'none'}")
+            message = f"explain.{setting}.{name}: no such setting{nearest(name, allowed)}"
+            raise UserError(f"{message}\nallowed here: {', '.join(allowed) or 'none'}")
     for name in allowed:
-        if named[name].default is inspect.Parameter.empty and name not in given:
+        if named[name].default is inspect.Parameter.empty and name not in settings:
             raise UserError(f"explain.{setting}.{name} has no value; the class needs one")
 
 
-def over_pixels(found: Tensor, x: Tensor) -> Tensor:
+def over_pixels(attributions: Tensor, x: Tensor) -> Tensor:
     """What captum gave for pictures x [B, C, H, W] as maps; a layer's [B, K, h, w] becomes [B, 1, H, W]."""
-    if found.dim() != 4 or len(found) != len(x):
-        raise ValueError(f"it gives {list(found.shape)}, no map of {list(x.shape)}")
-    if found.shape[1] not in (1, x.shape[1]) or found.shape[2:] != x.shape[2:]:
-        found = F.interpolate(found.sum(1, keepdim=True), x.shape[2:], mode="bilinear", align_corners=False)
-    return found
+    if attributions.dim() != 4 or len(attributions) != len(x):
+        raise ValueError(f"it gives {list(attributions.shape)}, no map of {list(x.shape)}")
+    if attributions.shape[1] not in (1, x.shape[1]) or attributions.shape[2:] != x.shape[2:]:
+        attributions = F.interpolate(
+            attributions.sum(1, keepdim=True), x.shape[2:], mode="bilinear", align_corners=False
+        )
+    return attributions

@@ -1,4 +1,4 @@
-"""How captum is called: its classes by name, its draws from the run's generator, its known warnings kept quiet."""
+"""Calls of captum: classes by name, random numbers from the run's generator, and no expected warnings."""
 
 import inspect
 import warnings
@@ -12,7 +12,7 @@ from torch import Tensor
 from mlbench.core.errors import UserError, nearest
 from mlbench.core.rng import apart
 
-EXPECTED = (  # what captum tells of its own ways, at every call
+EXPECTED = (  # warnings that captum gives at every call
     "Setting backward hooks on ReLU activations",
     "Setting forward, backward hooks and attributes on non-linear",
     "Input Tensor 0 did not already require gradients",
@@ -24,8 +24,8 @@ def captum_class(name: str, setting: str) -> type:
     """The attribution class of captum.attr called `name`. Raises UserError for anything else."""
     import captum.attr
 
-    found = {key: value for key, value in vars(captum.attr).items() if inspect.isclass(value)}
-    classes = {key: value for key, value in found.items() if issubclass(value, captum.attr.Attribution)}
+    members = {key: value for key, value in vars(captum.attr).items() if inspect.isclass(value)}
+    classes = {key: value for key, value in members.items() if issubclass(value, captum.attr.Attribution)}
     name = name.removeprefix("captum.attr.")
     if name not in classes:
         raise UserError(f"{setting}={name}: no attribution class of captum.attr{nearest(name, classes)}")
@@ -35,13 +35,13 @@ def captum_class(name: str, setting: str) -> type:
 @contextmanager
 def drawing(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Captum draws from the global generators of torch and numpy: seeded by `generator` inside, as before outside."""
-    seed, kept = int(torch.randint(2**31, (), generator=generator)), np.random.get_state()
+    seed, numpy_state = int(torch.randint(2**31, (), generator=generator)), np.random.get_state()
     try:
         with apart(device, seed):
             np.random.seed(seed)
             yield
     finally:
-        np.random.set_state(kept)
+        np.random.set_state(numpy_state)
 
 
 def quietly(attribute: Callable[..., Tensor], x: Tensor, **arguments: object) -> Tensor:

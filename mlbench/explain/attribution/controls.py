@@ -1,4 +1,4 @@
-"""Maps that explain nothing: what any explanation must beat."""
+"""Control maps that do not explain the network, as a lower bound for every method."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ SOBEL = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 8
 
 
 def controls(maps: Maps, view: View, outputs: int, generator: torch.Generator) -> dict[str, Maps]:
-    """Name -> maps of every control of a view: noise, edges, the picture itself, the method's map of another class."""
+    """Name -> control of a view: noise, edges, the input itself, or the method's map of another class."""
     shift = torch.randint(1, outputs, (), generator=generator).item()
 
     def random(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
@@ -20,17 +20,17 @@ def controls(maps: Maps, view: View, outputs: int, generator: torch.Generator) -
     def wrong_class(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return maps(net, x, (target + shift) % outputs)
 
-    makers = {"random": random, "edges": edges, "input": itself, "wrong_class": wrong_class}
+    makers = {"random": random, "edges": edges, "input": input_itself, "wrong_class": wrong_class}
     return {name: makers[name] for name in view.controls}
 
 
 def edges(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
-    """The size of the brightness's gradient (Sobel), [B, 1, H, W]; knows nothing of the network."""
+    """Magnitude of the gradient of the brightness (Sobel filter), [B, 1, H, W]."""
     grey = F.pad(x.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     kernels = torch.stack([SOBEL, SOBEL.T])[:, None].to(x)
     return F.conv2d(grey, kernels).square().sum(1, keepdim=True).sqrt()
 
 
-def itself(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
-    """The normalised picture."""
+def input_itself(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001
+    """The normalised input."""
     return x

@@ -1,4 +1,4 @@
-"""Scores for a method's maps, beside those of controls: one code for examples of every modality."""
+"""Evaluation of attribution maps and of their controls, the same for all modalities."""
 
 import math
 import time
@@ -25,15 +25,15 @@ COSTLY = 16  # examples for the scores that need many maps of each
 def evaluate(
     method: Attribution, view: View, modality: Modality, name: str, generator: torch.Generator, compute: Compute
 ) -> Findings:
-    """Every score of a method and of each control, the figures, and the maps themselves.
+    """Compute all metrics of a method and of each control.
 
     Args:
         method: The explanation.
-        view: The examples, and how they are shown.
+        view: The examples, and how their maps are drawn.
         modality: What the examples are.
         name: The method's name in tables.
-        generator: For the draws of controls and of scores.
-        compute: Where it is computed, so that clocks tell the truth.
+        generator: Random numbers for controls and metrics.
+        compute: The device, which is synchronised before a clock is read.
 
     Returns:
         Metrics (those of controls under `control_<name>_`), tables, figures and arrays.
@@ -52,7 +52,7 @@ def evaluate(
         costs = {f"seconds_per_{modality.example_name}": seconds}
         if view.thorough:
             costs["peak_bytes"] = peak(view.examples[0], maker)
-        scores, rows = scored(view, values, maker, generator, f"share of {modality.unit}")
+        scores, rows = score_maps(view, values, maker, generator, f"share of {modality.unit}")
         scores |= costs
         if view.thorough:
             (examples,) = view.examples
@@ -75,15 +75,15 @@ def evaluate(
 
 
 def in_parts(maker: Maps, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """Maps of all examples, some at a time."""
+    """Maps of all examples, MAPS_AT_ONCE at a time."""
     parts = zip(x.split(MAPS_AT_ONCE), target.split(MAPS_AT_ONCE), strict=True)
     return torch.cat([maker(net, a, b).detach() for a, b in parts])
 
 
-def scored(
+def score_maps(
     view: View, maps: list[Tensor], maker: Maps, generator: torch.Generator, part: str
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """(means of the scores over the examples, rows of the mean curves over the share of `part`)."""
+    """(means of the metrics over the examples, rows of the mean curves over the share of `part`)."""
     values: dict[str, list[Tensor]] = {}
     deletions, insertions = [], []
     for examples, each in zip(view.examples, maps, strict=True):
@@ -112,17 +112,17 @@ def scored(
         torch.cat(insertions).mean(0).tolist(),
         strict=True,
     )
-    return means, [{part: share, "deletion": gone, "insertion": come} for share, gone, come in lines]
+    return means, [{part: share, "deletion": deletion, "insertion": insertion} for share, deletion, insertion in lines]
 
 
 def randomisation(examples: Examples, maker: Maps, generator: torch.Generator) -> list[dict[str, object]]:
-    """How alike maps stay while layers are drawn anew."""
+    """Rows of the model randomisation test."""
     seed = generator.initial_seed() % 2**32
     return cascade(examples.net, examples.x[:COSTLY], examples.target[:COSTLY], maker, seed)
 
 
 def peak(examples: Examples, maker: Maps) -> float:
-    """The bytes that maps of MAPS_AT_ONCE examples take at their peak."""
+    """Peak memory of maps of MAPS_AT_ONCE examples, in bytes."""
     few = (examples.net, examples.x[:MAPS_AT_ONCE], examples.target[:MAPS_AT_ONCE])
     return float(peak_bytes(partial(maker, *few), examples.x.device))
 
@@ -130,11 +130,11 @@ def peak(examples: Examples, maker: Maps) -> float:
 def checks(
     method: Attribution | None, examples: Examples, maps: Tensor, depth: list[dict[str, object]]
 ) -> dict[str, float]:
-    """How maps change with the top layer, and, of a `method` that promises it, how far they add up."""
-    found = {f"randomisation_{key}": depth[0][key] for key in ("rho", "abs_rho", "ssim") if key in depth[0]}
+    """Similarity of maps after randomising the top layer, and completeness if `method` promises it."""
+    scores = {f"randomisation_{key}": depth[0][key] for key in ("rho", "abs_rho", "ssim") if key in depth[0]}
     if method is not None and (start := method.origin(examples.x)) is not None:
         about = (examples.net, examples.x, start, maps, examples.target)
-        found["completeness_error"] = metrics.completeness_error(*about)
-    if "randomisation_rho" in found:
-        found["randomisation_passed"] = float(found["randomisation_rho"] < FAILS_FROM)
-    return found
+        scores["completeness_error"] = metrics.completeness_error(*about)
+    if "randomisation_rho" in scores:
+        scores["randomisation_passed"] = float(scores["randomisation_rho"] < FAILS_FROM)
+    return scores

@@ -1,7 +1,7 @@
-"""What a map explains, whatever it is of: examples as one-channel or many-channel pictures [B, C, H, W] of their parts.
+"""Views: examples of every modality as arrays [B, C, H, W] of their parts.
 
-A view turns examples of a modality into such pictures and shows what maps say of them. So one code computes maps,
-controls and scores for pictures, spectrograms, texts (a row of pieces) and tables (a row of features).
+A view converts examples of a modality to such arrays and draws their maps. Maps, controls and metrics are thus computed
+by the same code for pictures, spectrograms, texts (a row of pieces) and tables (a row of features).
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from mlbench.runs.results import Findings
 
 @dataclass
 class Examples:
-    """Examples that go through a network together.
+    """Examples that are explained in one batch.
 
     Attributes:
-        net: What takes `x` and gives logits [B, outputs].
-        x: The inputs as the network sees them, [B, C, H, W]; 0 is what stands for an absent part.
-        target: The class explained of each, [B].
-        predicted: The class that the network says, [B].
+        net: Maps `x` to logits [B, outputs].
+        x: The inputs as the network sees them, [B, C, H, W]; 0 stands for an absent part.
+        target: The class that is explained, [B].
+        predicted: The predicted class, [B].
         labels: The true class of each, [B], where it is known.
-        truth: Where the answer stands, bool [B, H, W], where that is known.
+        truth: Where the evidence for the label is, bool [B, H, W], where it is known.
         classes: The names of the classes.
     """
 
@@ -40,7 +40,7 @@ class Examples:
         return len(self.x)
 
     def title(self, number: int) -> str:
-        """What is explained of an example, and where that differs from the answer and the label."""
+        """The class that is explained, and prediction and label where they differ from it."""
         parts = [f"explained: {self.classes[self.target[number]]}"]
         if self.predicted[number] != self.target[number]:
             parts.append(f"answered: {self.classes[self.predicted[number]]}")
@@ -53,11 +53,11 @@ class View:
     """How examples of a modality are explained and shown.
 
     Attributes:
-        controls: The controls that make sense, by their names in controls.py.
-        thorough: Whether scores that need many maps of one network are measured: infidelity, sensitivity, layers drawn
-            anew, memory. They need examples of one shape.
+        controls: Names of the controls in controls.py that suit the modality.
+        thorough: Whether metrics that need many maps of one network are computed: infidelity, sensitivity,
+            randomisation and memory. They need examples of one shape.
         takes_files: Whether `explain.images` may name the user's own files.
-        examples: The examples, those together that go through one network.
+        examples: The examples in batches, each with its own network.
     """
 
     controls: ClassVar[tuple[str, ...]] = ("random", "edges", "input", "wrong_class")
@@ -66,15 +66,15 @@ class View:
     examples: list[Examples]
 
     def empty(self, x: Tensor) -> Tensor:
-        """What insertion starts from, of the shape of `x` [B, C, H, W]: the blurred pictures (Petsiuk et al. 2018)."""
+        """Where insertion starts, [B, C, H, W] like `x`: the blurred inputs (Petsiuk et al. 2018)."""
         return blurred(x)
 
     def reduced(self, method: Attribution, maps: Tensor) -> Tensor:  # noqa: ARG002
-        """What of maps [B, C, H, W] is scored: all of it."""
+        """The part of maps [B, C, H, W] that is scored: all of it."""
         return maps
 
     def random(self, x: Tensor) -> tuple[int, ...]:
-        """The shape of a map of noise."""
+        """The shape of a random map."""
         return tuple(x.shape)
 
     def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:

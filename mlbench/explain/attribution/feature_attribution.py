@@ -1,7 +1,7 @@
-"""Maps of rows of a table: the methods that explain pictures, on a row of features, and bars in place of a picture.
+"""Attributions for rows of a table, drawn as bars.
 
-A row becomes a picture of one pixel for each feature, [1, 1, F]; 0, the feature's mean over the training data, stands
-for an absent one.
+A row is explained as a picture [1, 1, F] with one pixel for each feature. 0 stands for an absent feature: its mean over
+the training data, unless data.normalise=none.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ LONGEST = 30  # characters of a name beside a bar
 
 
 class FromFeatures(nn.Module):
-    """The network as one of the pictures [B, 1, 1, F] of rows."""
+    """The network as a function of rows in the shape [B, 1, 1, F]."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -48,7 +48,7 @@ class FeatureView(View):
         return torch.zeros_like(x)
 
     def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
-        """Bars: how much each feature matters on average, and what it says in some rows."""
+        """Bars of the mean absolute attribution of each feature, and of the attributions in a few rows."""
         (examples,), (values,) = self.examples, maps[name]
         values = self.reduced(method, values).flatten(1).cpu()  # [B, F]
         means = values.abs().mean(0).tolist()
@@ -71,13 +71,13 @@ class FeatureView(View):
 
 
 def bar_labels(features: list[str]) -> list[str]:
-    """Names short enough to leave room for bars: the middle of a long one left out, and its number where it helps.
+    """Names short enough to leave room for the bars, without the middle of a long one.
 
     Args:
         features: F names of columns.
 
     Returns:
-        F labels that are different from one another if the names are.
+        F labels, with the number of the column where two would otherwise be the same.
     """
     labels = [shortened(name, LONGEST) for name in features]
     repeated = {label for label, count in Counter(labels).items() if count > 1}
@@ -86,6 +86,6 @@ def bar_labels(features: list[str]) -> list[str]:
 
 
 def shortened(name: str, length: int) -> str:
-    """The name in at most `length` characters, an ellipsis in place of what is left out."""
+    """The name in at most `length` characters, with an ellipsis for its middle."""
     half = (length - 1) // 2
     return name if len(name) <= length else f"{name[: length - 1 - half]}…{name[-half:]}"

@@ -1,4 +1,4 @@
-"""Where the last filters that matter have found something."""
+"""Grad-CAM: feature maps weighted by their gradients."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -19,17 +19,19 @@ MIXERS = (nn.MultiheadAttention,)  # behind them no unit belongs to a place any 
 
 @dataclass
 class GradCam(Attribution):
-    """The channels of a layer, weighed by the mean gradient of each (Selvaraju et al. 2017, eq. 1 and 2), by captum.
+    """The channels of a layer, weighted by the mean gradient of each (Selvaraju et al. 2017, eq. 1 and 2), by captum.
 
-    `layer` is the path of a module whose output is [B, K, h, w]; null is what the network reads behind the last
-    convolution, as `last_maps` finds it. Unlike in the paper negative values are kept. The map is enlarged bilinearly
-    to the picture.
+    The map is upsampled bilinearly to the size of the picture. Deviation from the paper: negative values are kept.
+
+    Args:
+        layer: Path of a module whose output is [B, K, h, w]; None for the output that the network reads after the last
+            convolution (`last_maps`).
     """
 
     layer: str | None
 
     def check(self, net: nn.Module) -> None:
-        """captum must be there, and the layer, or a convolution."""
+        """Raise UserError unless captum is installed and the layer, or a convolution, exists."""
         need("captum.attr", "explain", "explain=gradcam")
         check_all_reach(net)
         if self.layer is not None:
@@ -39,16 +41,16 @@ class GradCam(Attribution):
         if not any(isinstance(layer, nn.Conv2d) for layer in layers):
             raise UserError("explain=gradcam needs a network with a convolution, as model=cnn, and this one has none")
         mixed = any(isinstance(layer, MIXERS) for layer in layers)
-        told = "the path of a layer with maps [B, K, h, w]; attention mixes places after the last convolution"
-        require(not mixed, "layer", "null", told)
+        message = "the path of a layer with maps [B, K, h, w]; attention mixes places after the last convolution"
+        require(not mixed, "layer", "null", message)
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
-        """The layer must be used once and have an output with places."""
+        """Raise SettingError unless the layer is used once and its output is [B, K, h, w]."""
         path = self.layer or last_maps(net, x)
         shapes = [list(output.shape) if isinstance(output, Tensor) else [] for _, output in outputs(net, x, {path})]
         if len(shapes) != 1 or len(shapes[0]) != 4:
-            found = f"it is used {len(shapes)} times" if len(shapes) != 1 else f"its output is {shapes[0]}"
-            raise SettingError("layer", path, f"a layer that is used once and has maps [B, K, h, w]; {found}")
+            problem = f"it is used {len(shapes)} times" if len(shapes) != 1 else f"its output is {shapes[0]}"
+            raise SettingError("layer", path, f"a layer that is used once and has maps [B, K, h, w]; {problem}")
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]."""
@@ -61,17 +63,17 @@ class GradCam(Attribution):
 
 def outputs(net: nn.Module, x: Tensor, paths: set[str]) -> list[tuple[str, object]]:
     """(path, output) of each run of these modules while `x` goes through the network."""
-    found: list[tuple[str, object]] = []
+    calls: list[tuple[str, object]] = []
     hooks = []
     for path in paths:
 
-        def ran(module: nn.Module, inputs: object, output: object, path: str = path) -> None:  # noqa: ARG001
-            found.append((path, output))
+        def record(module: nn.Module, inputs: object, output: object, path: str = path) -> None:  # noqa: ARG001
+            calls.append((path, output))
 
-        hooks.append(net.get_submodule(path).register_forward_hook(ran))
+        hooks.append(net.get_submodule(path).register_forward_hook(record))
     with hooked(hooks), torch.no_grad():
         net(x)
-    return found
+    return calls
 
 
 def last_maps(net: nn.Module, x: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Gradients that pass a ReLU only where they are positive."""
+"""Guided backpropagation: only positive gradients pass a ReLU."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ from mlbench.explain.base import Attribution
 
 @dataclass
 class GuidedBackprop(Attribution):
-    """The gradient, of which every ReLU lets only the positive part back (Springenberg et al. 2015), by captum.
+    """The gradient, of which every ReLU passes only the positive part (Springenberg et al. 2015), by captum.
 
-    The maps are sharp, and nearly the same for a network whose upper layers know nothing (Adebayo et al. 2018): the
-    randomisation check fails them.
+    The maps are sharp, but nearly the same for a network whose upper layers are random (Adebayo et al. 2018); they fail
+    the randomisation test.
     """
 
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
-        """captum must be there."""
+        """Raise UserError unless captum is installed."""
         need("captum.attr", "explain", "explain=guided_backprop")
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
-        """Every ReLU must be a module that is used once."""
+        """Raise UserError unless every ReLU is a module that is used once."""
         check_relus(net, x, "guided_backprop")
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A network made ready for thousands of passes that change nothing in it."""
+"""A faster copy of a network for many forward and backward passes with fixed weights."""
 
 import copy
 import operator
@@ -14,11 +14,16 @@ GIVERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)  # what they put out is a new te
 
 
 def folded(net: nn.Module, x: Tensor) -> nn.Module:
-    """A copy of `net`, in eval mode, that computes the same from pictures like `x` [B, C, H, W] in about half the time.
+    """A copy of `net`, in eval mode, that computes the same in about half the time.
 
-    Batch norm is folded into the convolutions before it, channels lie last, as oneDNN and cuDNN like them, and ReLUs
-    write over their inputs. Where that cannot be done, or changes what comes out for `x`, it is `net` itself: a network
-    that looks at its inputs cannot be traced. So it is for texts, whose `x` is [B, L].
+    Batch norm is folded into the preceding convolutions, the memory format is channels-last, and ReLUs work in place.
+
+    Args:
+        net: The network.
+        x: Inputs like those of later calls, [B, C, H, W].
+
+    Returns:
+        The copy, or `net` itself if it cannot be traced, the outputs for `x` would differ, or `x` is no picture.
     """
     if x.ndim != 4 or net.training:
         return net
@@ -41,21 +46,21 @@ def folded(net: nn.Module, x: Tensor) -> nn.Module:
 
 
 def foldable(trace: GraphModule) -> list[tuple[str, str]]:
-    """Names of convolutions and the batch norms that alone read what they put out; neither is called twice."""
+    """(convolution, batch norm) paths where only the batch norm reads the convolution, each called once."""
     calls = Counter(node.target for node in trace.graph.nodes if node.op == "call_module")
-    found = []
+    pairs = []
     for node in trace.graph.nodes:
         source = node.args[0] if node.args else None
         if not (is_a(trace, node, nn.BatchNorm2d) and is_a(trace, source, nn.Conv2d)):
             continue
         running = trace.get_submodule(node.target).track_running_stats
         if running and len(source.users) == calls[node.target] == calls[source.target] == 1:
-            found.append((source.target, node.target))
-    return found
+            pairs.append((source.target, node.target))
+    return pairs
 
 
 def overwriting(trace: GraphModule) -> list[str]:
-    """Names of the ReLUs whose input, wherever they are called, is a tensor of its own that nobody else reads."""
+    """Paths of the ReLUs whose input, in every call, is a new tensor that nothing else reads."""
     alone: dict[str, bool] = {}
     for node in trace.graph.nodes:
         if is_a(trace, node, nn.ReLU):

@@ -1,4 +1,4 @@
-"""The gradient times the picture."""
+"""Input times gradient."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from mlbench.explain.base import Attribution, input_gradient
 
 @dataclass
 class InputXGradient(Attribution):
-    """Normalised pixels times the logit's gradient (Shrikumar et al. 2016): exact where the network is linear."""
+    """The normalised input times the gradient of the logit (Shrikumar et al. 2016), exact for a linear network."""
 
     modalities = EVERY
 

@@ -1,4 +1,4 @@
-"""Gradients along the way from a picture that shows nothing."""
+"""Integrated gradients: attributions along a path from a baseline."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,11 +18,13 @@ AT_ONCE = 64  # pictures; more would only take more memory
 
 @dataclass
 class IntegratedGradients(Attribution):
-    """(x - b) times the mean gradient on the straight way from b to x (Sundararajan et al. 2017, eq. 1), by captum.
+    """(x - b) times the mean gradient on the straight path from b to x (Sundararajan et al. 2017, eq. 1), by captum.
 
-    The mean is taken at `steps` places by the Gauss-Legendre rule; 50 miss the sum by up to 3 % on a residual network.
-    `baseline` b is black (zero), the mean of the training pictures or the blurred picture; where b and x agree, pixels
-    get nothing, whatever they mean.
+    Where the baseline b and x agree, the attribution is zero, however important the value is to the network.
+
+    Args:
+        baseline: b: `zero` (black pixels, or a raw 0 in a table), `mean` of the training data, or the input blurred.
+        steps: Points of the Gauss-Legendre rule; with 50, completeness is off by up to 3 % on a residual network.
     """
 
     modalities = EVERY
@@ -35,17 +37,17 @@ class IntegratedGradients(Attribution):
         require(self.steps >= 1, "steps", self.steps, "1 or more")
 
     def check_data(self, task: Task, classes: list[str]) -> None:
-        """Only what has neighbours can be blurred."""
+        """Blurring needs an order of the parts."""
         super().check_data(task, classes)
         allowed = f"zero|mean for {task.modality.name}"
         require(task.modality.ordered or self.baseline != "blur", "baseline", self.baseline, allowed)
 
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
-        """captum must be there."""
+        """Raise UserError unless captum is installed."""
         need("captum.attr", "explain", "explain=integrated_gradients")
 
     def look(self, bench: Workbench) -> None:
-        """What is black."""
+        """Read the value of a black pixel."""
         self.black = bench.black
 
     def origin(self, x: Tensor) -> Tensor:
@@ -56,8 +58,8 @@ class IntegratedGradients(Attribution):
         """[B, C, H, W]. Memory does not grow with `steps`."""
         from captum.attr import IntegratedGradients as Captums
 
-        attribute, found = Captums(net).attribute, []
+        attribute, parts = Captums(net).attribute, []
         for a, b in zip(x.split(AT_ONCE), target.split(AT_ONCE), strict=True):
             settings = {"n_steps": self.steps, "internal_batch_size": AT_ONCE}
-            found.append(quietly(attribute, a, baselines=self.origin(a), target=b, **settings))
-        return torch.cat(found)
+            parts.append(quietly(attribute, a, baselines=self.origin(a), target=b, **settings))
+        return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""Shapley values of superpixels by regression."""
+"""Kernel SHAP: Shapley values by regression."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,29 +8,30 @@ from torch import Tensor
 
 from mlbench.explain.attribution.superpixels import Superpixels
 
-ENDS = 1e6  # the weight of the picture itself and of the grey one, in theory infinite
+ENDS = 1e6  # weight of the full and the empty set, infinite in theory
 
 
 @dataclass
 class KernelShap(Superpixels):
-    """Kernel SHAP (Lundberg & Lee 2017, theorem 2): what each superpixel adds, averaged over every order of arrival.
+    """Kernel SHAP (Lundberg & Lee 2017, theorem 2): the mean contribution of each superpixel over all orders.
 
-    The kernel (M - 1) / (C(M, k) k (M - k)) over how many of M superpixels stay is drawn from, not weighed by, and for
-    each drawn picture its opposite is taken too (Covert & Lee 2021), which halves the variance at least.
+    Deviations from the paper: subsets of k of the M superpixels are sampled in proportion to the Shapley kernel
+    (M - 1) / (C(M, k) k (M - k)) instead of being weighted by it, and the complement of each subset is evaluated as
+    well (paired sampling, Covert & Lee 2021), which at least halves the variance.
     """
 
-    def drawn(self, count: int) -> Tensor:
-        """Everything, nothing, then pairs of opposites."""
+    def sample_masks(self, count: int) -> Tensor:
+        """The full and the empty set, then pairs of complements, float [perturbations, count]."""
         pairs = (self.perturbations - 2) // 2
         sizes = torch.arange(1, count)
         chances = 1 / (sizes * (count - sizes))
         size = sizes[torch.multinomial(chances, pairs, replacement=True)]
-        kept = (torch.rand(pairs, count).argsort(1).argsort(1) < size[:, None]).float()
-        return torch.cat([torch.ones(1, count), torch.zeros(1, count), kept, 1 - kept])
+        masks = (torch.rand(pairs, count).argsort(1).argsort(1) < size[:, None]).float()
+        return torch.cat([torch.ones(1, count), torch.zeros(1, count), masks, 1 - masks])
 
-    def weights(self, kept: Tensor) -> Tensor:
-        """The ends decide the sum of all."""
-        ends = (kept.sum(1) == 0) | (kept.sum(1) == kept.shape[1])
+    def weights(self, masks: Tensor) -> Tensor:
+        """A large weight on the full and the empty set enforces completeness."""
+        ends = (masks.sum(1) == 0) | (masks.sum(1) == masks.shape[1])
         return torch.where(ends, ENDS, 1.0)
 
     def model(self) -> Any:

@@ -1,4 +1,4 @@
-"""A linear model around one answer."""
+"""LIME: a local linear model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,30 +12,34 @@ from mlbench.explain.attribution.superpixels import Superpixels
 
 @dataclass
 class Lime(Superpixels):
-    """LIME (Ribeiro et al. 2016, section 3.4): ridge regression, in which little changed pictures count more.
+    """LIME (Ribeiro et al. 2016, section 3.4): weighted ridge regression on perturbed inputs.
 
-    Each superpixel stays with probability 1/2. The weight is exp(-d^2 / width^2), d the cosine distance between what
-    stays and all, as in the authors' code for pictures; its square root there is left out, and all superpixels are
-    used, not the K best of them.
+    Each superpixel is present with probability 1/2. A perturbed input has weight exp(-d^2 / width^2), where d is the
+    cosine distance to the full set. Deviations from the authors' code for images: no square root of the weight, and
+    all superpixels are used, not the K best.
+
+    Args:
+        width: Width of the kernel.
+        ridge: L2 penalty; it should be small compared with perturbations / 4, the diagonal of the normal equations.
     """
 
     width: float
-    ridge: float  # small beside perturbations / 4, the least squares' own share
+    ridge: float
 
     def __post_init__(self):
         super().__post_init__()
         require(self.width > 0, "width", self.width, "above 0")
         require(self.ridge >= 0, "ridge", self.ridge, "0 or more")
 
-    def drawn(self, count: int) -> Tensor:
-        """Each stays or not; in the first picture all stay."""
-        kept = torch.rand(self.perturbations, count) < 0.5
-        kept[0] = True
-        return kept.float()
+    def sample_masks(self, count: int) -> Tensor:
+        """Random sets; the first is the full set."""
+        masks = torch.rand(self.perturbations, count) < 0.5
+        masks[0] = True
+        return masks.float()
 
-    def weights(self, kept: Tensor) -> Tensor:
-        """By the cosine between a 0/1 vector and ones: the square root of the share that stays."""
-        distance = 1 - kept.mean(1).sqrt()
+    def weights(self, masks: Tensor) -> Tensor:
+        """The kernel; the cosine of a 0/1 vector and ones is the square root of the share of ones."""
+        distance = 1 - masks.mean(1).sqrt()
         return torch.exp(-((distance / self.width) ** 2))
 
     def model(self) -> Any:

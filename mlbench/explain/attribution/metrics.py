@@ -1,4 +1,4 @@
-"""How good maps are: numbers for each example, the same for every method and control. Shapes: maps [B, C, H, W]."""
+"""Metrics of attribution maps, one value for each example; maps have shape [B, C, H, W]."""
 
 import math
 
@@ -20,12 +20,12 @@ AT_ONCE = 256  # pictures at once
 
 @torch.no_grad()
 def probability(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """The probability [B] of each picture's class."""
+    """The probability [B] of each input's class."""
     parts = zip(x.split(AT_ONCE), target.split(AT_ONCE), strict=True)
     return torch.cat([net(a).softmax(1).gather(1, b[:, None]).squeeze(1) for a, b in parts])
 
 
-HEADLINES = {  # of maps: what tables show, and the good end
+HEADLINES = {  # metric shown in tables -> whether high or low values are better
     "pointing": "high",
     "top25_share": "high",
     "deletion_auc": "low",
@@ -36,7 +36,7 @@ HEADLINES = {  # of maps: what tables show, and the good end
 
 
 def blurred(x: Tensor, reach: int = BLUR) -> Tensor:
-    """x [B, C, H, W] under a Gaussian window of `reach` pixels around each, and a standard deviation of a third."""
+    """Gaussian blur of x [B, C, H, W]: a window of `reach` pixels to each side, standard deviation `reach` / 3."""
     window = torch.exp(-((torch.arange(2 * reach + 1.0) - reach) ** 2) / (2 * (reach / 3) ** 2)).to(x)
     window = (window / window.sum()).expand(x.shape[1], 1, 1, -1)
     padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
@@ -45,19 +45,29 @@ def blurred(x: Tensor, reach: int = BLUR) -> Tensor:
 
 
 def perturbation_curve(net: nn.Module, start: Tensor, end: Tensor, maps: Tensor, target: Tensor) -> Tensor:
-    """The probability [B, STEPS + 1] of the class while pixels of `start` become those of `end`, the strongest first.
+    """The class probability while the pixels of `start` are replaced by those of `end`, the strongest first.
 
-    Deletion goes from the picture to grey, insertion from the blurred picture to the picture (Petsiuk et al. 2018).
+    Deletion replaces the input by zeros, insertion a blurred input by the original (Petsiuk et al. 2018, section 3.1).
+
+    Args:
+        net: Maps inputs to logits [B, outputs].
+        start: Inputs [B, C, H, W] at the first step.
+        end: Inputs [B, C, H, W] at the last step.
+        maps: Attributions [B, C, H, W], which give the order of the pixels.
+        target: Classes [B].
+
+    Returns:
+        Probabilities [B, STEPS + 1] at equal shares of replaced pixels from 0 to 1.
     """
     pixels = start.shape[2] * start.shape[3]
     order = strength(maps).flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(1, order, torch.arange(pixels, device=order.device).expand_as(order))
     rank = rank.view(len(start), 1, *start.shape[2:])
-    found = []
+    probabilities = []
     for step in range(STEPS + 1):
         changed = torch.where(rank < round(step * pixels / STEPS), end, start)
-        found.append(probability(net, changed, target))
-    return torch.stack(found, 1)
+        probabilities.append(probability(net, changed, target))
+    return torch.stack(probabilities, 1)
 
 
 def area(curve: Tensor) -> Tensor:
@@ -66,13 +76,13 @@ def area(curve: Tensor) -> Tensor:
 
 
 def pointing(maps: Tensor, truth: Tensor) -> Tensor:
-    """Whether the strongest pixel lies inside the truth [B, H, W]: the pointing game (Zhang et al. 2018), [B] bool."""
+    """Pointing game (Zhang et al. 2018): whether the strongest pixel lies inside the truth [B, H, W], bool [B]."""
     strongest = strength(maps).flatten(1).argmax(1)
     return truth.flatten(1).gather(1, strongest[:, None]).squeeze(1)
 
 
 def top_share(maps: Tensor, truth: Tensor) -> Tensor:
-    """The share [B] of the STRONGEST pixels, or of as many as the truth has where these are fewer, inside the truth."""
+    """The share [B] of the STRONGEST pixels inside the truth; of fewer pixels where the truth itself is smaller."""
     ranked = strength(maps).flatten(1).argsort(dim=1, descending=True, stable=True)
     inside = truth.flatten(1).gather(1, ranked)  # [B, pixels], the strongest first
     count = truth.flatten(1).sum(1).clamp(max=STRONGEST)
@@ -81,9 +91,9 @@ def top_share(maps: Tensor, truth: Tensor) -> Tensor:
 
 
 def sparsity(maps: Tensor) -> Tensor:
-    """Gini's index [B] of the strengths: 0 where all are equal, near 1 where one has all (Chalasani et al. 2020).
+    """Gini index [B] of the strengths (Chalasani et al. 2020): 0 if all are equal, near 1 if one pixel has all.
 
-    A map of zeros has no index: NaN.
+    It is NaN for a map of zeros.
     """
     values = strength(maps).flatten(1).double().sort(1).values  # ascending
     count = values.shape[1]
@@ -94,9 +104,17 @@ def sparsity(maps: Tensor) -> Tensor:
 
 @torch.no_grad()
 def completeness_error(net: nn.Module, x: Tensor, start: Tensor, maps: Tensor, target: Tensor) -> float:
-    """By how much maps miss what the logit gains from `start` to `x`, as a share of it, over all examples.
+    """Relative error of completeness: |sum of the map - (logit(x) - logit(start))| over |logit(x) - logit(start)|.
 
-    Sums of sizes are divided, not each by its own: a picture whose logit gains nothing would decide the mean.
+    Both are summed over the examples before they are divided; otherwise an example whose logit hardly changes would
+    dominate the mean.
+
+    Args:
+        net: Maps inputs to logits [B, outputs].
+        x: Inputs [B, C, H, W].
+        start: Baselines [B, C, H, W].
+        maps: Attributions [B, C, H, W].
+        target: Classes [B].
     """
     parts = zip(x.split(AT_ONCE), start.split(AT_ONCE), target.split(AT_ONCE), strict=True)
     gains = torch.cat([logit(net, a, c) - logit(net, b, c) for a, b, c in parts]).double()
@@ -106,10 +124,13 @@ def completeness_error(net: nn.Module, x: Tensor, start: Tensor, maps: Tensor, t
 
 @torch.no_grad()
 def infidelity(net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
-    """How badly a map predicts what noise does to the logit, [B] (Yeh et al. 2019, definition 2.1); 0 is perfect.
+    """Infidelity (Yeh et al. 2019, definition 2.1): how badly a map predicts the effect of noise on the logit.
 
-    Maps are scaled first to predict as well as they can (their proposition A.1), since most have no scale of their own,
-    and the error is divided by the mean square of the changes: 1 is no better than a map of zeros.
+    Deviations from the paper: maps are first multiplied by the best factor (proposition A.1), since most have no scale
+    of their own, and the error is divided by the mean square of the changes of the logit.
+
+    Returns:
+        Float [B]: 0 is perfect, 1 no better than a map of zeros.
     """
     size = NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
     before, predicted, changed = logit(net, x, target), [], []
@@ -125,15 +146,18 @@ def infidelity(net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, generato
 def sensitivity(
     net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, of: Maps, generator: torch.Generator
 ) -> Tensor:
-    """The largest relative change [B] of a map among NEIGHBOURS close pictures (Yeh et al. 2019, SENS_MAX).
+    """Maximum sensitivity (Yeh et al. 2019, definition 3.1): the largest relative change of a map near the input.
 
-    NaN for a map of zeros, of which a change is no share.
+    The maximum is taken over NEIGHBOURS random inputs at most RADIUS of the input's range away.
+
+    Returns:
+        Float [B], NaN for a map of zeros.
     """
     radius = RADIUS * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    found = []
+    norms = []
     for _ in range(NEIGHBOURS):
         step = radius * (2 * torch.rand(x.shape, generator=generator) - 1).to(x.device)
         change = of(net, x + step, target) - maps
-        found.append(change.flatten(1).norm(dim=1))
+        norms.append(change.flatten(1).norm(dim=1))
     size = maps.flatten(1).norm(dim=1)
-    return torch.where(size > 0, torch.stack(found).amax(0) / size, math.nan)
+    return torch.where(size > 0, torch.stack(norms).amax(0) / size, math.nan)

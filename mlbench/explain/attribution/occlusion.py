@@ -1,4 +1,4 @@
-"""Covering parts of the picture."""
+"""Occlusion: the effect of covering parts of the input."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,16 @@ NARROWEST = 3  # pixels a side that `patch: null` can mean
 
 @dataclass
 class Occlusion(Attribution):
-    """How far the logit falls when a part of the picture is grey (Zeiler & Fergus 2014, section 4.2).
+    """How far the logit falls when a part of the input is covered (Zeiler & Fergus 2014, section 4.2).
 
-    The part is a square of `patch` pixels (null: 5, or 3 in small pictures; of a text 1, a piece), moved by `stride`,
-    or each SLIC superpixel with `segments` of them. A pixel's value is the mean over the parts that it belongs to. Grey
-    is 0 in the normalised picture: the mean of the training pictures, unless data.normalise=unit.
+    Covered values are 0 after normalisation, which is the mean of the training data unless data.normalise=unit. A
+    pixel's value is the mean over all parts that contain it. Pieces of texts and features of tables are covered one by
+    one.
+
+    Args:
+        patch: Side of the square in pixels; None for 5, or 3 in small pictures.
+        stride: Pixels from one square to the next.
+        segments: Approximate number of SLIC superpixels that are covered instead of squares; None for squares.
     """
 
     modalities = EVERY
@@ -40,7 +45,7 @@ class Occlusion(Attribution):
         require(self.segments is None or self.segments >= 2, "segments", self.segments, "2 or more, or null")
 
     def check_data(self, task: Task, classes: list[str]) -> None:
-        """Parts without neighbours are covered one by one."""
+        """Features of tables have no neighbours, so there are no larger parts to cover."""
         super().check_data(task, classes)
         if not task.modality.ordered:
             for name in ("patch", "segments"):
@@ -61,20 +66,20 @@ class Occlusion(Attribution):
 
     @torch.no_grad()
     def drops(self, net: nn.Module, x: Tensor, target: Tensor, parts: Tensor) -> Tensor:
-        """Maps of pictures with parts, bool [B, P, H, W]."""
+        """Maps [B, 1, H, W] for inputs whose parts are bool [B, P, H, W]."""
         quick = folded(net, x)
-        before, found = logit(quick, x, target), []
+        before, differences = logit(quick, x, target), []
         pairs = torch.cartesian_prod(*(torch.arange(count, device=x.device) for count in parts.shape[:2]))
         for a, b in (chunk.unbind(1) for chunk in pairs.split(AT_ONCE.get(x.device.type, AT_ONCE["cpu"]))):
             covered = x[a].masked_fill(parts[a, b][:, None], 0.0)
-            found.append(before[a] - logit(quick, covered, target[a]))
-        drop = torch.cat(found).view(parts.shape[:2])
+            differences.append(before[a] - logit(quick, covered, target[a]))
+        drop = torch.cat(differences).view(parts.shape[:2])
         weighed = torch.einsum("bp,bphw->bhw", drop, parts.to(drop.dtype))
         return (weighed / parts.sum(1).clamp(min=1))[:, None]
 
 
 def squares(height: int, width: int, patch: int, stride: int) -> Tensor:
-    """Every place of the square, bool [P, H, W]; the last ones in a row or column may reach over the edge."""
+    """Masks of all positions of the square, bool [P, H, W]; the last in a row or column may cross the edge."""
     rows, columns = (torch.arange(0, max(1, size - patch + stride), stride) for size in (height, width))
     y, x = torch.arange(height), torch.arange(width)
     down = (y >= rows[:, None]) & (y < rows[:, None] + patch)  # [R, H]

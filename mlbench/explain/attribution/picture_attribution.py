@@ -25,7 +25,7 @@ class PictureView(View):
 
     def __init__(self, net: nn.Module, method: Attribution, bench: Workbench):
         self.net = net
-        x, self.pictures, labels, truth = own(method, bench) if method.images else drawn(method, bench)
+        x, self.pictures, labels, truth = user_inputs(method, bench) if method.images else test_inputs(method, bench)
         with torch.no_grad():
             predicted = net(x).argmax(1)
         target = predicted if method.target is None else torch.full_like(predicted, method.target)
@@ -34,11 +34,11 @@ class PictureView(View):
     def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
         """Maps beside pictures and controls, the same for every class, and all of it as arrays."""
         (examples,), first = self.examples, {title: each for title, (each,) in maps.items()}
-        kept = {"pictures": self.pictures, "maps": first[name].cpu().numpy()}
+        arrays = {"pictures": self.pictures, "maps": first[name].cpu().numpy()}
         for part in ("target", "predicted", "labels", "truth"):
             if (tensor := getattr(examples, part)) is not None:
-                kept[part] = tensor.cpu().numpy()
-        results.arrays["maps"] = kept
+                arrays[part] = tensor.cpu().numpy()
+        results.arrays["maps"] = arrays
         shown = range(min(SHOWN, len(examples)))
         results.grids["maps"] = [self.row(examples, first, name, number) for number in shown]
         if len(examples.classes) <= CLASSES_UP_TO:
@@ -47,10 +47,10 @@ class PictureView(View):
     def row(self, examples: Examples, maps: dict[str, Tensor], name: str, number: int) -> Row:
         """A picture, the method's map, the map over the picture, and the controls' maps."""
         picture = self.pictures[number]
-        cells = [Panel("input", picture), Panel(name, map=flat(maps[name][number]))]
-        cells.append(Panel("overlay", picture, flat(maps[name][number])))
+        cells = [Panel("input", picture), Panel(name, map=channel_sum(maps[name][number]))]
+        cells.append(Panel("overlay", picture, channel_sum(maps[name][number])))
         for title in (title for title in maps if title != name):
-            cells.append(Panel(f"control: {title.replace('_', ' ')}", map=flat(maps[title][number])))
+            cells.append(Panel(f"control: {title.replace('_', ' ')}", map=channel_sum(maps[title][number])))
         return examples.title(number), cells
 
     def by_class(self, examples: Examples, method: Attribution) -> list[Row]:
@@ -63,7 +63,7 @@ class PictureView(View):
         ]
         for number in range(len(x)):
             answer = examples.classes[examples.predicted[number]]
-            cells = [Panel(c, map=flat(each[number])) for c, each in zip(examples.classes, maps, strict=True)]
+            cells = [Panel(c, map=channel_sum(each[number])) for c, each in zip(examples.classes, maps, strict=True)]
             rows.append((f"answered: {answer}", [Panel("input", self.pictures[number]), *cells]))
         return rows
 
@@ -77,7 +77,7 @@ class SpectrogramView(PictureView):
 Inputs = tuple[Tensor, np.ndarray, Tensor | None, Tensor | None]  # x, pictures uint8, labels, truth
 
 
-def drawn(method: Attribution, bench: Workbench) -> Inputs:
+def test_inputs(method: Attribution, bench: Workbench) -> Inputs:
     """Test pictures drawn by the seed."""
     index = bench.chosen(method)
     batch, truth = bench.test.batch(index), None
@@ -87,7 +87,7 @@ def drawn(method: Attribution, bench: Workbench) -> Inputs:
     return batch.x, bench.picture(batch.x), batch.y, truth
 
 
-def own(method: Attribution, bench: Workbench) -> Inputs:
+def user_inputs(method: Attribution, bench: Workbench) -> Inputs:
     """The user's own pictures."""
     paths = files(Path(method.images).expanduser())[: method.samples]
     raw = torch.stack([picture(path, bench.input_shape) for path in paths]).to(bench.compute.device)
@@ -100,9 +100,9 @@ def files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f"explain.images={path} does not exist; give a picture or a folder of pictures")
-    if not (found := images(path)):
+    if not (paths := images(path)):
         raise UserError(f"explain.images={path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return found
+    return paths
 
 
 def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
@@ -113,6 +113,6 @@ def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
     return torch.from_numpy(decoded(path, height, channels == 1))
 
 
-def flat(maps: Tensor) -> np.ndarray:
+def channel_sum(maps: Tensor) -> np.ndarray:
     """Maps [C, H, W] as they are drawn: channels added up, signs kept."""
     return maps.sum(0).cpu().numpy()

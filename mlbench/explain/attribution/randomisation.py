@@ -1,4 +1,4 @@
-"""Does a map depend on what the network has learned? Layers are drawn anew from the top down (Adebayo et al. 2018)."""
+"""Model randomisation test (Adebayo et al. 2018, section 3.1): layers are reinitialised from the top down."""
 
 import copy
 
@@ -13,28 +13,36 @@ FAILS_FROM = 0.8  # rank correlation with the trained network's map after the to
 
 
 def cascade(net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int) -> list[dict[str, object]]:
-    """How alike maps stay: a row for each layer, the top one first, all above it drawn anew with it.
+    """Similarity of maps before and after cascading randomisation.
 
-    Columns: `layers` (how many), `layer` (the last of them), and means over the examples of Spearman's `rho` of the
-    signed maps, `abs_rho` of their sizes, and `ssim` of their sizes. A number that is not defined for any example (a
-    map without structure) is left out.
+    Args:
+        net: The trained network.
+        x: Inputs [B, C, H, W].
+        target: Classes [B].
+        of: Computes the maps.
+        seed: Seed of the new weights.
+
+    Returns:
+        A row for each layer, from the top layer down; all layers above are reinitialised as well. Columns: `layers`
+        (how many), `layer` (the path of the lowest), and means over the examples of Spearman's `rho` of the signed
+        maps, `abs_rho` and `ssim` of their absolute values. A value that is undefined for all examples is left out.
     """
     before, changed, rows = of(net, x, target), copy.deepcopy(net), []
     for number, path in enumerate(reversed(layers(net)), start=1):
         with apart(x.device, seed + number):
             changed.get_submodule(path).reset_parameters()
         after = of(changed, x, target)
-        rows.append({"layers": number, "layer": path, **alike(before, after)})
+        rows.append({"layers": number, "layer": path, **similarity(before, after)})
     return rows
 
 
 def layers(net: nn.Module) -> list[str]:
-    """The layers that can be drawn anew, from the input to the output."""
+    """Paths of the layers that can be reinitialised, from the input to the output."""
     return [path for path, module in net.named_modules() if hasattr(module, "reset_parameters")]
 
 
-def alike(one: Tensor, other: Tensor) -> dict[str, float]:
-    """Means over the examples of how alike maps [B, C, H, W] are."""
+def similarity(one: Tensor, other: Tensor) -> dict[str, float]:
+    """Means over the examples of the similarities of maps [B, C, H, W]."""
     from skimage.metrics import structural_similarity
 
     one, other = (maps.detach().sum(1).cpu().double().numpy() for maps in (one, other))  # [B, H, W]
@@ -44,22 +52,22 @@ def alike(one: Tensor, other: Tensor) -> dict[str, float]:
     similar = []  # one pixel has no structure
     if window > 1:
         similar = [structural_similarity(a, b, data_range=1.0, win_size=window) for a, b in pairs]
-    found = {
+    scores = {
         "rho": mean(correlation(one, other)),
         "abs_rho": mean(correlation(abs(one), abs(other))),
         "ssim": mean(np.array(similar)),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in scores.items() if value is not None}
 
 
 def scaled(maps: np.ndarray) -> np.ndarray:
-    """Sizes [B, H, W], the largest of each map 1."""
+    """Absolute values [B, H, W], divided by the largest of each map."""
     size = abs(maps)
     return size / np.maximum(size.max((1, 2), keepdims=True), 1e-300)
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Spearman's rho [B] of maps [B, H, W]; NaN for a map without structure."""
+    """Spearman's rho [B] of maps [B, H, W]; NaN for a constant map."""
     ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (one, other)]
     a, b = (rank - rank.mean(1, keepdims=True) for rank in ranks)
     with np.errstate(invalid="ignore"):
@@ -67,6 +75,6 @@ def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def mean(values: np.ndarray) -> float | None:
-    """The mean of those that are numbers, if any."""
-    found = values[np.isfinite(values)]
-    return float(found.mean()) if len(found) else None
+    """The mean of the finite values, None if there are none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None

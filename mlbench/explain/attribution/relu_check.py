@@ -1,4 +1,4 @@
-"""Is every ReLU of a network a module of its own? Methods that change the backward pass of nn.ReLU depend on it."""
+"""A check that every ReLU is a module of its own, for methods that change the backward pass of nn.ReLU."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ FROM_ZERO |= {aten.hardtanh, aten.hardtanh_}  # ReLUs when the first number is 0
 
 
 class Count(TorchDispatchMode):
-    """Counts the ReLUs that are computed, whoever asks for them."""
+    """Counts all ReLUs that are computed, by modules or functions."""
 
     def __init__(self):
         super().__init__()
@@ -39,10 +39,10 @@ def check_relus(net: nn.Module, x: Tensor, what: str) -> None:
         if isinstance(module, nn.ReLU):
             calls[path] = 0
 
-            def ran(module: nn.Module, inputs: object, output: Tensor, path: str = path) -> None:  # noqa: ARG001
+            def record(module: nn.Module, inputs: object, output: Tensor, path: str = path) -> None:  # noqa: ARG001
                 calls[path] += 1
 
-            hooks.append(module.register_forward_hook(ran))
+            hooks.append(module.register_forward_hook(record))
     with hooked(hooks), Count() as count, torch.enable_grad():  # no fused inference paths: their ReLUs go unseen
         net(x)
     advice = f"{what} would be wrong without a word; give each ReLU an nn.ReLU of its own"

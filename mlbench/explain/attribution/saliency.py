@@ -1,4 +1,4 @@
-"""The gradient as an explanation."""
+"""Saliency maps: the gradient of a logit."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,10 @@ from mlbench.explain.base import Attribution, input_gradient
 
 @dataclass
 class Saliency(Attribution):
-    """The gradient of the logit with respect to the pixels (Simonyan et al. 2014, section 3), its sign kept."""
+    """The signed gradient of the logit with respect to the input (Simonyan et al. 2014, section 3).
+
+    The paper takes absolute values; the sign shows here whether a larger value would raise or lower the logit.
+    """
 
     modalities = EVERY
     amounts = False

@@ -19,5 +19,5 @@ def slic(x: Tensor, segments: int) -> Tensor:
     low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
     pictures = ((x - low) / (high - low).clamp(min=1e-12)).permute(0, 2, 3, 1).cpu().numpy()
     settings = {"n_segments": segments, "compactness": COMPACTNESS, "start_label": 0, "channel_axis": -1}
-    found = [segmented(picture, convert2lab=False, **settings) for picture in pictures]
-    return torch.from_numpy(np.stack(found).astype(np.int64)).to(x.device)
+    labels = [segmented(picture, convert2lab=False, **settings) for picture in pictures]
+    return torch.from_numpy(np.stack(labels).astype(np.int64)).to(x.device)

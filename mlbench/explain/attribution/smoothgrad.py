@@ -1,4 +1,4 @@
-"""Gradients averaged over noisy copies."""
+"""SmoothGrad: gradients averaged over noisy copies of the input."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,10 +16,13 @@ AT_ONCE = 64  # noisy copies; more would only take more memory
 
 @dataclass
 class SmoothGrad(Attribution):
-    """The mean gradient over `copies` of the picture with Gaussian noise (Smilkov et al. 2017, section 2).
+    """The mean gradient over copies of the input with Gaussian noise (Smilkov et al. 2017, section 2).
 
-    `noise` is its standard deviation as a share of the picture's range, max - min. `moment=square` averages the squared
-    gradients (Hooker et al. 2019), `variance` is their variance over the copies (VarGrad, Adebayo et al. 2018).
+    Args:
+        copies: Number of noisy copies.
+        noise: Standard deviation of the noise, as a fraction of each input's range (max - min).
+        moment: `mean` of the gradients, mean `square` (Hooker et al. 2019), or `variance` (VarGrad, Adebayo et al.
+            2018).
     """
 
     modalities = EVERY
@@ -36,7 +39,7 @@ class SmoothGrad(Attribution):
         require(0 <= self.noise < 10, "noise", self.noise, "0 or more, a share of the picture's range")
 
     def look(self, bench: Workbench) -> None:
-        """Noise comes from the technique's own draws."""
+        """Noise is drawn from the run's generator."""
         self.generator = bench.generator
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Linear models of what a network says while superpixels come and go: what LIME and Kernel SHAP share."""
+"""Linear models of the logit over the presence of superpixels: the base class of LIME and Kernel SHAP."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,15 +18,19 @@ AT_ONCE = 256  # perturbed pictures
 
 @dataclass
 class Superpixels(Attribution):
-    """The weights of a linear model, by captum's LimeBase, of the logit of pictures some of whose SLIC superpixels are
-    grey, the mean of the training pictures. Each pixel gets its superpixel's weight.
+    """The weights of a linear model of the logit, fitted by captum's LimeBase to inputs without some superpixels.
 
-    About `segments` superpixels, `perturbations` pictures; a subclass says which are drawn and how much each counts.
+    Removed superpixels (SLIC) are 0 after normalisation, the mean of the training data. Each pixel gets the weight of
+    its superpixel. Subclasses choose the perturbations and their weights.
+
+    Args:
+        segments: Approximate number of superpixels; in a table each feature is one, whatever the number.
+        perturbations: Number of perturbed inputs.
     """
 
     modalities = (Pictures, Spectrograms, Tables)
 
-    segments: int  # of a row of a table each feature is one
+    segments: int
     perturbations: int
 
     def __post_init__(self):
@@ -34,56 +38,56 @@ class Superpixels(Attribution):
         require(self.segments >= 2, "segments", self.segments, "2 or more")
         require(self.perturbations >= 10, "perturbations", self.perturbations, "10 or more")
 
-    def drawn(self, count: int) -> Tensor:
-        """Which of `count` superpixels stay in each perturbed picture, float [perturbations, count]."""
+    def sample_masks(self, count: int) -> Tensor:
+        """Which of `count` superpixels are present in each perturbed input, 0 or 1, float [perturbations, count]."""
         raise NotImplementedError
 
-    def weights(self, kept: Tensor) -> Tensor:
-        """How much each of the perturbed pictures [n, count] counts, [n]."""
+    def weights(self, masks: Tensor) -> Tensor:
+        """The weight [n] of each of the perturbed inputs [n, count]."""
         raise NotImplementedError
 
     def model(self) -> Any:
-        """Captum's linear model, not fitted."""
+        """Captum's linear model before it is fitted."""
         raise NotImplementedError
 
     def check(self, net: nn.Module) -> None:  # noqa: ARG002
-        """captum and scikit-image must be there."""
+        """Raise UserError unless captum and scikit-image are installed."""
         need("captum.attr", "explain", "an explanation by superpixels")
         need("skimage.segmentation", "explain", "an explanation by superpixels")
 
     def look(self, bench: Workbench) -> None:
-        """Perturbations come from the technique's own draws."""
+        """Perturbations are drawn from the run's generator."""
         self.generator = bench.generator
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        """[B, 1, H, W]; one picture after the other, since captum fits one model at a time."""
-        labels, found = slic(x, self.segments), []
+        """[B, 1, H, W]; one input after the other, since captum fits one model at a time."""
+        labels, values = slic(x, self.segments), []
         with drawing(self.generator, x.device):
-            for picture, numbers, wanted in zip(x.split(1), labels, target.split(1), strict=True):
-                found.append(self.fitted(net, picture, numbers, wanted)[numbers])
-        return torch.stack(found)[:, None].to(x.dtype)
+            for picture, numbers, label in zip(x.split(1), labels, target.split(1), strict=True):
+                values.append(self.fit(net, picture, numbers, label)[numbers])
+        return torch.stack(values)[:, None].to(x.dtype)
 
-    def fitted(self, net: nn.Module, x: Tensor, labels: Tensor, target: Tensor) -> Tensor:
-        """The weight of each superpixel [count] of one picture [1, C, H, W] with superpixels [H, W]."""
+    def fit(self, net: nn.Module, x: Tensor, labels: Tensor, target: Tensor) -> Tensor:
+        """The weight of each superpixel [count] of one input [1, C, H, W] with labels of superpixels [H, W]."""
         from captum.attr import LimeBase
 
         count = int(labels.max()) + 1
-        if count == 1:  # all there is to say
+        if count == 1:  # its whole effect
             with torch.no_grad():
                 return logit(net, x, target) - logit(net, torch.zeros_like(x), target)
-        kept = self.drawn(count).to(x.device)  # [n, count]
-        weights = iter(self.weights(kept).split(1))
+        masks = self.sample_masks(count).to(x.device)  # [n, count]
+        weights = iter(self.weights(masks).split(1))
 
-        def perturbed(inputs: Tensor, **settings: object) -> Iterator[Tensor]:  # noqa: ARG001
-            yield from kept.split(1)
+        def perturb(inputs: Tensor, **settings: object) -> Iterator[Tensor]:  # noqa: ARG001
+            yield from masks.split(1)
 
         lime = LimeBase(
             net,
             self.model(),
             similarity_func=lambda *_, **settings: next(weights),  # noqa: ARG005
-            perturb_func=perturbed,
+            perturb_func=perturb,
             perturb_interpretable_space=True,
             from_interp_rep_transform=lambda row, inputs, **settings: inputs * row[0, labels],  # noqa: ARG005
             to_interp_rep_transform=None,
         )
-        return lime.attribute(x, target=target, n_samples=len(kept), perturbations_per_eval=AT_ONCE).flatten()
+        return lime.attribute(x, target=target, n_samples=len(masks), perturbations_per_eval=AT_ONCE).flatten()

@@ -1,4 +1,4 @@
-"""What does each filter look for?"""
+"""The images that activate each filter most."""
 
 from dataclasses import dataclass
 
@@ -39,29 +39,36 @@ class Filters(Synthesis):
         return self.layer or hidden(net)
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
-        """Real pictures first, then the synthesis."""
+        """Search the test images, then synthesise images for the same filters."""
         net.requires_grad_(False)
         layer = self.path(net)
         with units_of(net, layer, self.place) as units:
             index = torch.randperm(len(bench.test), generator=bench.generator)[: self.samples]
-            seen = bench.test.take(index.to(bench.test.labels.device))
-            real = excitations(units, seen)  # [N, units]
-            wanted = torch.tensor(self.wanted(real.shape[1]), device=real.device)
-            made = self.synthesise(bench, units, wanted, f"filters of {layer}")
+            sample = bench.test.take(index.to(bench.test.labels.device))
+            real = excitations(units, sample)  # [N, units]
+            indices = torch.tensor(self.indices(real.shape[1]), device=real.device)
+            synthesised = self.synthesise(bench, units, indices, f"filters of {layer}")
             with torch.no_grad():
-                reached = units(made).float().gather(1, wanted[:, None]).squeeze(1)
-        return self.found(bench, layer, seen, real[:, wanted], wanted.tolist(), made, reached)
+                activations = units(synthesised).float().gather(1, indices[:, None]).squeeze(1)
+        return self.results(bench, layer, sample, real[:, indices], indices.tolist(), synthesised, activations)
 
-    def found(
-        self, bench: Workbench, layer: str, seen: Split, real: Tensor, wanted: list[int], made: Tensor, reached: Tensor
+    def results(
+        self,
+        bench: Workbench,
+        layer: str,
+        sample: Split,
+        real: Tensor,
+        indices: list[int],
+        synthesised: Tensor,
+        activations: Tensor,
     ) -> Findings:
-        """Tables and figures; `real` [N, n] and `reached` [n] are excitations of the filters `wanted`."""
-        count = min(self.top, len(seen))
+        """Tables and figures; `real` [N, n] and `activations` [n] are excitations of the filters `indices`."""
+        count = min(self.top, len(sample))
         strongest, places = real.topk(count, dim=0)  # [top, n]
-        shown = torch.from_numpy(bench.picture(made)).to(real.device)
+        shown = torch.from_numpy(bench.picture(synthesised)).to(real.device)
         natural, _ = naturalness(shown, bench.whole)
         columns = {
-            "synthesised_activation": reached,
+            "synthesised_activation": activations,
             "top_activation": strongest.mean(0),
             "random_activation": real[:count].mean(0),  # the examples are in random order
             **{f"synthesised_{name}": values for name, values in natural.items()},
@@ -69,28 +76,28 @@ class Filters(Synthesis):
         findings = Findings(
             "filters", HEADLINES, {name: values.double().mean().item() for name, values in columns.items()}
         )
-        findings.metrics["synthesised_above_top"] = (reached > strongest[0]).double().mean().item()
-        rows = zip(wanted, *(values.tolist() for values in columns.values()), strict=True)
+        findings.metrics["synthesised_above_top"] = (activations > strongest[0]).double().mean().item()
+        rows = zip(indices, *(values.tolist() for values in columns.values()), strict=True)
         findings.tables["filters"] = [dict(zip(["filter", *columns], row, strict=True)) for row in rows]
-        pictures = seen.raw(places.flatten()).view(*places.shape, *shown.shape[1:])  # [top, n, C, H, W]
-        arrays = {"synthesised": shown.cpu().numpy(), "top": pictures.cpu().numpy(), "filters": np.array(wanted)}
+        pictures = sample.raw(places.flatten()).view(*places.shape, *shown.shape[1:])  # [top, n, C, H, W]
+        arrays = {"synthesised": shown.cpu().numpy(), "top": pictures.cpu().numpy(), "filters": np.array(indices)}
         findings.arrays["filters"] = arrays
         findings.grids["filters"] = [
             (
                 f"filter {number} of layer {layer}; random pictures excite it by {columns['random_activation'][n]:.2f}",
                 [
-                    Panel(f"made: {reached[n]:.2f}", arrays["synthesised"][n]),
+                    Panel(f"made: {activations[n]:.2f}", arrays["synthesised"][n]),
                     *(Panel(f"{strongest[k, n]:.2f}", arrays["top"][k, n]) for k in range(count)),
                 ],
             )
-            for n, number in enumerate(wanted)
+            for n, number in enumerate(indices)
         ]
         return findings
 
 
 @torch.no_grad()
 def excitations(units: Units, split: Split) -> Tensor:
-    """How far each example excites each unit, [N, units]."""
+    """The activation of each unit by each example, [N, units]."""
     return torch.cat([units(split.batch(index).x).float() for index in split.chunks(AT_ONCE)])
 
 

@@ -78,14 +78,14 @@ def trained(split: Split, shape: tuple[int, int, int], steps: int, latent: int, 
         losses = torch.empty(steps, 2)
         for step in range(steps):
             index = torch.randint(len(split), (BATCH,)).to(device)
-            real, made = split.raw(index).float() / 255, generator(torch.randn(BATCH, latent).to(device))
-            seems, seems_made = discriminator(torch.cat([real, made.detach()])).chunk(2)
+            real, fake = split.raw(index).float() / 255, generator(torch.randn(BATCH, latent).to(device))
+            seems, seems_made = discriminator(torch.cat([real, fake.detach()])).chunk(2)
             loss = F.relu(1 - seems).mean() + F.relu(1 + seems_made).mean()
             tells.zero_grad()
             loss.backward()
             tells.step()
             discriminator.requires_grad_(False)
-            deceit = -discriminator(made).mean()
+            deceit = -discriminator(fake).mean()
             makes.zero_grad()
             deceit.backward()
             makes.step()
@@ -102,15 +102,15 @@ def generator(bench: Workbench, steps: int, latent: int, width: int) -> Generato
     """The generator of the run's training pictures, from the store, or trained now; in eval mode, not to be trained."""
     made_by = {"gan_steps": steps, "gan_latent": latent, "gan_width": width}
     seed = bench.generator.initial_seed() % 2**63
-    kept = bench.stored(
+    checkpoint = bench.stored(
         "generator", made_by, lambda: trained(bench.train, bench.input_shape, steps, latent, width, seed)
     )
-    found = Generator(bench.input_shape, latent, width)
-    found.load_state_dict(kept["weights"])
-    return found.to(bench.train.labels.device).eval().requires_grad_(False)
+    network = Generator(bench.input_shape, latent, width)
+    network.load_state_dict(checkpoint["weights"])
+    return network.to(bench.train.labels.device).eval().requires_grad_(False)
 
 
-def latent(generator: Generator, frame: Frame, units: Units, wanted: Tensor, draws: torch.Generator) -> Canvas:
+def latent(generator: Generator, frame: Frame, units: Units, indices: Tensor, draws: torch.Generator) -> Canvas:
     """Codes are the parameter; each begins as the one of TRIED standard normal ones that excites its unit most.
 
     From a single draw a search may end in another class, which it cannot leave without a picture that is none.
@@ -118,9 +118,9 @@ def latent(generator: Generator, frame: Frame, units: Units, wanted: Tensor, dra
     render = lambda value: frame.normalised(generator(value))  # noqa: E731
     best, codes = None, None
     for _ in range(TRIED):
-        drawn = torch.randn(len(wanted), generator.latent, generator=draws).to(frame.black.device)
+        drawn = torch.randn(len(indices), generator.latent, generator=draws).to(frame.black.device)
         with torch.no_grad():
-            excited = units(render(drawn)).float().gather(1, wanted[:, None])
+            excited = units(render(drawn)).float().gather(1, indices[:, None])
         if best is None:
             best, codes = excited, drawn
         codes = torch.where(excited > best, drawn, codes)

@@ -1,4 +1,4 @@
-"""What does a class look like to the network?"""
+"""Activation maximisation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,44 +32,44 @@ class Maximise(Synthesis):
         require(self.copies >= 1, "copies", self.copies, "1 or more")
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
-        """Both searches, measured."""
+        """Synthesise images with and without regularisers and measure how natural they are."""
         net.requires_grad_(False)
         with units_of(net, self.layer, self.place) as units:
             with torch.no_grad():
                 count = units(bench.train.batch(torch.zeros_like(bench.train.labels[:1])).x).shape[1]
-            wanted = torch.tensor(self.wanted(count) * self.copies, device=bench.train.labels.device)
-            made = {
-                "real": self.real(bench, wanted),
-                "raw": self.raw().synthesise(bench, units, wanted, "raw pixels"),
-                "regularised": self.synthesise(bench, units, wanted, "regularised"),
+            indices = torch.tensor(self.indices(count) * self.copies, device=bench.train.labels.device)
+            images = {
+                "real": self.real(bench, indices),
+                "raw": self.raw().synthesise(bench, units, indices, "raw pixels"),
+                "regularised": self.synthesise(bench, units, indices, "regularised"),
             }
-            return self.measured(bench, units, wanted, made)
+            return self.results(bench, units, indices, images)
 
-    def real(self, bench: Workbench, wanted: Tensor) -> Tensor:
+    def real(self, bench: Workbench, indices: Tensor) -> Tensor:
         """A test picture [n, C, H, W] for each unit wanted, of its class where units are classes."""
-        order = torch.randperm(len(bench.test), generator=bench.generator).to(wanted.device)
+        order = torch.randperm(len(bench.test), generator=bench.generator).to(indices.device)
         if self.layer is not None:
-            return bench.test.batch(order[torch.arange(len(wanted), device=wanted.device) % len(order)]).x
+            return bench.test.batch(order[torch.arange(len(indices), device=indices.device) % len(order)]).x
         labels, used, chosen = bench.test.labels[order], {}, []
-        for unit in wanted.tolist():
+        for unit in indices.tolist():
             of_class = order[labels == unit]
             of_class = of_class if len(of_class) else order  # a class that has no test pictures
             chosen.append(of_class[used.get(unit, 0) % len(of_class)])
             used[unit] = used.get(unit, 0) + 1
         return bench.test.batch(torch.stack(chosen)).x
 
-    def measured(self, bench: Workbench, units: Units, wanted: Tensor, made: dict[str, Tensor]) -> Findings:
+    def results(self, bench: Workbench, units: Units, indices: Tensor, images: dict[str, Tensor]) -> Findings:
         """Tables, metrics, pictures."""
-        findings, each, table = Findings("pictures made", headlines(made)), [], []
-        arrays, activations = {"units": wanted.cpu().numpy()}, {}
-        for name, x in made.items():
+        findings, each, table = Findings("pictures made", headlines(images)), [], []
+        arrays, activations = {"units": indices.cpu().numpy()}, {}
+        for name, x in images.items():
             shown = torch.from_numpy(bench.picture(x)).to(x.device)
             columns, which = naturalness(shown, bench.whole)
-            columns |= excited(units, x, wanted, classes=self.layer is None)
+            columns |= excitation(units, x, indices, classes=self.layer is None)
             means = {column: values.double().mean().item() for column, values in columns.items()}
             findings.metrics |= {f"{name}_{column}": value for column, value in means.items()}
             table.append({"pictures": name, "count": len(x), **means})
-            rows = zip(wanted.tolist(), *(values.tolist() for values in columns.values()), strict=True)
+            rows = zip(indices.tolist(), *(values.tolist() for values in columns.values()), strict=True)
             each += [{"pictures": name, **dict(zip(["unit", *columns], row, strict=True))} for row in rows]
             arrays |= {name: shown.cpu().numpy(), f"{name}_nearest": bench.whole.raw(which).cpu().numpy()}
             activations[name] = columns["activation"].tolist()
@@ -78,10 +78,10 @@ class Maximise(Synthesis):
                 row["of_real_variation"] = row["total_variation"] / real
         findings.tables |= {"naturalness": table, "pictures": each}
         findings.arrays["maximised"] = arrays
-        findings.grids["maximised"] = self.drawn(bench, arrays, activations)
+        findings.grids["maximised"] = self.figure_rows(bench, arrays, activations)
         return findings
 
-    def drawn(self, bench: Workbench, arrays: dict, activations: dict[str, list[float]]) -> list[Row]:
+    def figure_rows(self, bench: Workbench, arrays: dict, activations: dict[str, list[float]]) -> list[Row]:
         """A row for each kind of picture, a column for each unit, up to SHOWN; the first copy of each."""
         shown = min(SHOWN, len(arrays["units"]) // self.copies)
         name = bench.classes.__getitem__ if self.layer is None else "unit {}".format
@@ -89,7 +89,7 @@ class Maximise(Synthesis):
         titles = {
             "real": "real test pictures, and their activation",
             "raw": "raw pixels: gradient ascent, nothing more",
-            "regularised": self.told(),
+            "regularised": self.description(),
         }
         rows = []
         for kind, title in titles.items():
@@ -101,15 +101,15 @@ class Maximise(Synthesis):
 
 
 @torch.no_grad()
-def excited(units: Units, x: Tensor, wanted: Tensor, classes: bool) -> dict[str, Tensor]:
+def excitation(units: Units, x: Tensor, indices: Tensor, classes: bool) -> dict[str, Tensor]:
     """How excited each wanted unit is [n], and a class's probability, which says nothing of naturalness."""
-    found = units(x).float()
-    values = {"activation": found.gather(1, wanted[:, None]).squeeze(1)}
+    outputs = units(x).float()
+    values = {"activation": outputs.gather(1, indices[:, None]).squeeze(1)}
     if classes:
-        values["probability"] = found.softmax(1).gather(1, wanted[:, None]).squeeze(1)
+        values["probability"] = outputs.softmax(1).gather(1, indices[:, None]).squeeze(1)
     return values
 
 
-def headlines(made: Iterable[str]) -> dict[str, str]:
+def headlines(kinds: Iterable[str]) -> dict[str, str]:
     """How natural pictures of each kind are; none has a good end of its own, only one beside the real ones."""
-    return {f"{name}_{measure}": "" for measure in ("total_variation", "nearest_distance") for name in made}
+    return {f"{name}_{measure}": "" for measure in ("total_variation", "nearest_distance") for name in kinds}

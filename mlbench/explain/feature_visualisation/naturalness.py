@@ -41,5 +41,5 @@ def nearest(pictures: Tensor, real: Split) -> tuple[Tensor, Tensor]:
         low, place = squares.min(1)
         which = torch.where(low < best, index[place], which)
         best = torch.minimum(low, best)
-    found = real.raw(which).flatten(1).float() / 255  # measured again: the difference of large squares is rough
-    return (flat - found).norm(dim=1), which
+    matches = real.raw(which).flatten(1).float() / 255  # measured again: the difference of large squares is rough
+    return (flat - matches).norm(dim=1), which

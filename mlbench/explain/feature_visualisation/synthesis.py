@@ -30,7 +30,7 @@ OVER_MAP: dict[str, Callable[[Tensor], Tensor]] = {  # [n, units, H, W] to [n, u
 
 @dataclass
 class Synthesis(Method):
-    """What methods that make pictures share.
+    """Base class of methods that synthesise images by gradient ascent.
 
     A unit is a class (`layer: null`, its logit), or an output of the layer with that path (`layer: "4"`): a filter, by
     its map's mean, or with `place: centre` the neuron in the middle of its map. `unit` is one of them; null takes the
@@ -79,51 +79,51 @@ class Synthesis(Method):
         return self.layer
 
     def check(self, net: nn.Module) -> None:
-        """The layer must be there, and have the unit, as far as can be told without running it."""
+        """Raise UserError or SettingError unless the layer exists and, where its width is known, has the unit."""
         path = self.path(net)
         if path is not None:
             check_all_reach(net)
-        found = width(last_linear(net) if path is None else submodule(net, path, "explain.layer"))
-        if self.unit is not None and found is not None and self.unit >= found:
-            raise SettingError("unit", self.unit, f"0 to {found - 1}")
+        count = width(last_linear(net) if path is None else submodule(net, path, "explain.layer"))
+        if self.unit is not None and count is not None and self.unit >= count:
+            raise SettingError("unit", self.unit, f"0 to {count - 1}")
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """The layer must have an output of units or maps, and the unit be there."""
         with torch.no_grad(), units_of(net, self.path(net), self.place) as units:
-            self.wanted(units(x).shape[1])
+            self.indices(units(x).shape[1])
 
     def raw(self) -> Self:
         """The same search for pixels, without anything that keeps pictures natural."""
         free = {"l2": 0.0, "total_variation": 0.0, "jitter": 0, "scale": 0.0, "rotation": 0.0, "blur": 0}
         return replace(self, parametrisation="pixels", prior="none", **free)
 
-    def told(self) -> str:
-        """What keeps the pictures natural, in words."""
+    def description(self) -> str:
+        """The regularisers in words."""
         if self.prior == "gan":
             return "codes of a GAN with a prior"
         parts = ["L2"] * bool(self.l2) + ["TV"] * bool(self.total_variation) + ["jitter"] * bool(self.jitter)
         parts += ["scale"] * bool(self.scale) + ["rotation"] * bool(self.rotation) + ["blur"] * bool(self.blur)
         return f"{self.parametrisation} with {', '.join(parts) or 'nothing more'}"
 
-    def wanted(self, units: int) -> list[int]:
+    def indices(self, units: int) -> list[int]:
         """The units to excite, of so many. Raises UserError for one that is not there."""
         if self.unit is not None and self.unit >= units:
             raise UserError(f"explain.unit={self.unit}: the layer has units 0 to {units - 1}")
         return [self.unit] if self.unit is not None else list(range(min(self.limit, units)))
 
-    def synthesise(self, bench: Workbench, units: Units, wanted: Tensor, title: str) -> Tensor:
-        """A normalised picture [n, C, H, W] for each of the units `wanted` [n], all in one batch."""
+    def synthesise(self, bench: Workbench, units: Units, indices: Tensor, title: str) -> Tensor:
+        """A normalised picture [n, C, H, W] for each of the units `indices` [n], all in one batch."""
         frame = Frame.of(bench)
         if self.prior == "gan":
             generator = gan_prior.generator(bench, self.gan_steps, self.gan_latent, self.gan_width)
-            canvas = gan_prior.latent(generator, frame, units, wanted, bench.generator)
+            canvas = gan_prior.latent(generator, frame, units, indices, bench.generator)
         else:
-            canvas = PARAMETRISATIONS[self.parametrisation](frame, len(wanted), bench.generator)
+            canvas = PARAMETRISATIONS[self.parametrisation](frame, len(indices), bench.generator)
             if self.blur:
                 sharp = canvas.render
                 canvas.render = lambda value: blurred(sharp(value), self.blur)
-        steps = bench.train.take(torch.zeros(self.steps, dtype=torch.int64, device=wanted.device))  # one a step
-        ascent = Ascent(self, frame, units, wanted, spread(bench, units)[wanted])
+        steps = bench.train.take(torch.zeros(self.steps, dtype=torch.int64, device=indices.device))  # one a step
+        ascent = Ascent(self, frame, units, indices, spread(bench, units)[indices])
         settings = {"epochs": 1, "batch_size": 1, "lr": self.lr, "weight_decay": 0.0, "patience": 0}
         bench.fit(canvas, title, ascent, steps, optimizer="adam", schedule="linear", augment="none", **settings)
         return canvas().detach()
@@ -138,13 +138,13 @@ class Ascent(Learner):
     settings: Synthesis
     frame: Frame
     units: Units
-    wanted: Tensor  # [n]
+    indices: Tensor  # [n]
     spread: Tensor  # [n] standard deviation of each wanted unit over real pictures
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:  # noqa: ARG002
         """Minus the excitation, plus what speaks against the pictures; the pictures do not disturb one another."""
         pictures = net()
-        excited = self.units(self.shaken(pictures)).float().gather(1, self.wanted[:, None]).squeeze(1) / self.spread
+        excited = self.units(self.shaken(pictures)).float().gather(1, self.indices[:, None]).squeeze(1) / self.spread
         return (self.penalty(net, pictures) - excited).sum()
 
     def penalty(self, net: nn.Module, pictures: Tensor) -> Tensor:
@@ -184,15 +184,15 @@ def units_of(net: nn.Module, layer: str | None, place: str) -> Iterator[Units]:
     if layer is None:
         yield net
         return
-    held: list[Tensor] = []
-    keep = lambda module, inputs, output: held.append(output.clone())  # noqa: ARG005, E731 - a later ReLU may overwrite
+    latest: list[Tensor] = []
+    keep = lambda module, inputs, output: latest.append(output.clone())  # noqa: ARG005, E731 - a later ReLU may overwrite
 
     def read(x: Tensor) -> Tensor:
-        held.clear()
+        latest.clear()
         net(x)
-        if held[-1].dim() not in (2, 4):
-            raise UserError(f"explain.layer={layer}: its output {list(held[-1].shape)} is neither units nor maps")
-        return OVER_MAP[place](held[-1]) if held[-1].dim() == 4 else held[-1]
+        if latest[-1].dim() not in (2, 4):
+            raise UserError(f"explain.layer={layer}: its output {list(latest[-1].shape)} is neither units nor maps")
+        return OVER_MAP[place](latest[-1]) if latest[-1].dim() == 4 else latest[-1]
 
     with hooked([net.get_submodule(layer).register_forward_hook(keep)]):
         yield read
@@ -202,11 +202,11 @@ def units_of(net: nn.Module, layer: str | None, place: str) -> Iterator[Units]:
 def spread(bench: Workbench, units: Units) -> Tensor:
     """The standard deviation [units] of each unit over training pictures; 1 where it never changes."""
     order = torch.randperm(len(bench.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
-    found = units(bench.train.batch(order.to(bench.train.labels.device)).x).float().std(0)
-    return torch.where(found > 0, found, 1.0)
+    deviations = units(bench.train.batch(order.to(bench.train.labels.device)).x).float().std(0)
+    return torch.where(deviations > 0, deviations, 1.0)
 
 
 def width(layer: nn.Module | None) -> int | None:
     """How many units a layer has, where it says so."""
-    found = (getattr(layer, name, None) for name in ("out_channels", "out_features", "num_features"))
-    return next((count for count in found if count is not None), None)
+    counts = (getattr(layer, name, None) for name in ("out_channels", "out_features", "num_features"))
+    return next((count for count in counts if count is not None), None)

@@ -39,8 +39,8 @@ def layers_of(net: nn.Module) -> list[str]:
 def check_all_reach(net: nn.Module) -> None:
     """Raise UserError for a network whose layers do not see all examples."""
     if can_be_left(net):
-        told = "this explanation looks into layers, and examples leave this network early"
-        raise UserError(f"{told}; take one as it was before compress=early_exit, or a map like saliency")
+        problem = "this explanation looks into layers, and examples leave this network early"
+        raise UserError(f"{problem}; take one as it was before compress=early_exit, or a map like saliency")
 
 
 def check_layers(net: nn.Module) -> None:
@@ -57,12 +57,12 @@ def whole(output: Tensor, index: Tensor) -> Tensor:  # noqa: ARG001
 
 def activations(net: nn.Module, split: Split, paths: list[str], reduce: Reduce = whole) -> dict[str, Tensor]:
     """The outputs of these layers for all examples of `split`, in eval mode, each reduced a chunk at a time."""
-    found: dict[str, list[Tensor]] = {path: [] for path in paths}
-    held: dict[str, Tensor] = {}
+    outputs: dict[str, list[Tensor]] = {path: [] for path in paths}
+    latest: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable:
         def hook(module: nn.Module, inputs: object, output: Tensor | tuple) -> None:  # noqa: ARG001
-            held[path] = output if isinstance(output, Tensor) else output[0]
+            latest[path] = output if isinstance(output, Tensor) else output[0]
 
         return hook
 
@@ -71,8 +71,8 @@ def activations(net: nn.Module, split: Split, paths: list[str], reduce: Reduce =
         for index in split.chunks(AT_ONCE):
             net(split.batch(index).x)
             for path in paths:
-                found[path].append(reduce(held[path].detach(), index).clone())
-    return {path: torch.cat(parts) for path, parts in found.items()}
+                outputs[path].append(reduce(latest[path].detach(), index).clone())
+    return {path: torch.cat(parts) for path, parts in outputs.items()}
 
 
 def vectors(net: nn.Module, split: Split, items: Items, paths: list[str]) -> Tensor:
@@ -82,9 +82,9 @@ def vectors(net: nn.Module, split: Split, items: Items, paths: list[str]) -> Ten
     PLACES x PLACES coarse.
     """
     reduce = words(items) if items.spans is not None else examples(split)
-    found = activations(net, split, paths, reduce)
-    width = max(each.shape[1] for each in found.values())
-    stacked = torch.stack([nn.functional.pad(each, (0, width - each.shape[1])) for each in found.values()], 1)
+    outputs = activations(net, split, paths, reduce)
+    width = max(each.shape[1] for each in outputs.values())
+    stacked = torch.stack([nn.functional.pad(each, (0, width - each.shape[1])) for each in outputs.values()], 1)
     if items.spans is None:
         return stacked[items.rows]
     return stacked[items.rows.argsort(stable=True).argsort()]  # `words` gives them in the order of their sentences

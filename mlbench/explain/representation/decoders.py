@@ -1,4 +1,4 @@
-"""Networks that give an input back from what a layer made of it, and those that judge what they give."""
+"""Decoders that reconstruct inputs from layers, and classifiers that assess the reconstructions."""
 
 import math
 
@@ -13,10 +13,17 @@ AT_ONCE = 1024  # examples
 
 
 class HighwayDecoder(nn.Module):
-    """A frame's features [B, D] to its bands [B, M]: a linear map, `depth` highway layers, a linear map.
+    """A decoder from the features [B, D] of a single frame to its bands [B, M].
 
-    Each frame alone: neighbours are not seen. A highway layer passes g * relu(H x) + (1 - g) * x with a gate g of x
-    (Srivastava et al. 2015, eq. 3), its bias -1 at first, so that it begins as nearly nothing.
+    It consists of a linear layer, highway layers and a linear layer. A highway layer computes
+    g * relu(H x) + (1 - g) * x with a gate g of x (Srivastava et al. 2015, eq. 3), whose bias starts at -1, so that the
+    layer starts close to the identity.
+
+    Args:
+        inputs: D.
+        outputs: M.
+        width: Width of the highway layers.
+        depth: Number of highway layers.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int, depth: int):
@@ -36,10 +43,15 @@ class HighwayDecoder(nn.Module):
 
 
 class Deconvolution(nn.Module):
-    """Maps [B, K, h, w], or a vector [B, D], to pictures [B, C, H, W]: transposed convolutions, each twice as large.
+    """A decoder from feature maps [B, K, h, w], or a vector [B, D], to pictures [B, C, H, W].
 
-    As many as lie between the sizes, and convolutions at the end; what is too large then is cut off. They change what a
-    linear map of each place, enlarged, gives: what the layer holds as it was need not be learned.
+    Transposed convolutions double the size until it suffices, two convolutions follow, and the surplus is cropped. A
+    shortcut adds a 1x1 convolution of the features, upsampled bilinearly, so that unchanged parts need not be learned.
+
+    Args:
+        inputs: (K, h, w) or (D,).
+        picture: (C, H, W).
+        width: Channels of the convolutions.
     """
 
     def __init__(self, inputs: tuple[int, ...], picture: tuple[int, int, int], width: int):
@@ -50,7 +62,7 @@ class Deconvolution(nn.Module):
             self.start = (2 * width, *(math.ceil(side / 4) for side in self.sides))
             self.first = nn.Linear(inputs[0], math.prod(self.start))
             inputs = self.start
-        count = max(math.ceil(math.log2(side / given)) for side, given in zip(self.sides, inputs[1:], strict=True))
+        count = max(math.ceil(math.log2(side / size)) for side, size in zip(self.sides, inputs[1:], strict=True))
         layers: list[nn.Module] = []
         before = inputs[0]
         self.straight = nn.Conv2d(before, channels, 1)
@@ -68,7 +80,7 @@ class Deconvolution(nn.Module):
 
 
 class Judge(nn.Module):
-    """Tells what is in a spectrogram [B, 1, bands, frames]: convolutions over time, their mean and their maximum."""
+    """A classifier of spectrograms [B, 1, bands, frames]: convolutions over time, pooled by mean and maximum."""
 
     def __init__(self, bands: int, outputs: int, width: int = 64):
         super().__init__()
@@ -79,12 +91,12 @@ class Judge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, outputs]."""
-        found = self.body(x.squeeze(1))
-        return self.last(torch.cat([found.mean(2), found.amax(2)], 1))
+        hidden = self.body(x.squeeze(1))
+        return self.last(torch.cat([hidden.mean(2), hidden.amax(2)], 1))
 
 
 class Rebuild(Learner):
-    """The mean square error of what is given back; an example's label is its row of `targets`."""
+    """Mean squared error of reconstructions; the label of an example is its row of `targets`."""
 
     lr_setting = "explain.lr"
 
@@ -98,5 +110,5 @@ class Rebuild(Learner):
 
 @torch.no_grad()
 def outputs(net: nn.Module, split: Split) -> Tensor:
-    """What the network gives for all examples."""
+    """The outputs of the network for all examples."""
     return torch.cat([net(split.batch(index).x) for index in split.chunks(AT_ONCE)])

@@ -1,4 +1,4 @@
-"""How does the network lay out what it sees? The layers as pictures of points, and how far they tell values apart."""
+"""Two-dimensional embeddings of every layer, and how well the layers separate the values of a property."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from mlbench.data.modality import EVERY
 from mlbench.data.stream import Task
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.representation.activations import check_layers, layers_of, vectors
-from mlbench.explain.representation.properties import asked, known_of, some
+from mlbench.explain.representation.properties import properties_of, select_property, subset
 from mlbench.runs.results import Chart, Cloud, Findings
 
 FEWEST = 10  # test items
@@ -51,12 +51,18 @@ PICTURES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"pca": pca, "tsn
 
 @dataclass
 class Embed(Method):
-    """Test items in the space of each layer: drawn by PCA and t-SNE, coloured by `property`, and measured.
+    """Test items in the space of each layer, coloured by a property and drawn by PCA and t-SNE.
 
-    Measured is in the layer's own space, each number standardised, not in the pictures: the silhouette (Rousseeuw
-    1987), and the share of an item's `neighbours` nearest that have its value; beside them the same layers before any
-    training, and the input itself (not of texts). `property` null takes the first that the data knows. `samples` items
-    are drawn by the seed, of `frequent` values at most: the most frequent ones.
+    Metrics are computed in the standardised space of the layer, not in two dimensions: the silhouette (Rousseeuw 1987)
+    and the share of nearest neighbours with the same value. They are compared with the same layers before training and
+    with the input itself (not for texts).
+
+    Args:
+        property: Name of a property, such as class or upos; None for the first one in the data.
+        samples: Number of test items, drawn by the seed.
+        frequent: Maximum number of values; the most frequent ones are used.
+        neighbours: Number of nearest neighbours.
+        pictures: Embeddings to draw: pca, tsne, umap.
     """
 
     about_answers = False
@@ -76,28 +82,28 @@ class Embed(Method):
             raise SettingError("pictures", unknown[0], f"a list of {', '.join(PICTURES)}")
 
     def check(self, net: nn.Module) -> None:
-        """There must be layers; UMAP is an extra of its own."""
+        """Raise UserError unless the network has hidden layers and UMAP is installed if it is used."""
         check_layers(net)
         if "umap" in self.pictures:
             need("umap", "umap", "explain.pictures=[umap]")
 
     def check_data(self, task: Task, classes: list[str]) -> None:
-        """The data must know the property."""
+        """Raise SettingError unless the data has the property, and UserError for too few test items."""
         super().check_data(task, classes)
-        known = known_of(task, classes)
-        asked(self.property, known)
-        if (count := len(known.test)) < FEWEST:
+        properties = properties_of(task, classes)
+        select_property(self.property, properties)
+        if (count := len(properties.test)) < FEWEST:
             raise UserError(f"explain=embed lays out test items; there are {count}, needed are {FEWEST} or more")
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
-        """Numbers for each layer of both networks; pictures of the trained one's."""
-        known, paths, task = known_of(bench.task, bench.classes), layers_of(net), bench.task
-        name = asked(self.property, known)
-        labels = known.test.labels[name]
+        """Metrics for the layers of both networks, figures for those of the trained one."""
+        properties, paths, task = properties_of(bench.task, bench.classes), layers_of(net), bench.task
+        name = select_property(self.property, properties)
+        labels = properties.test.labels[name]
         often = torch.bincount(labels).argsort(descending=True, stable=True)[: self.frequent]
         candidates = torch.isin(labels, often).nonzero().squeeze(1)
         order = torch.randperm(len(candidates), generator=bench.generator).to(labels.device)
-        items = some(known.test, candidates[order[: self.samples]])
+        items = subset(properties.test, candidates[order[: self.samples]])
         spaces = {}
         if task.modality.continuous:
             spaces["input", "trained"] = task.test.batch(items.rows).x.flatten(1)
@@ -105,12 +111,12 @@ class Embed(Method):
             layers = vectors(each, task.test, items, paths)
             spaces |= {(path, which): layers[:, number] for number, path in enumerate(paths)}
         ready = {key: StandardScaler().fit_transform(x.cpu().double().numpy()) for key, x in spaces.items()}
-        return self.found(ready, items.labels[name].cpu().numpy(), known.values[name], bench)
+        return self.results(ready, items.labels[name].cpu().numpy(), properties.values[name], bench)
 
-    def found(
+    def results(
         self, spaces: dict[tuple[str, str], np.ndarray], labels: np.ndarray, names: list[str], bench: Workbench
     ) -> Findings:
-        """Tables, charts and pictures of the spaces [n, D] of (path, network)."""
+        """Tables, charts and figures of the spaces [n, D] of (path, network)."""
         seed = bench.generator.initial_seed() % 2**32
         paths = list(dict.fromkeys(path for path, _ in spaces))
         findings, rows = Findings("layers seen", HEADLINES), []

@@ -1,4 +1,4 @@
-"""What does a layer still hold of its input? What cannot be given back from it was thrown away."""
+"""Reconstruction of the input from each layer: what cannot be reconstructed, the layer has discarded."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from mlbench.explain.base import Method, Workbench
 from mlbench.explain.representation.activations import activations, check_layers, layers_of
 from mlbench.explain.representation.decoders import Rebuild, outputs
 from mlbench.explain.representation.probe_training import Standardise
-from mlbench.explain.representation.reconstructions import FORMS, STORED, explained
+from mlbench.explain.representation.reconstructions import FORMS, STORED, r_squared
 from mlbench.runs.results import Chart, Findings
 
 INPUT = "input"
@@ -28,14 +28,23 @@ HEADLINES = {  # what tables show, and the good end
 
 @dataclass
 class Invert(Method):
-    """A decoder for each layer gives the input back (Li, Yuan & Lee 2020 for speech; Dosovitskiy & Brox 2016).
+    """A decoder for each layer reconstructs the input (Dosovitskiy & Brox 2016; Li, Yuan & Lee 2020 for speech).
 
-    Layer 0 is the input itself. Of sounds each frame is decoded alone, by a highway network, and only frames that are
-    no padding count; of pictures the whole layer, by a deconvolution. R^2 is of test data, 1 - residual / variance
-    around the mean of each band or pixel. Judges that learned digit and speaker from true spectrograms say how much of
-    either is left, of the digit alone where the speakers tested were never heard in training. Beside all stands the
-    network as it was before training. `train_samples` is how many examples the decoders learn from, null all; `shown`
-    test examples become pictures and, of each layer, sounds.
+    Layer 0 is the input itself. Each frame of a sound is decoded separately by a highway network, without padding; the
+    layers of pictures are decoded as a whole by transposed convolutions. R^2 = 1 - residual / variance around the mean
+    of each band or pixel, on test data. Classifiers of digit and speaker, trained on true spectrograms, measure what a
+    reconstruction retains of either; the speaker is left out if test speakers do not occur in training. All is compared
+    with the network before training.
+
+    Args:
+        train_samples: Number of training examples for the decoders; None for all.
+        width: Width of the hidden layers of the decoders.
+        highways: Number of highway layers in the decoder of frames.
+        epochs: Training epochs of each decoder.
+        judge_epochs: Training epochs of each classifier.
+        batch_size: Examples in each step.
+        lr: Learning rate.
+        shown: Number of test examples that are drawn and, for sounds, written as audio files.
     """
 
     modalities = (Pictures, Spectrograms)
@@ -62,7 +71,7 @@ class Invert(Method):
         require(self.lr > 0, "lr", self.lr, "above 0")
 
     def check(self, net: nn.Module) -> None:
-        """There must be layers."""
+        """Raise UserError unless the network has hidden layers."""
         check_layers(net)
 
     def check_data(self, task: Task, classes: list[str]) -> None:
@@ -73,39 +82,41 @@ class Invert(Method):
         self.framewise = FORMS[type(task.modality)].framewise
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
-        """Layers of sounds must give a vector for each frame."""
+        """Raise UserError unless layers for sounds give a vector for each frame."""
         if not self.framewise:
             return
         split = Split(Pool(x), torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64), 0, nn.Identity())
-        for path, found in activations(net, split, layers_of(net)).items():
-            if found.dim() != 3 or found.shape[1] != x.shape[3]:
+        for path, output in activations(net, split, layers_of(net)).items():
+            if output.dim() != 3 or output.shape[1] != x.shape[3]:
                 raise UserError(
-                    f"layer {path} gives {list(found.shape[1:])}, no vector for each frame; take model=speech"
+                    f"layer {path} gives {list(output.shape[1:])}, no vector for each frame; take model=speech"
                 )
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
-        """Decoders, what they give back, and what is left in it."""
+        """Train a decoder for each layer of both networks and evaluate the reconstructions."""
         task, paths = bench.task, layers_of(net)
         order = torch.randperm(len(task.train), generator=bench.generator)[: self.train_samples].sort().values
         parts = {"train": task.train.take(order.to(task.train.labels.device)), "test": task.test}
         kind = FORMS[type(task.modality)](self, bench)
         targets = {part: kind.inputs(split) for part, split in parts.items()}
-        rows, given = [], {}
+        rows, decodings = [], {}
         for network, each in (("trained", net), ("untrained", bench.start)):
             features = {part: activations(each, split, paths, kind.reduce(split)) for part, split in parts.items()}
             if network == "trained":
-                features = {part: {INPUT: kind.given(targets[part]), **found} for part, found in features.items()}
+                features = {
+                    part: {INPUT: kind.input_features(targets[part]), **output} for part, output in features.items()
+                }
             for path in features["train"]:
                 layer = 0 if path == INPUT else 1 + paths.index(path)
                 decoder = kind.decoder(features["train"][path])
-                found = self.decoded(bench, decoder, {part: features[part][path] for part in parts}, targets["train"])
-                scores = {"r2": explained(found, targets["test"]), **kind.judged(found)}
+                output = self.decoded(bench, decoder, {part: features[part][path] for part in parts}, targets["train"])
+                scores = {"r2": r_squared(output, targets["test"]), **kind.judge_accuracy(output)}
                 rows.append({"network": network, "layer": layer, "path": path, **scores})
-                given[network, layer] = kind.examples(found)
-        return kind.show(self.findings(rows), given, [INPUT, *paths])
+                decodings[network, layer] = kind.examples(output)
+        return kind.show(self.findings(rows), decodings, [INPUT, *paths])
 
     def decoded(self, bench: Workbench, decoder: nn.Module, features: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """What a decoder, trained on the training part's features [n, ...], gives for those of the test part."""
+        """Outputs for the test features of a decoder trained on the training features [n, ...]."""
         standardise = Standardise(features["train"])
         splits = {}
         for part, x in features.items():
@@ -118,7 +129,7 @@ class Invert(Method):
         return outputs(decoder, splits["test"])
 
     def findings(self, rows: list[dict[str, object]]) -> Findings:
-        """Numbers and charts of the table."""
+        """Metrics and charts from the rows of the table."""
         findings = Findings("layers given back", HEADLINES, tables={"layers": rows})
         top = rows[-1]["layer"]
         names = [name for name in ("r2", "digit", "speaker") if name in rows[0]]

@@ -1,4 +1,4 @@
-"""What do the layers know? Probes, and what else a probe's accuracy could come from."""
+"""Probing classifiers on every layer, and the baselines that show where their accuracy comes from."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from mlbench.data.stream import Task
 from mlbench.explain.base import Method, Workbench
 from mlbench.explain.representation import probe_baselines
 from mlbench.explain.representation.activations import check_layers, layers_of, vectors
-from mlbench.explain.representation.probe_results import Probed
+from mlbench.explain.representation.probe_results import ProbeResults
 from mlbench.explain.representation.probe_training import Mixes, Probes, Standardise, Targets, Together, answers
-from mlbench.explain.representation.properties import asked, known_of, some
+from mlbench.explain.representation.properties import properties_of, select_property, subset
 from mlbench.runs.results import Findings
 
 STORED = torch.float16  # of vectors: a hundred thousand words in ten layers are a quarter of a gigabyte then
@@ -28,7 +28,7 @@ class Probe(Method):
 
     A size of 0 is a linear probe, others are hidden units of a perceptron (one layer, ReLU). `property` null takes the
     first that the data knows. Beside each probe stand the same one on the untrained network, what a word's form alone
-    tells (`lookup`: its most frequent value in training), the most frequent value of all, and the control task of
+    predicts (`lookup`: its most frequent value in training), the most frequent value of all, and the control task of
     Hewitt & Liang (2019): values drawn at random for each form, from the values' frequencies; selectivity is the
     accuracy less that of the control (their equation 1). Forms of which no value has nine tenths in training are
     ambiguous: there a lookup has to guess. Items that are no words have no form, and so neither lookup nor control.
@@ -64,27 +64,27 @@ class Probe(Method):
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
 
     def check_data(self, task: Task, classes: list[str]) -> None:
-        """The data must know the property."""
+        """Raise SettingError unless the data has the property, and UserError for too few items."""
         super().check_data(task, classes)
-        known = known_of(task, classes)
-        asked(self.property, known)
-        if len(known.train) < 2 and known.validation is None:
+        properties = properties_of(task, classes)
+        select_property(self.property, properties)
+        if len(properties.train) < 2 and properties.validation is None:
             raise UserError("explain=probe learns from some items and chooses by others; needed are 2 or more")
 
     def check(self, net: nn.Module) -> None:
-        """There must be layers."""
+        """Raise UserError unless the network has hidden layers."""
         check_layers(net)
 
     def explain(self, net: nn.Module, bench: Workbench) -> Findings:
-        """Vectors of all layers once, all probes in one fit, then what they found beside what they are measured by."""
-        known = known_of(bench.task, bench.classes)
-        name, paths = asked(self.property, known), layers_of(net)
-        parts = self.parts(bench, known)
-        values, words = known.values[name], known.train.forms is not None
+        """Compute the vectors of all layers once, train all probes in one fit, and compare them with the baselines."""
+        properties = properties_of(bench.task, bench.classes)
+        name, paths = select_property(self.property, properties), layers_of(net)
+        parts = self.parts(bench, properties)
+        values, words = properties.values[name], properties.train.forms is not None
         nonsense = None
         if words:
             forms = 1 + max(int(items.forms.max()) for _, items in parts.values())
-            nonsense = probe_baselines.control(known.train, name, forms, len(values), bench.generator)
+            nonsense = probe_baselines.control(properties.train, name, forms, len(values), bench.generator)
         splits, targets = {}, {}
         for part, (split, items) in parts.items():
             layers = [vectors(each, split, items, paths).to(STORED) for each in (net, bench.start)]
@@ -93,19 +93,19 @@ class Probe(Method):
             rows = torch.arange(len(x), device=x.device)
             standardise = splits["train"].normalise if splits else Standardise(x)
             splits[part] = Split(Pool(x), rows, rows, 0, standardise)
-        probes = self.trained(bench, splits["train"], targets["train"], len(paths), len(values))
-        found = {part: answers(probes, splits[part]) for part in ("validation", "test")}
+        probes = self.fit_probes(bench, splits["train"], targets["train"], len(paths), len(values))
+        predictions = {part: answers(probes, splits[part]) for part in ("validation", "test")}
         guess = None
         if words:
-            guess = probe_baselines.lookup(known.train, parts["test"][1], name, len(values))
+            guess = probe_baselines.lookup(properties.train, parts["test"][1], name, len(values))
         often = probe_baselines.majority(parts["train"][1], name)
         weights = probes["mix"].weights()[-1].detach() if self.mix else None
-        return Probed(paths, self.hidden, targets, found, guess, often, weights).findings()
+        return ProbeResults(paths, self.hidden, targets, predictions, guess, often, weights).findings()
 
-    def trained(self, bench: Workbench, split: Split, targets: Tensor, layers: int, values: int) -> Together:
-        """All probes, after one fit."""
+    def fit_probes(self, bench: Workbench, split: Split, targets: Tensor, layers: int, values: int) -> Together:
+        """All probes, trained in one fit."""
         width, count = split.pool.pictures.shape[2], targets.shape[1]
-        probes = {named(size): Probes(count, 2 * layers, width, values, size) for size in self.hidden}
+        probes = {probe_name(size): Probes(count, 2 * layers, width, values, size) for size in self.hidden}
         if self.mix:
             probes["mix"] = Mixes(layers, width, values)
         net = Together(probes).to(split.rows.device)
@@ -113,18 +113,22 @@ class Probe(Method):
         decay = {"optimizer": "adamw", "weight_decay": self.weight_decay, "schedule": "linear", "augment": "none"}
         return bench.fit(net, "probes", Targets(targets), split, **settings, **decay, patience=0)
 
-    def parts(self, bench: Workbench, known: Properties) -> dict[str, tuple[Split, Items]]:
-        """What to learn from, to choose by, and to measure on: splits with what is asked of them."""
-        task, train, held_out = bench.task, known.train, known.validation
+    def parts(self, bench: Workbench, properties: Properties) -> dict[str, tuple[Split, Items]]:
+        """Splits and items for training, for choosing the best layer, and for testing."""
+        task, train, held_out = bench.task, properties.train, properties.validation
         draws = torch.randperm(len(train), generator=bench.generator).to(train.rows.device)
         if held_out is None:
             count = max(1, round(HELD_OUT * len(train)))
-            held_out, draws = some(train, draws[:count]), draws[count:]
-        train = some(train, draws[: self.train_samples])
-        validation = task.train if known.validation is None else task.validation
-        return {"train": (task.train, train), "validation": (validation, held_out), "test": (task.test, known.test)}
+            held_out, draws = subset(train, draws[:count]), draws[count:]
+        train = subset(train, draws[: self.train_samples])
+        validation = task.train if properties.validation is None else task.validation
+        return {
+            "train": (task.train, train),
+            "validation": (validation, held_out),
+            "test": (task.test, properties.test),
+        }
 
 
-def named(size: int) -> str:
-    """What a probe of this size is called."""
+def probe_name(size: int) -> str:
+    """The name of a probe of this size."""
     return f"mlp_{size}" if size else "linear"

@@ -1,4 +1,4 @@
-"""What a probe is measured against: what a word's form tells, what is most frequent, and a task without sense."""
+"""Baselines of probes: lookup by the form of a word, the majority value, and the control task."""
 
 import torch
 from torch import Tensor
@@ -20,9 +20,17 @@ def majority(train: Items, name: str) -> int:
 
 
 def lookup(train: Items, test: Items, name: str, values: int) -> tuple[Tensor, Tensor]:
-    """(what the forms of `test` have most often in training, the most frequent value where a form is new [n];
+    """Predict the most frequent value of each form.
 
-    whether the form is ambiguous in training [n]: no value has CLEAR or more of its occurrences).
+    Args:
+        train: Items that the frequencies are taken from.
+        test: n items to predict.
+        name: The property.
+        values: Number of its values.
+
+    Returns:
+        Predictions [n], the majority value for new forms, and whether the form is ambiguous in training, bool [n]: no
+        value has a share of CLEAR or more.
     """
     forms = int(torch.cat([train.forms, test.forms]).max()) + 1
     table = counts(train, name, forms, values)

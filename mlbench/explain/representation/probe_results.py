@@ -9,19 +9,19 @@ from mlbench.runs.results import Chart, Findings
 
 
 @dataclass
-class Probed:
-    """The answers of all probes, and what they are measured against."""
+class ProbeResults:
+    """The predictions of all probes and of the baselines they are compared with."""
 
     paths: list[str]  # of the layers
     hidden: list[int]  # sizes of the probes
     targets: dict[str, Tensor]  # part -> [n, targets]: the property, and the control's values where there are words
-    found: dict[str, dict[str, Tensor]]  # part -> probe -> [targets, 2 * layers, n], the untrained network's behind
+    predictions: dict[str, dict[str, Tensor]]  # part -> probe -> [targets, 2 * layers, n], untrained network last
     guess: tuple[Tensor, Tensor] | None  # of the test items: what the form tells [n], whether it is ambiguous [n]
     often: int  # the most frequent value
     weights: Tensor | None  # [layers] of the mix of all layers
 
     def findings(self) -> Findings:
-        """All of it."""
+        """All metrics, tables and charts."""
         findings = Findings("probes", HEADLINES)
         rows = [row for probe in self.probes for row in self.rows(probe)]
         findings.tables["probes"] = rows
@@ -38,11 +38,11 @@ class Probed:
     @property
     def probes(self) -> list[str]:
         """Their names, in order of their sizes as given."""
-        return [name for name in self.found["test"] if name != "mix"]
+        return [name for name in self.predictions["test"] if name != "mix"]
 
     def share(self, part: str, probe: str, target: int, layer: int, among: Tensor | None = None) -> float:
         """The accuracy of one probe for one target on one layer, on the items `among` [n] bool."""
-        right = self.found[part][probe][target, layer] == self.targets[part][:, target]
+        right = self.predictions[part][probe][target, layer] == self.targets[part][:, target]
         return right[among].double().mean().item() if among is not None else right.double().mean().item()
 
     def rows(self, probe: str) -> list[dict[str, object]]:
@@ -69,8 +69,8 @@ class Probed:
         trained, untrained = (rows[: len(self.paths)], rows[len(self.paths) :])
         metrics = {}
         for row, other in zip(trained, untrained, strict=True):
-            kept = ("accuracy", "control_accuracy", "selectivity", "ambiguous_accuracy")
-            metrics |= {f"layer_{row['layer']}_{name}": row[name] for name in kept if name in row}
+            names = ("accuracy", "control_accuracy", "selectivity", "ambiguous_accuracy")
+            metrics |= {f"layer_{row['layer']}_{name}": row[name] for name in names if name in row}
             metrics[f"layer_{row['layer']}_untrained_accuracy"] = other["accuracy"]
         best = max(trained, key=lambda row: row["validation_accuracy"])
         metrics |= {"accuracy": best["accuracy"], "best_layer": float(best["layer"])}
@@ -83,7 +83,7 @@ class Probed:
         return metrics
 
     def references(self) -> dict[str, float]:
-        """What is reached without a network."""
+        """Accuracies of the baselines that use no network."""
         truth = self.targets["test"][:, 0]
         metrics = {"majority_accuracy": (truth == self.often).double().mean().item()}
         if self.guess is not None:
@@ -97,13 +97,13 @@ class Probed:
     def draw(self, findings: Findings, rows: list[dict[str, object]]) -> None:
         """Accuracy and selectivity over layers, and over the size of the probe."""
         series = [
-            {"series": spoken(row), "layer": row["layer"], **{name: row[name] for name in DRAWN if name in row}}
+            {"series": series_name(row), "layer": row["layer"], **{name: row[name] for name in DRAWN if name in row}}
             for row in rows
         ]
         for name in ("lookup_accuracy", "majority_accuracy"):
             if name in findings.metrics:
-                told, value = name.removesuffix("_accuracy"), findings.metrics[name]
-                series += [{"series": told, "layer": layer, "accuracy": value} for layer in range(len(self.paths))]
+                baseline, value = name.removesuffix("_accuracy"), findings.metrics[name]
+                series += [{"series": baseline, "layer": layer, "accuracy": value} for layer in range(len(self.paths))]
         findings.tables["accuracies"] = series
         findings.charts["accuracies"] = Chart("accuracies", "layer", "accuracy", by="series")
         if self.guess is None:
@@ -121,7 +121,7 @@ class Probed:
         for size, probe in sorted(zip(self.hidden, self.probes, strict=True)):
             row = next(row for row in rows if (row["probe"], row["network"], row["layer"]) == (probe, "trained", layer))
             shown = {"the property": "accuracy", "control task": "control_accuracy", "selectivity": "selectivity"}
-            table += [{"of": told, HIDDEN: max(1, size), "value": row[name]} for told, name in shown.items()]
+            table += [{"of": label, HIDDEN: max(1, size), "value": row[name]} for label, name in shown.items()]
         return table
 
     def mixed(self, findings: Findings) -> None:
@@ -153,7 +153,7 @@ HEADLINES = {
 HIDDEN = "hidden units (a linear probe at 1)"
 
 
-def spoken(row: dict[str, object]) -> str:
+def series_name(row: dict[str, object]) -> str:
     """The name of a line."""
     name = str(row["probe"]).replace("_", " ")
     return name if row["network"] == "trained" else f"{name}, untrained network"

@@ -1,6 +1,6 @@
-"""Probes for many layers and targets at once, and how they learn.
+"""Probes for many layers and targets, trained at the same time.
 
-Each probe has its own parameters and its own part of the loss, so that with Adam they learn as if each were alone.
+Each probe has its own parameters and its own term of the loss, so that with Adam each learns as if it were alone.
 """
 
 import math
@@ -19,9 +19,9 @@ LEAST = 0.1  # of the standard deviation of all numbers together: a number's own
 
 
 class Standardise(nn.Module):
-    """Features [B, ...] to mean 0 and standard deviation 1 of each number, or channel of maps, as found in training.
+    """Features [B, ...] to mean 0 and standard deviation 1 of each number, or channel of maps, over training data.
 
-    One that hardly varies there is left small: blown up, it would be all that a surprising example consists of.
+    A number that hardly varies there is not scaled up to 1: in an unusual example it would dominate all others.
     """
 
     def __init__(self, vectors: Tensor):
@@ -56,10 +56,10 @@ class Probes(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        found = x.transpose(0, 1).repeat(self.targets, 1, 1)  # [targets * layers, B, D]
+        activations = x.transpose(0, 1).repeat(self.targets, 1, 1)  # [targets * layers, B, D]
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            found = torch.baddbmm(bias, found.relu() if number else found, weight)
-        return found.unflatten(0, (self.targets, self.layers))
+            activations = torch.baddbmm(bias, activations.relu() if number else activations, weight)
+        return activations.unflatten(0, (self.targets, self.layers))
 
 
 class Mixes(nn.Module):
@@ -101,11 +101,11 @@ class Targets(Learner):
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """See the class."""
-        wanted = self.values[batch.y].T[:, None]  # [targets, 1, B]
-        total = torch.zeros((), device=wanted.device)
+        truth = self.values[batch.y].T[:, None]  # [targets, 1, B]
+        total = torch.zeros((), device=truth.device)
         for logits in net(batch.x).values():
             targets, layers, size, _ = logits.shape
-            labels = wanted[:targets].expand(targets, layers, size)
+            labels = truth[:targets].expand(targets, layers, size)
             total = total + F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="sum") / size
         return total
 

@@ -1,4 +1,4 @@
-"""What is known of the data, to look for in layers: properties of examples or words, and the label at least."""
+"""Properties of examples or words that probes predict: those of the data, or else the label."""
 
 from torch import Tensor
 
@@ -7,23 +7,23 @@ from mlbench.data.properties import Items, Properties
 from mlbench.data.stream import Task
 
 
-def asked(name: str | None, known: Properties) -> str:
-    """The property with that name, the first one for null. Raises SettingError for one that the data does not know."""
-    name = name or next(iter(known.values))
-    if name not in known.values:
-        raise SettingError("property", name, f"{' or '.join(known.values)}, or null")
+def select_property(name: str | None, properties: Properties) -> str:
+    """The name of a property, the first one for None. Raises SettingError for one that the data does not have."""
+    name = name or next(iter(properties.values))
+    if name not in properties.values:
+        raise SettingError("property", name, f"{' or '.join(properties.values)}, or null")
     return name
 
 
-def some(items: Items, index: Tensor) -> Items:
+def subset(items: Items, index: Tensor) -> Items:
     """The items at `index`, in their old order."""
     index = index.sort().values
     spans, forms = (None if part is None else part[index] for part in (items.spans, items.forms))
     return Items(items.rows[index], {name: labels[index] for name, labels in items.labels.items()}, spans, forms)
 
 
-def known_of(task: Task, classes: list[str]) -> Properties:
-    """What is known of the data; the label, where nothing else is."""
+def properties_of(task: Task, classes: list[str]) -> Properties:
+    """The properties of the data, or the label if it has none."""
     if task.properties is not None:
         return task.properties
     train, test = (Items(split.places, {"class": split.labels}) for split in (task.train, task.test))

@@ -18,8 +18,8 @@ from mlbench.runs.results import Findings, Panel, Row
 STORED = torch.float16  # of features
 
 
-class Wanted(Protocol):
-    """The settings that are needed here; see `Invert`."""
+class Settings(Protocol):
+    """The settings of `Invert` that are used here."""
 
     width: int
     highways: int
@@ -27,20 +27,20 @@ class Wanted(Protocol):
     shown: int
 
 
-def explained(found: Tensor, truth: Tensor) -> float:
-    """R^2 of what is given back [n, ...]: 1 is all of it, 0 no more than the mean."""
-    residual, varies = (found - truth).double(), (truth - truth.mean(0)).double()
+def r_squared(decoded: Tensor, truth: Tensor) -> float:
+    """R^2 of reconstructions [n, ...]: 1 is perfect, 0 no better than the mean."""
+    residual, varies = (decoded - truth).double(), (truth - truth.mean(0)).double()
     return 1 - (residual.square().sum() / varies.square().sum()).item()
 
 
 def chosen(split: Split, count: int) -> Tensor:
-    """Places of so many examples, spread over the split."""
+    """Indices of `count` examples at equal distances in the split."""
     return torch.linspace(0, len(split) - 1, count).round().long().to(split.labels.device)
 
 
-def cells(first: Panel, given: dict[int, np.ndarray], paths: list[str]) -> list[Panel]:
-    """What each layer gave back, in the order of `paths`; an empty panel where there is nothing."""
-    return [first, *(Panel(paths[k], given.get(k)) if k in given else Panel() for k in range(len(paths)))]
+def cells(first: Panel, decodings: dict[int, np.ndarray], paths: list[str]) -> list[Panel]:
+    """Panels of the reconstructions in the order of `paths`, empty where there is none."""
+    return [first, *(Panel(paths[k], decodings.get(k)) if k in decodings else Panel() for k in range(len(paths)))]
 
 
 class PictureReconstruction:
@@ -48,14 +48,14 @@ class PictureReconstruction:
 
     framewise = False
 
-    def __init__(self, method: Wanted, bench: Workbench):
+    def __init__(self, method: Settings, bench: Workbench):
         self.method, self.bench = method, bench
 
     def inputs(self, split: Split) -> Tensor:
         """[n, C, H, W]."""
         return split.batch(split.places).x
 
-    def given(self, inputs: Tensor) -> Tensor:
+    def input_features(self, inputs: Tensor) -> Tensor:
         """The input as a layer."""
         return inputs
 
@@ -67,23 +67,23 @@ class PictureReconstruction:
         """For features [n, ...] of that shape."""
         return Deconvolution(tuple(features.shape[1:]), self.bench.input_shape, self.method.width)
 
-    def judged(self, found: Tensor) -> dict[str, float]:  # noqa: ARG002
-        """Nothing: pictures are seen."""
+    def judge_accuracy(self, decoded: Tensor) -> dict[str, float]:  # noqa: ARG002
+        """No classifiers are used for pictures."""
         return {}
 
-    def examples(self, found: Tensor) -> Tensor:
-        """Those that are shown."""
-        return found[chosen(self.bench.test, self.method.shown)]
+    def examples(self, decoded: Tensor) -> Tensor:
+        """The reconstructions that are drawn."""
+        return decoded[chosen(self.bench.test, self.method.shown)]
 
-    def show(self, findings: Findings, given: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
-        """A row for each example: the picture, then what each layer gives back."""
+    def show(self, findings: Findings, decodings: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
+        """A row for each example: the picture, then its reconstruction from each layer."""
         test = self.bench.test
         truth = self.bench.picture(test.batch(chosen(test, self.method.shown)).x)
-        drawn = {key: self.bench.picture(pictures) for key, pictures in given.items()}
+        drawn = {key: self.bench.picture(pictures) for key, pictures in decodings.items()}
         rows: list[Row] = []
         for number, picture in enumerate(truth):
             for network in ("trained", "untrained"):
-                layers = {k: found[number] for (which, k), found in drawn.items() if which == network}
+                layers = {k: decoded[number] for (which, k), decoded in drawn.items() if which == network}
                 rows.append((f"{network} network", cells(Panel("picture", picture), layers, paths)))
         findings.grids["layers"] = rows
         findings.arrays["layers"] = {"picture": truth} | {f"{a}_layer_{k}": each for (a, k), each in drawn.items()}
@@ -95,9 +95,9 @@ class FrameReconstruction:
 
     framewise = True
 
-    def __init__(self, method: Wanted, bench: Workbench):
+    def __init__(self, method: Settings, bench: Workbench):
         self.method, self.bench, self.task = method, bench, bench.task
-        self.judges = {name: self.judge(name) for name in ("digit", "speaker") if self.met(name)}
+        self.judges = {name: self.train_judge(name) for name in ("digit", "speaker") if self.all_values_trained(name)}
         split = self.task.test
         self.there = split.present(split.places, self.frames)
 
@@ -106,32 +106,32 @@ class FrameReconstruction:
         """Of each example, padding included."""
         return self.bench.input_shape[2]
 
-    def met(self, name: str) -> bool:
-        """Whether training has every value that is tested; a judge cannot tell speakers that it has never heard."""
-        known = self.task.properties
-        return bool(torch.isin(known.test.labels[name], known.train.labels[name]).all())
+    def all_values_trained(self, name: str) -> bool:
+        """Whether every value in the test data occurs in training; otherwise it cannot be classified."""
+        properties = self.task.properties
+        return bool(torch.isin(properties.test.labels[name], properties.train.labels[name]).all())
 
-    def judge(self, name: str) -> nn.Module:
-        """A network that has learned a property from true spectrograms of the training data."""
-        known = self.task.properties
-        labels, count = known.train.labels[name], len(known.values[name])
-        split = replace(self.task.train.take(known.train.rows), labels=labels)
+    def train_judge(self, name: str) -> nn.Module:
+        """A classifier of a property, trained on true spectrograms of the training data."""
+        properties = self.task.properties
+        labels, count = properties.train.labels[name], len(properties.values[name])
+        split = replace(self.task.train.take(properties.train.rows), labels=labels)
         net = Judge(self.bench.input_shape[1], count).to(labels.device)
         settings = {"epochs": self.method.judge_epochs, "batch_size": 64, "lr": 0.003, "weight_decay": 0.0}
         fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none", "patience": 0}
         return self.bench.fit(net, f"judge of the {name}", None, split, **settings, **fixed)
 
     def inputs(self, split: Split) -> Tensor:
-        """The frames that are there, [n, bands]."""
+        """All frames without padding, [n, bands]."""
         there = split.present(split.places, self.frames)
         return split.batch(split.places).x.squeeze(1).transpose(1, 2)[there]
 
-    def given(self, inputs: Tensor) -> Tensor:
+    def input_features(self, inputs: Tensor) -> Tensor:
         """The input as a layer."""
         return inputs
 
     def reduce(self, split: Split) -> Callable[[Tensor, Tensor], Tensor]:
-        """The frames that are there, [k, D]."""
+        """All frames without padding, [k, D]."""
         return lambda output, index: output[split.present(index, self.frames)].to(STORED)
 
     def decoder(self, features: Tensor) -> nn.Module:
@@ -139,50 +139,50 @@ class FrameReconstruction:
         bands = self.bench.input_shape[1]
         return HighwayDecoder(features.shape[1], bands, self.method.width, self.method.highways)
 
-    def spectrograms(self, found: Tensor) -> Tensor:
-        """[N, 1, bands, frames] of frames [n, bands], silence where there is none."""
+    def spectrograms(self, decoded: Tensor) -> Tensor:
+        """Spectrograms [N, 1, bands, frames] from frames [n, bands], padded with silence."""
         silence = self.task.test.normalise(
-            torch.full((1, 1, 1, 1), self.task.modality.mel.silence, device=found.device)
+            torch.full((1, 1, 1, 1), self.task.modality.mel.silence, device=decoded.device)
         )
-        table = silence.flatten().expand(*self.there.shape, found.shape[1]).clone()
-        table[self.there] = found
+        table = silence.flatten().expand(*self.there.shape, decoded.shape[1]).clone()
+        table[self.there] = decoded
         return table.transpose(1, 2)[:, None]
 
     @torch.no_grad()
-    def judged(self, found: Tensor) -> dict[str, float]:
-        """How often the judges are right."""
-        heard, known = self.spectrograms(found), self.task.properties.test
+    def judge_accuracy(self, decoded: Tensor) -> dict[str, float]:
+        """Accuracies of the classifiers."""
+        heard, properties = self.spectrograms(decoded), self.task.properties.test
         return {
-            name: (net(heard[known.rows]).argmax(1) == known.labels[name]).double().mean().item()
+            name: (net(heard[properties.rows]).argmax(1) == properties.labels[name]).double().mean().item()
             for name, net in self.judges.items()
         }
 
-    def examples(self, found: Tensor) -> Tensor:
-        """The spectrograms of those that are shown."""
-        return self.spectrograms(found)[chosen(self.task.test, self.method.shown)]
+    def examples(self, decoded: Tensor) -> Tensor:
+        """The spectrograms that are drawn."""
+        return self.spectrograms(decoded)[chosen(self.task.test, self.method.shown)]
 
-    def show(self, findings: Findings, given: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
+    def show(self, findings: Findings, decodings: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
         """Spectrograms of each layer, and what they sound like; the original goes through the same Griffin-Lim."""
-        index, known = chosen(self.task.test, self.method.shown), self.task.properties
+        index, properties = chosen(self.task.test, self.method.shown), self.task.properties
         truth, rows = self.task.test.batch(index).x, []
         for number, example in enumerate(index.tolist()):
-            names = [known.values[name][known.test.labels[name][example]] for name in ("digit", "speaker")]
+            names = [properties.values[name][properties.test.labels[name][example]] for name in ("digit", "speaker")]
             title = "_".join([*names, str(example)])
             findings.sounds[f"{title}_original"] = self.sound(truth[number], example)
             for network, mark in (("trained", ""), ("untrained", "untrained_")):
-                layers = {layer: found[number] for (which, layer), found in given.items() if which == network}
-                for layer, found in layers.items():
-                    findings.sounds[f"{title}_{mark}layer_{layer}"] = self.sound(found, example)
-                drawn = {layer: picture(found) for layer, found in layers.items()}
+                layers = {layer: decoded[number] for (which, layer), decoded in decodings.items() if which == network}
+                for layer, decoded in layers.items():
+                    findings.sounds[f"{title}_{mark}layer_{layer}"] = self.sound(decoded, example)
+                drawn = {layer: picture(decoded) for layer, decoded in layers.items()}
                 first = Panel("original", picture(truth[number]))
                 rows.append((f"{names[0]}, spoken by {names[1]}; {network} network", cells(first, drawn, paths)))
         findings.grids["layers"] = rows
-        arrays = {f"{network}_layer_{layer}": found.cpu().numpy() for (network, layer), found in given.items()}
+        arrays = {f"{network}_layer_{layer}": decoded.cpu().numpy() for (network, layer), decoded in decodings.items()}
         findings.arrays["layers"] = {"original": truth.cpu().numpy(), **arrays}
         return findings
 
     def sound(self, spectrogram: Tensor, example: int) -> tuple[int, np.ndarray]:
-        """(samples a second, wave [n]) of the frames that are there."""
+        """(samples per second, wave [n]) without padding."""
         normalise, mel = self.task.test.normalise, self.task.modality.mel
         loud = (spectrogram * normalise.std + normalise.mean)[0, 0, :, self.there[example]]
         return mel.rate, mel.wave(loud).cpu().numpy()
