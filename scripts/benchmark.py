@@ -100,9 +100,9 @@ METHODS: dict[str, tuple[Callable[[], Method], float]] = {  # how each is made, 
     "mas": (lambda: MAS(0.1, "proximal", 1000), 0.6),
     "scp": (lambda: SCP(1.0, "proximal", 1000, 100), 0.6),
     "rwalk": (lambda: RWalk(0.1, "proximal", 0.1, 10, 1e-3), 0.6),
-    "er": (lambda: ER(5120, None, "reservoir"), 0.4),
-    "derpp": (lambda: DERPP(5120, None, "reservoir", 0.5, 0.5), 0.25),
-    "agem": (lambda: AGEM(5120, 64), 0.3),
+    "er": (lambda: ER(replay_batch=None, memory_total=5120, policy="reservoir"), 0.4),
+    "derpp": (lambda: DERPP(replay_batch=None, memory_total=5120, policy="reservoir", alpha=0.5, beta=0.5), 0.25),
+    "agem": (lambda: AGEM(replay_batch=64, memory_total=5120), 0.3),
 }
 
 

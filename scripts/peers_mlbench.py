@@ -27,8 +27,10 @@ METHODS: dict[str, Callable[[Lesson], Method]] = {
     "EWC": ewc,
     "EWC, one penalty": ewc,
     "GEM": lambda lesson: GEM(MEMORIES * len(lesson.stream.tasks), MARGIN),
-    "A-GEM": lambda lesson: AGEM(MEMORIES * len(lesson.stream.tasks), REFERENCE),
-    "replay": lambda lesson: ER(MEMORIES * len(lesson.stream.tasks), None, "reservoir"),
+    "A-GEM": lambda lesson: AGEM(replay_batch=REFERENCE, memory_total=MEMORIES * len(lesson.stream.tasks)),
+    "replay": lambda lesson: ER(
+        replay_batch=None, memory_total=MEMORIES * len(lesson.stream.tasks), policy="reservoir"
+    ),
 }
 
 

@@ -77,5 +77,5 @@ def test_twenty_permutations_of_mnist_cost_one_copy(real):
     limits = {"train_per_task": None, "test_per_task": None, "task_order": "fixed", "order_seed": None}
     data = Permuted(source=Vision(name="mnist"), tasks=20, scenario="domain", **limits)
     stream = data.stream(real("mnist.npz"), torch.Generator())
-    assert len({task.train.pool.pictures.data_ptr() for task in stream.tasks}) == 1
+    assert len({task.train.pool.examples.data_ptr() for task in stream.tasks}) == 1
     assert sum(len(task.train) for task in stream.tasks) == 20 * 60_000

@@ -13,7 +13,7 @@ from torch import nn
 from mlbench.core.errors import require
 from mlbench.core.instantiate import Blueprint
 from mlbench.data.split import Batch, Split
-from mlbench.experiment.context import Workbench
+from mlbench.experiment.context import Context
 from mlbench.experiment.technique import Technique
 from mlbench.runs.results import Row
 from mlbench.training.learner import Learner
@@ -69,12 +69,12 @@ class Method(Technique):
     def check(self, net: nn.Module) -> None:
         """Raise SettingError for settings that do not suit the network; called before anything is trained."""
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Compress a network.
 
         Args:
             dense: The trained network; its `net` may be changed in place.
-            bench: Data, settings and the training loop of the run.
+            context: Data, settings and the training loop of the run.
 
         Yields:
             Compressed networks. The last one is the result, from which a next stage starts. Each is written to its
@@ -122,7 +122,7 @@ class Finetuned(Method):
         require(self.finetune_epochs >= 0, "finetune_epochs", self.finetune_epochs, "0 or more")
         require(0 < self.finetune_lr < math.inf, "finetune_lr", self.finetune_lr, "above 0")
 
-    def finetune(self, net: nn.Module, bench: Workbench, title: str, learner: Learner | None = None) -> nn.Module:
+    def finetune(self, net: nn.Module, context: Context, title: str, learner: Learner | None = None) -> nn.Module:
         """Fine-tune `net` for `finetune_epochs`, then recompute the running statistics of batch norm.
 
         The running statistics are those of the network before the change, and lag behind a short training: with them
@@ -130,7 +130,7 @@ class Finetuned(Method):
 
         Args:
             net: The network, changed in place.
-            bench: Data, settings and the training loop of the run.
+            context: Data, settings and the training loop of the run.
             title: Name of the training, unique in the run.
             learner: Loss and hooks; plain cross-entropy if None.
 
@@ -138,15 +138,15 @@ class Finetuned(Method):
             `net`, in eval mode.
         """
         if self.finetune_epochs:
-            self.train_on(net, bench, title, learner)
-        recalibrate(net, bench.train, bench.generator)
+            self.train_on(net, context, title, learner)
+        recalibrate(net, context.train, context.generator)
         return net
 
-    def train_on(self, net: nn.Module, bench: Workbench, title: str, learner: Learner | None = None) -> None:
+    def train_on(self, net: nn.Module, context: Context, title: str, learner: Learner | None = None) -> None:
         """Fine-tune `net` without recomputing the statistics of batch norm; arguments as in `finetune`."""
         learner = learner or Learner()
         learner.lr_setting = "finetune_lr"  # the setting that a message about divergence names
-        bench.fit(net, title, learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
+        context.fit(net, title, learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
 
 
 def weights(net: nn.Module) -> dict[str, nn.Parameter]:

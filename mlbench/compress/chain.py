@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from mlbench.compress.base import Method, Point, Workbench
+from mlbench.compress.base import Context, Method, Point
 from mlbench.core.errors import RunError, SettingError, UserError, nearest, require
 from mlbench.core.instantiate import Blueprint
 from mlbench.data.modality import EVERY, Modality
@@ -67,7 +67,7 @@ class Chain(Method):
         for name in self.stages:
             self.methods[name].check(net)
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield the points of all stages. Raises RunError where a stage cannot handle the network before it."""
         point, step = dense, 0
         self.steps = [0]  # number of the last point of each stage, and of the dense network before them
@@ -76,7 +76,7 @@ class Chain(Method):
                 self.methods[name].check(point.net)
             except (SettingError, UserError) as error:
                 raise RunError(f"stage {name} does not go with what is before it: {error}") from error
-            for point in self.methods[name].compress(point, bench):  # noqa: B020
+            for point in self.methods[name].compress(point, context):  # noqa: B020
                 step += 1
                 yield point
             self.steps.append(step)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlbench.compress.base import Method, Point, Workbench
+from mlbench.compress.base import Context, Method, Point
 
 
 @dataclass
@@ -13,6 +13,6 @@ class Measure(Method):
     changes_weights = False
     keeps_network = True
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:  # noqa: ARG002
         """Yield nothing; the dense network is measured anyway."""
         return iter(())

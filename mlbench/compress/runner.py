@@ -43,7 +43,7 @@ HEADLINES = {  # metrics that tables show, and which end is better
 
 @dataclass
 class Compress(MultiFitRunner):
-    """One run of one compression method on one network; it is also the `Workbench` that the method works with.
+    """One run of one compression method on one network; it is also the `Context` that the method works with.
 
     Attributes:
         rows: What the worker measured of each point so far, the dense network first.

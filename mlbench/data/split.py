@@ -32,16 +32,16 @@ class Batch(NamedTuple):
 class Pool:
     """Examples that several splits share, so that they lie in memory, and on the device, once."""
 
-    pictures: Tensor  # uint8 [N, C, H, W], or as `modality` says
+    examples: Tensor  # uint8 [N, C, H, W], or as `modality` says
     modality: Modality = PICTURES
     lengths: Tensor | None = None  # [N] positions of each example that are no padding, where they are counted
 
     def to(self, device: torch.device) -> None:
         """Move to `device` when half of its free memory holds them; otherwise chunks are moved as they are used."""
         self.modality = self.modality.to(device)
-        if device.type == "cuda" and self.pictures.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        if device.type == "cuda" and self.examples.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
             return
-        self.pictures = self.pictures.to(device)
+        self.examples = self.examples.to(device)
         self.lengths = None if self.lengths is None else self.lengths.to(device)
 
 
@@ -91,7 +91,7 @@ class Split:
             uint8 [b, C, H, W], or as the modality says.
         """
         rows = self.rows.index_select(0, index)
-        pictures = self.pool.pictures.index_select(0, rows.to(self.pool.pictures.device))
+        pictures = self.pool.examples.index_select(0, rows.to(self.pool.examples.device))
         pictures = pictures.to(self.labels.device, non_blocking=True)
         if augment is not None:
             pictures = augment(pictures)
@@ -125,7 +125,7 @@ class Split:
 
         Only some pictures of a pool of more than DIGESTED_BYTES are read.
         """
-        pictures = self.pool.pictures
+        pictures = self.pool.examples
         some = pictures[:: max(1, pictures.nbytes // DIGESTED_BYTES)]
         digest = hashlib.blake2b(digest_size=16)
         for tensor in (some, self.rows, self.labels):
@@ -174,7 +174,7 @@ class Split:
         if self.transform is None:
             return self
         pictures = torch.cat([self.raw(index) for index in self.chunks(1000)])
-        return replace(self, pool=replace(self.pool, pictures=pictures), rows=self.places, transform=None)
+        return replace(self, pool=replace(self.pool, examples=pictures), rows=self.places, transform=None)
 
     @staticmethod
     def union(splits: list["Split"]) -> "Split":

@@ -107,7 +107,7 @@ class Stream:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of a picture, (L,) of a text, (F,) of a row of a table."""
-        return tuple(self.tasks[0].train.pool.pictures.shape[1:])
+        return tuple(self.tasks[0].train.pool.examples.shape[1:])
 
     def example(self, count: int) -> Tensor:
         """Return `count` inputs in the form that the network takes, to try it on."""
@@ -122,7 +122,7 @@ class Stream:
         """Return the stream on `device`, each shared pool moved once; few test pictures are transformed in advance."""
         for pool in {id(split.pool): split.pool for task in self.tasks for split in task.splits()}.values():
             pool.to(device)
-        test_bytes = sum(len(task.test) for task in self.tasks) * self.tasks[0].test.pool.pictures[0].nbytes
+        test_bytes = sum(len(task.test) for task in self.tasks) * self.tasks[0].test.pool.examples[0].nbytes
         tasks = [task.to(device) for task in self.tasks]
         if test_bytes <= TRANSFORM_BYTES:
             tasks = [replace(task, test=task.test.with_transform_applied()) for task in tasks]

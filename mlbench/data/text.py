@@ -42,7 +42,7 @@ def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Str
     for name, part in parts.items():
         pool = Pool(rows(ids_by_word[name], pieces, length), modality)
         splits[name] = Split(pool, torch.arange(len(part)), class_numbers(part, labels), 0, AsIds())
-    unlabelled = pack_rows(splits["train"].pool.pictures, PACK_FACTOR * length, modality)
+    unlabelled = pack_rows(splits["train"].pool.examples, PACK_FACTOR * length, modality)
     word_properties = properties(parts, ids_by_word, length)
     about = {"validation": splits["validation"], "properties": word_properties, "unlabelled": unlabelled}
     task = Task("texts", splits["train"], splits["test"], **about)

@@ -14,7 +14,7 @@ from mlbench.training.learner import Learner
 from mlbench.training.optimizer import Training
 
 
-class Workbench(Protocol):
+class Context(Protocol):
     """Data, settings, and the one way to train; the runners that are one stand in multi_fit_runner.py."""
 
     train: Split  # to learn from

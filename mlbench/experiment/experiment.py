@@ -86,7 +86,7 @@ class Experiment:
         net = self.network(stream)
         runner = self.family.prepare(config, stream, net)
         for task in stream.tasks:
-            check_trainable(net, task, config.technique.learned_from(task), config.training)
+            check_trainable(net, task, config.technique.training_size(task), config.training)
         torch.set_num_threads(choose_threads(chosen.threads, net, stream.example(1), config.training.batch_size))
         if not self.begun(folder):
             old = folder.exists()
@@ -118,7 +118,7 @@ class Experiment:
             raise UserError(
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
             )
-        if stream.outputs < 2 and config.technique.about_answers:
+        if stream.outputs < 2 and config.technique.needs_classes:
             reason = (
                 f"data={config.names['data']} has the one class {stream.classes[0]}; there is nothing to tell apart"
             )

@@ -30,7 +30,7 @@ from mlbench.training.masked_lm import MaskedLanguage
 
 @dataclass
 class MultiFitRunner(Runner):
-    """What the runners of such families share; to a technique it is the `Workbench`.
+    """What the runners of such families share; to a technique it is the `Context`.
 
     Attributes:
         fits: Trains, and reads back what an interrupted run has trained.
@@ -108,35 +108,35 @@ class MultiFitRunner(Runner):
         torch.manual_seed(self.draws.derived(f"after the {title} network"))
 
     def stored(self, title: str, made_by: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """See `Workbench`."""
+        """See `Context`."""
         return self.cache.tensors(title, make, validation=self.training.validation, **made_by)
 
     def fit(
         self, net: nn.Module, title: str, learner: Learner | None = None, train: Split | None = None, **changes: Any
     ) -> nn.Module:
-        """See `Workbench`."""
+        """See `Context`."""
         own = (lambda: self.describe(net)) if net is self.net else None  # others are not what config.yaml describes
         return self.fits.fit(net, title, learner or Learner(), train or self.train, changes, own)
 
     def accuracy(self, net: nn.Module, split: Split | None = None) -> float:
-        """See `Workbench`."""
+        """See `Context`."""
         return accuracy(net, split or self.validation, Learner().logits)
 
     def build(self, blueprint: Blueprint | None) -> nn.Module:
-        """See `Workbench`."""
+        """See `Context`."""
         blueprint = blueprint or Blueprint(self.config.composed.model, "model", self.config.dirs)
         net = blueprint.build(nn.Module, input_shape=self.input_shape, outputs=self.outputs)
         return net.to(self.compute.device)
 
     def read(self, path: str) -> nn.Module:
-        """See `Workbench`."""
+        """See `Context`."""
         packed = read_matching(Path(path), self.stream)
         about = {"input_shape": self.input_shape, "outputs": self.outputs}
         net = Blueprint(OmegaConf.create(packed["model"]), "model", self.config.dirs).build(nn.Module, **about)
         return restored(net, packed, self.config.dirs).to(self.compute.device).eval()
 
     def picture(self, x: Tensor) -> np.ndarray:
-        """See `Workbench`."""
+        """See `Context`."""
         raw = x.detach() * self.normalise.std + self.normalise.mean
         return self.stream.modality.images(raw).cpu().numpy()
 

@@ -17,14 +17,14 @@ class Technique:
 
     takes: ClassVar[tuple[str, ...]] = ()  # settings at the top level that mean something to it and not to all
     chooses: ClassVar[bool] = False  # whether it chooses by train.validation, which otherwise is for early stopping
-    about_answers: ClassVar[bool] = True  # whether it is about classes that are told apart
+    needs_classes: ClassVar[bool] = True  # whether it is about classes that are told apart
     modalities: ClassVar[tuple[type[Modality], ...]] = EVERY  # the kinds of examples it is made for
 
     def files(self) -> list[Path]:
         """Files and folders that it reads: one that changes makes other results."""
         return []
 
-    def learned_from(self, task: Task) -> int:
+    def training_size(self, task: Task) -> int:
         """How many examples `fit` gets for the task."""
         return len(task.train)
 

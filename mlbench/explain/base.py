@@ -13,15 +13,15 @@ from mlbench.core.errors import require
 from mlbench.data.modality import Pictures, Spectrograms
 from mlbench.data.split import Split
 from mlbench.data.stream import Planted, Task
-from mlbench.experiment import context
+from mlbench.experiment.context import Context as RunContext
 from mlbench.experiment.technique import Technique
-from mlbench.runs.results import Findings
+from mlbench.runs.results import Results
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Network, inputs [B, C, H, W] and classes to explain [B] -> signed maps [B, C, H, W] or [B, 1, H, W]."""
 
 
-class Workbench(context.Workbench, Protocol):
+class Context(RunContext, Protocol):
     """What the runner offers to a method of explanation."""
 
     task: Task  # all there is of the data
@@ -32,14 +32,14 @@ class Workbench(context.Workbench, Protocol):
     def chosen(self, method: "Attribution") -> Tensor:
         """Indices [n] of the test examples to explain, drawn by the seed."""
 
-    def evaluate(self, method: "Attribution", net: nn.Module) -> Findings:
+    def evaluate(self, method: "Attribution", net: nn.Module) -> Results:
         """Maps of `method` for the run's examples, with the same scores for the controls."""
 
 
 class Method(Technique):
     """Base class of explanations; subclasses are dataclasses whose fields are the hyperparameters.
 
-    `about_answers` is False for methods that analyse representations: a network for texts is then used as pretrained,
+    `needs_classes` is False for methods that analyse representations: a network for texts is then used as pretrained,
     without fine-tuning.
     """
 
@@ -54,12 +54,12 @@ class Method(Technique):
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """The same for problems that only a forward pass of inputs [B, C, H, W] through the untrained network shows."""
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """Explain the trained network.
 
         Args:
             net: The network in eval mode; the runner restores it afterwards (`untouched`).
-            bench: Data, settings and random numbers of the run.
+            context: Data, settings and random numbers of the run.
 
         Returns:
             Metrics, tables and figures for the runner to write.
@@ -101,7 +101,7 @@ class Attribution(Method):
         """The user's own pictures."""
         return [Path(self.images).expanduser()] if self.images else []
 
-    def look(self, bench: Workbench) -> None:
+    def look(self, context: Context) -> None:
         """Prepare for maps: read from the run what `maps` needs besides its arguments."""
 
     def origin(self, x: Tensor) -> Tensor | None:  # noqa: ARG002
@@ -129,10 +129,10 @@ class Attribution(Method):
         """
         raise NotImplementedError
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """Maps, scores and figures."""
-        self.look(bench)
-        return bench.evaluate(self, net)
+        self.look(context)
+        return context.evaluate(self, net)
 
 
 def below(classes: list[str]) -> str:

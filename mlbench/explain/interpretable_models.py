@@ -19,8 +19,8 @@ from mlbench.data.modality import Pictures, Tables
 from mlbench.data.split import Split
 from mlbench.data.stream import Task
 from mlbench.explain.attribution.feature_attribution import bar_labels
-from mlbench.explain.base import Method, Workbench
-from mlbench.runs.results import Bars, Chart, Findings, Panel, Row
+from mlbench.explain.base import Context, Method
+from mlbench.runs.results import Bars, Chart, Panel, Results, Row
 
 IN_A_ROW = 10  # maps of classes
 AT_ONCE = 1000  # pictures
@@ -53,11 +53,11 @@ class Baselines(Method):
         super().check_data(task, classes)
         check_classes(task.train)
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """The table of all models with its chart, the linear weights as maps, the small tree as a text."""
-        check_classes(bench.train)  # without what validation has taken
-        train, test = (flat(split) for split in (bench.train, bench.test))
-        state = int(torch.randint(0, 2**31, (), generator=bench.generator))
+        check_classes(context.train)  # without what validation has taken
+        train, test = (flat(split) for split in (context.train, context.test))
+        state = int(torch.randint(0, 2**31, (), generator=context.generator))
         linear, seconds = fit(LogisticRegression(max_iter=self.iterations), train)
         rows = [table_row("linear", linear, linear.coef_.size, test, seconds)]
         trees = {}
@@ -68,27 +68,27 @@ class Baselines(Method):
         leaves = sum(tree.get_n_leaves() for tree in forest.estimators_)
         rows.append(table_row("forest", forest, leaves, test, seconds))
         weights = sum(parameter.numel() for parameter in net.parameters())
-        accuracy = bench.accuracy(net, bench.test)
+        accuracy = context.accuracy(net, context.test)
         rows.append({"model": "network", "weights_or_leaves": weights, "accuracy": accuracy})
         of = {"network": rows[-1], "forest": rows[-2], "linear": rows[0], "tree": rows[-3]}
         of["readable_tree"] = rows[1 + list(trees).index(self.readable)]
         accuracies = {f"{name}_accuracy": row["accuracy"] for name, row in of.items()}
-        findings = Findings("other models", dict.fromkeys(accuracies, "high"), accuracies)
-        findings.metrics |= {f"{name}_size": float(row["weights_or_leaves"]) for name, row in of.items()}
-        findings.tables["baselines"] = [{**row, "depth": row.get("depth", "")} for row in rows]
-        findings.charts["baselines"] = Chart("baselines", "weights_or_leaves", "accuracy", by="model", log=True)
-        maps = weight_maps(linear).reshape(-1, *bench.input_shape)
-        findings.arrays["linear"] = {"weights": maps, "bias": linear.intercept_, "classes": linear.classes_}
-        names = [bench.classes[label] for label in linear.classes_]
-        if bench.task.modality.ordered:
-            findings.grids["linear"] = grid(maps, names)
+        results = Results("other models", dict.fromkeys(accuracies, "high"), accuracies)
+        results.metrics |= {f"{name}_size": float(row["weights_or_leaves"]) for name, row in of.items()}
+        results.tables["baselines"] = [{**row, "depth": row.get("depth", "")} for row in rows]
+        results.charts["baselines"] = Chart("baselines", "weights_or_leaves", "accuracy", by="model", log=True)
+        maps = weight_maps(linear).reshape(-1, *context.input_shape)
+        results.arrays["linear"] = {"weights": maps, "bias": linear.intercept_, "classes": linear.classes_}
+        names = [context.classes[label] for label in linear.classes_]
+        if context.task.modality.ordered:
+            results.grids["linear"] = grid(maps, names)
         else:
-            features = bar_labels(bench.task.modality.part_names(bench.input_shape))
-            findings.bars["linear"] = [
+            features = bar_labels(context.task.modality.part_names(context.input_shape))
+            results.bars["linear"] = [
                 Bars(name, features, each.tolist()) for name, each in zip(names, maps, strict=True)
             ]
-        findings.texts["tree.txt"] = tree_text(trees[self.readable], bench)
-        return findings
+        results.texts["tree.txt"] = tree_text(trees[self.readable], context)
+        return results
 
 
 def check_classes(train: Split) -> None:
@@ -153,10 +153,10 @@ def grid(maps: np.ndarray, names: list[str]) -> list[Row]:
     return [("" if number else "linear weights of each class", row) for number, row in enumerate(rows)]
 
 
-def tree_text(tree: DecisionTreeClassifier, bench: Workbench) -> str:
+def tree_text(tree: DecisionTreeClassifier, context: Context) -> str:
     """The tree as questions about pixels or features."""
-    modality = bench.task.modality
-    names = modality.part_names(bench.input_shape)
-    classes = [bench.classes[label] for label in tree.classes_]
+    modality = context.task.modality
+    names = modality.part_names(context.input_shape)
+    classes = [context.classes[label] for label in tree.classes_]
     text = export_text(tree, feature_names=names, class_names=classes, decimals=modality.decimals)
     return f"A decision tree of depth {tree.get_depth()}. {modality.value_note}\n\n{text}"

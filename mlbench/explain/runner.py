@@ -23,13 +23,13 @@ from mlbench.explain.base import Attribution, Method, untouched
 from mlbench.reporting.figures import grids, plots, tokens
 from mlbench.reporting.figures.bars import draw_bars
 from mlbench.reporting.figures.clouds import draw_clouds
-from mlbench.runs.results import Findings
+from mlbench.runs.results import Results
 from mlbench.training.masked_lm import masked_accuracy
 
 
 @dataclass
 class Explain(MultiFitRunner):
-    """One run of one explanation of one network; to the method it is the `Workbench`."""
+    """One run of one explanation of one network; to the method it is the `Context`."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -43,23 +43,23 @@ class Explain(MultiFitRunner):
         """Train or load the network, explain it and write the results."""
         if (saved := self.run.saved()) is not None:
             self.load(saved)
-        inside = self.task.unlabelled is not None and not self.method.about_answers
+        inside = self.task.unlabelled is not None and not self.method.needs_classes
         net = self.pretrained() if inside else self.dense()
-        findings = Findings(metrics=self.measured(net, inside))
-        good = dict(findings.metrics)
+        results = Results(metrics=self.measured(net, inside))
+        good = dict(results.metrics)
         for name, value in good.items():
             self.run.display.note(f"{name.replace('_', ' ')} {value:.4f}")
         self.fits.phase, began = "explain", time.perf_counter()
         trained = self.fits.seconds["explain"]
         with untouched(net):
-            findings.join(self.method.explain(net, self))
+            results.join(self.method.explain(net, self))
         self.fits.seconds["explain"] = trained + time.perf_counter() - began
-        self.write(findings)
+        self.write(results)
         for name, value in good.items():  # after all fits: a checkpoint of theirs would keep the lines, and a resumed
             self.run.log(0, "eval", 1, "test", name, value)  # run write them again
         costs = {**self.fits.costs(), "parameters": sum(p.numel() for p in net.parameters())}
-        headlines = findings.headlines or dict.fromkeys(good, "high")
-        self.run.finish(self.describe(net), findings.metrics, costs, headlines, findings.kind)
+        headlines = results.headlines or dict.fromkeys(good, "high")
+        self.run.finish(self.describe(net), results.metrics, costs, headlines, results.kind)
 
     def measured(self, net: nn.Module, inside: bool) -> dict[str, float]:
         """Test accuracy of the network on the task that it was trained for."""
@@ -71,8 +71,8 @@ class Explain(MultiFitRunner):
             metrics["clean_accuracy"] = self.accuracy(net, self.planted.clean)
         return metrics
 
-    def evaluate(self, method: Attribution, net: nn.Module) -> Findings:
-        """See `Workbench`."""
+    def evaluate(self, method: Attribution, net: nn.Module) -> Results:
+        """See `Context`."""
         modality, name = self.task.modality, self.config.names["explain"]
         view = VIEWS[type(modality)](net, method, self)
         return evaluate(method, view, modality, name, self.generator, self.compute)
@@ -82,30 +82,30 @@ class Explain(MultiFitRunner):
         order = torch.randperm(len(self.test), generator=self.draws.generator("examples"))[: method.samples]
         return order.to(self.test.labels.device)
 
-    def write(self, findings: Findings) -> None:
+    def write(self, results: Results) -> None:
         """Tables, then figures from them, arrays, texts."""
         folder = self.run.folder
-        for name, rows in findings.tables.items():
+        for name, rows in results.tables.items():
             columns = list(dict.fromkeys(column for row in rows for column in row))
             write_csv(folder / f"{name}.csv", columns, [[row.get(column, "") for column in columns] for row in rows])
-        for name, chart in findings.charts.items():
+        for name, chart in results.charts.items():
             table, figure = folder / f"{chart.table}.csv", folder / "figures" / f"{name}.png"
             plots.draw_chart(table, (chart.x, chart.y), chart.by, figure, chart.log, not chart.points)
-        for name, rows in findings.grids.items():
+        for name, rows in results.grids.items():
             grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.task.modality.upwards)
-        for name, charts in findings.bars.items():
+        for name, charts in results.bars.items():
             draw_bars(charts, folder / "figures" / f"{name}.png")
-        for name, clouds in findings.clouds.items():
+        for name, clouds in results.clouds.items():
             draw_clouds(clouds, folder / "figures" / f"{name}.png")
-        for name, passages in findings.passages.items():
+        for name, passages in results.passages.items():
             tokens.draw_passages(passages, folder / "figures" / f"{name}.png")
             self.run.display.passages(passages)
-        for name, arrays in findings.arrays.items():
+        for name, arrays in results.arrays.items():
             write_whole(folder / "artefacts" / f"{name}.npz", partial(np.savez_compressed, **arrays))
-        for name, (rate, wave) in findings.sounds.items():
+        for name, (rate, wave) in results.sounds.items():
             samples = np.round(32767 * wave / max(1.0, abs(wave).max())).astype(np.int16)
             write_whole(folder / "artefacts" / f"{name}.wav", partial(wavfile.write, rate=rate, data=samples))
-        for name, text in findings.texts.items():
+        for name, text in results.texts.items():
             write_text(folder / name, text)
 
 

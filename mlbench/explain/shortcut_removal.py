@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mlbench.core.errors import SettingError, UserError, require
 from mlbench.data import patches
 from mlbench.data.split import Pool, Split
-from mlbench.explain.base import Attribution, Method, Workbench, strength
-from mlbench.runs.results import Findings, Panel, Row
+from mlbench.explain.base import Attribution, Context, Method, strength
+from mlbench.runs.results import Panel, Results, Row
 
 AROUND = 2  # pixels around what is painted over, whose mean is the paint
 AT_ONCE = 32  # pictures
@@ -64,38 +64,38 @@ class Mend(Method):
         self.size(tuple(x.shape[2:]))
         self.attribution.rehearse(net, x)
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """Accuracies before and after, a table of the rounds, a figure of mended pictures."""
-        window = self.size(bench.input_shape[1:])
-        self.attribution.look(bench)
-        findings = Findings("mended", HEADLINES, accuracies(net, bench, "_before"))
-        rows: list[dict[str, object]] = [{"round": 0, **accuracies(net, bench)}]
-        mended = random = bench.train
+        window = self.size(context.input_shape[1:])
+        self.attribution.look(context)
+        results = Results("mended", HEADLINES, accuracies(net, context, "_before"))
+        rows: list[dict[str, object]] = [{"round": 0, **accuracies(net, context)}]
+        mended = random = context.train
         missed = None
         for number in range(1, self.rounds + 1):
             maps = torch.cat(list(self.maps(net, mended)))
             corners, before = strongest_corners(maps, window), mended
             mended = inpaint(mended, corners, window, self.margin)
             random = inpaint(
-                random, random_corners(corners, maps.shape[1:], window, bench.generator), window, self.margin
+                random, random_corners(corners, maps.shape[1:], window, context.generator), window, self.margin
             )
             if number == 1:
-                findings.grids["mended"] = [
-                    example_row(i, before, maps, mended, random, bench) for i in examples(mended)
+                results.grids["mended"] = [
+                    example_row(i, before, maps, mended, random, context) for i in examples(mended)
                 ]
-            net = bench.fit(copy.deepcopy(bench.start), f"mended, round {number}", train=mended)
-            rows.append({"round": number, **accuracies(net, bench)})
-            if bench.planted is not None:
-                truth = bench.planted.train[bench.train.rows]
-                far = overlap(corners, truth, window, bench.planted.size) < FOUND_FROM
+            net = context.fit(copy.deepcopy(context.start), f"mended, round {number}", train=mended)
+            rows.append({"round": number, **accuracies(net, context)})
+            if context.planted is not None:
+                truth = context.planted.train[context.train.rows]
+                far = overlap(corners, truth, window, context.planted.size) < FOUND_FROM
                 missed = far if missed is None else missed & far
-                findings.metrics["found_share"] = (~missed[truth[:, 0] >= 0]).double().mean().item()
-                rows[-1]["found_share"] = findings.metrics["found_share"]
-        findings.metrics |= accuracies(net, bench, "_after")
-        control = bench.fit(copy.deepcopy(bench.start), "control: random windows", train=random)
-        findings.metrics |= accuracies(control, bench, "_random")
-        findings.tables["rounds"] = rows
-        return findings
+                results.metrics["found_share"] = (~missed[truth[:, 0] >= 0]).double().mean().item()
+                rows[-1]["found_share"] = results.metrics["found_share"]
+        results.metrics |= accuracies(net, context, "_after")
+        control = context.fit(copy.deepcopy(context.start), "control: random windows", train=random)
+        results.metrics |= accuracies(control, context, "_random")
+        results.tables["rounds"] = rows
+        return results
 
     def size(self, sides: tuple[int, int]) -> int:
         """The window's. Raises UserError where nothing of a picture would be left."""
@@ -111,11 +111,11 @@ class Mend(Method):
             yield strength(self.attribution.maps(net, batch.x, batch.y).detach())
 
 
-def accuracies(net: nn.Module, bench: Workbench, when: str = "") -> dict[str, float]:
+def accuracies(net: nn.Module, context: Context, when: str = "") -> dict[str, float]:
     """Accuracies on the test pictures, and on the same without the planted answer."""
-    metrics = {f"accuracy{when}": bench.accuracy(net, bench.test)}
-    if bench.planted is not None:
-        metrics[f"clean_accuracy{when}"] = bench.accuracy(net, bench.planted.clean)
+    metrics = {f"accuracy{when}": context.accuracy(net, context.test)}
+    if context.planted is not None:
+        metrics[f"clean_accuracy{when}"] = context.accuracy(net, context.planted.clean)
     return metrics
 
 
@@ -157,11 +157,11 @@ def examples(split: Split) -> range:
     return range(min(SHOWN, len(split)))
 
 
-def example_row(i: int, before: Split, maps: Tensor, mended: Split, random: Split, bench: Workbench) -> Row:
+def example_row(i: int, before: Split, maps: Tensor, mended: Split, random: Split, context: Context) -> Row:
     """An example's row of the figure."""
     index = torch.tensor([i], device=before.labels.device)
     picture, after, control = (split.raw(index)[0].cpu().numpy() for split in (before, mended, random))
     heat_map = maps[i].cpu().numpy()
     panels = [Panel("before", picture), Panel("map", map=heat_map), Panel("overlay", picture, heat_map)]
     panels += [Panel("mended", after), Panel("control", control)]
-    return f"label: {bench.classes[before.labels[i]]}", panels
+    return f"label: {context.classes[before.labels[i]]}", panels

@@ -37,7 +37,7 @@ class Deployment:
 
     def __post_init__(self):
         original = self.stream.tasks[0].train
-        self.labelled = torch.zeros(len(original.pool.pictures), dtype=torch.bool, device=original.rows.device)
+        self.labelled = torch.zeros(len(original.pool.examples), dtype=torch.bool, device=original.rows.device)
         self.labelled[original.rows] = True
 
     def serve(self, number: int, net: nn.Module, logits: Logits, asks: bool) -> float:

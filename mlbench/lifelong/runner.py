@@ -121,7 +121,7 @@ class Lifelong(Runner):
     def estimate(self, row_seconds: float) -> None:
         """After the first task, show an estimate of the time for all (`row_seconds`: to measure a row of R)."""
         tasks = self.stream.tasks
-        sizes = [self.method.learned_from(task) * self.training.epochs for task in tasks]
+        sizes = [self.method.training_size(task) * self.training.epochs for task in tasks]
         forward = row_seconds / sum(len(test) for test in self.tests)
         replayed = sum(size * self.method.replay_ratio(number) for number, size in enumerate(sizes))
         training = self.costs.task_seconds[0] * sum(sizes) / sizes[0] + BACKWARD * forward * replayed

@@ -20,7 +20,7 @@ class LeNet5(nn.Sequential):
 
     def __init__(self, input_shape: tuple[int, int, int], outputs: int):
         if len(input_shape) != 3:
-            raise ValueError("takes pictures; texts need another model=")
+            raise ValueError("takes pictures [C, H, W]; other data need another model=")
         channels, *sides = input_shape
         if min(sides) < 16:
             raise ValueError(f"needs pictures of at least 16x16 pixels, these are {sides[0]}x{sides[1]}")
@@ -61,7 +61,7 @@ class CNN(nn.Sequential):
         over_places: Literal["mean", "maximum"] = "mean",
     ):
         if len(input_shape) != 3:
-            raise ValueError("takes pictures; texts need another model=")
+            raise ValueError("takes pictures [C, H, W]; other data need another model=")
         width, *sides = input_shape
         if not channels or any(count < 1 for count in channels):
             raise ValueError(f"channels={list(channels)}: one block or more, each of 1 channel or more")

@@ -38,7 +38,7 @@ class ResNet18(nn.Sequential):
 
     def __init__(self, input_shape: tuple[int, int, int], outputs: int, width: int = 64):
         if len(input_shape) != 3:
-            raise ValueError("takes pictures; texts need another model=")
+            raise ValueError("takes pictures [C, H, W]; other data need another model=")
         channels, *sides = input_shape
         if width < 1:
             raise ValueError(f"width={width}: allowed is 1 or more")

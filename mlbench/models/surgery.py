@@ -105,7 +105,7 @@ def last_linear(net: nn.Module) -> nn.Linear | None:
     return next((layer for layer in reversed(list(net.modules())) if isinstance(layer, nn.Linear)), None)
 
 
-def can_be_left(net: nn.Module) -> bool:
+def has_early_exits(net: nn.Module) -> bool:
     """Whether the network has early exits, so that not every example reaches every layer (it counts `entered`)."""
     return any(hasattr(module, "entered") for module in net.modules())
 

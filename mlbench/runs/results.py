@@ -73,7 +73,7 @@ class Bars:
 
 
 @dataclass
-class Findings:
+class Results:
     """The results of an explanation, which the runner writes."""
 
     kind: str = ""  # only runs whose results are of one kind are compared with one another
@@ -91,7 +91,7 @@ class Findings:
     )  # artefacts/<name>.wav: samples a second, wave
     texts: dict[str, str] = field(default_factory=dict)  # file name -> content
 
-    def join(self, other: "Findings") -> None:
+    def join(self, other: "Results") -> None:
         """Add the results of another explanation."""
         for name, mine in vars(self).items():
             if isinstance(mine, dict):

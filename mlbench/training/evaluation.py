@@ -16,7 +16,7 @@ EVALUATION_BYTES = {"cpu": 3 * 2**20, "cuda": 64 * 2**20}  # 1,000 MNIST picture
 def answers(net: nn.Module, split: Split, logits: Logits) -> Iterator[tuple[Tensor, Tensor]]:
     """(outputs [b, classes] that compete, labels [b]) of every example of `split`, chunk by chunk, in eval mode."""
     device = split.labels.device
-    example = split.pool.pictures[0].numel() * 4
+    example = split.pool.examples[0].numel() * 4
     size = max(1, EVALUATION_BYTES["cuda" if device.type == "cuda" else "cpu"] // example)
     size = min(size, split.pool.modality.evaluation_limit or size)
     with eval_mode(net), torch.inference_mode():

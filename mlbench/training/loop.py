@@ -161,7 +161,7 @@ def cut_batches(chunk: Batch, size: int, layout: torch.memory_format) -> Iterato
 
 def chunk_size(split: Split, batch_size: int) -> int:
     """Examples prepared at once: whole batches, of about CHUNK_BYTES as floats."""
-    example = split.pool.pictures[0].numel() * 4
+    example = split.pool.examples[0].numel() * 4
     budget = CHUNK_BYTES["cuda" if split.labels.is_cuda else "cpu"]
     return max(1, budget // (example * batch_size)) * batch_size
 

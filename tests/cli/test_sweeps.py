@@ -448,7 +448,7 @@ def test_a_changed_data_file_is_reported(mlbench, tmp_path):
     np.savez(path, x_train=pictures, y_train=labels, x_test=pictures, y_test=labels)
     words = ("seeds=1", "data=npz", f"data.path={path}", "train.epochs=1", "model.hidden=[4]", "threads=1")
     assert mlbench(*words)[0] == 0
-    assert "changed" not in mlbench(*words)[2]
+    assert CHANGED not in mlbench(*words)[2]
     os.utime(path, (time.time() + 5, time.time() + 5))
     assert "finished before" in (error := mlbench(*words)[2])
     assert f"({CHANGED}; force=true runs it anew)" in error

@@ -42,8 +42,8 @@ def test_small_steps_add_up_until_a_sign_turns():
     # the trap: updates of the quantised weights themselves would be lost
     net = network()
     before = {name: sign(weight) for name, weight in weights(net).items()}
-    bench = Bench(net, training(epochs=30, lr=0.01))
-    bench.fit(net, "", StraightThrough(sign))
+    context = Bench(net, training(epochs=30, lr=0.01))
+    context.fit(net, "", StraightThrough(sign))
     assert any((sign(weight) != before[name]).any() for name, weight in weights(net).items())
 
 

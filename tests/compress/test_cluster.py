@@ -37,12 +37,14 @@ def test_as_many_values_as_bits_allow_also_after_training(bits, settings):
     with torch.no_grad():
         net[1].weight[net[1].weight.abs() < 0.1] = 0  # pruned before
     zeros = {name: weight == 0 for name, weight in weights(net).items()}
-    given, bench = net[1].weight.detach().clone(), Bench(net, training(epochs=3, **settings))
-    (point,) = configured(Cluster, bits=bits, finetune_epochs=2, finetune_lr=0.01).compress(Point("dense", net), bench)
+    given, context = net[1].weight.detach().clone(), Bench(net, training(epochs=3, **settings))
+    (point,) = configured(Cluster, bits=bits, finetune_epochs=2, finetune_lr=0.01).compress(
+        Point("dense", net), context
+    )
     for name, weight in weights(point.net).items():
         assert torch.equal(weight == 0, zeros[name])
         assert len(weight[weight != 0].unique()) <= 2**bits
-    (untrained,) = configured(Cluster, bits=bits, finetune_epochs=0).compress(Point("dense", net), bench)
+    (untrained,) = configured(Cluster, bits=bits, finetune_epochs=0).compress(Point("dense", net), context)
     assert any(not torch.equal(a, b) for a, b in zip(point.net.parameters(), untrained.net.parameters(), strict=True))
     assert torch.equal(net[1].weight, given)  # the network that was handed in is left alone
 

@@ -78,14 +78,14 @@ def test_hints_compare_similarities_and_leave_no_hooks():
 
 def test_teachers_are_in_eval_mode_and_do_not_change():
     dense = nn.Sequential(*network(), nn.Dropout(0.5))
-    bench = Students(dense)
+    context = Students(dense)
     before = copy.deepcopy(dense.state_dict())
-    alone, student = list(method(ensemble=3).compress(Point("dense", dense), bench))
+    alone, student = list(method(ensemble=3).compress(Point("dense", dense), context))
     assert (alone.stage, student.stage) == ("student alone", "distilled")
-    assert len(bench.fits) == 4  # two more teachers, the student alone, the student
+    assert len(context.fits) == 4  # two more teachers, the student alone, the student
     assert not dense.training
     assert all(torch.equal(dense.state_dict()[name], value) for name, value in before.items())
-    first, second = (bench.fits[i][0].state_dict() for i in (2, 3))
+    first, second = (context.fits[i][0].state_dict() for i in (2, 3))
     assert all(torch.equal(first[name], second[name]) for name in first)  # the same start
     assert student.blueprint == "student"
 

@@ -167,13 +167,13 @@ def outcome(confidence, correct, thresholds):
 
 def test_thresholds_come_from_validation_data_alone():
     net = network([8, 6])
-    bench = Bench(net)
+    context = Bench(net)
     method = configured(EarlyExit, budgets=[0.9], finetune_epochs=1)
     torch.manual_seed(0)
-    *_, chosen = method.compress(Point("dense", copy.deepcopy(net)), bench)
-    bench.validation = random_split(32, seed=9)
+    *_, chosen = method.compress(Point("dense", copy.deepcopy(net)), context)
+    context.validation = random_split(32, seed=9)
     torch.manual_seed(0)
-    *_, other = method.compress(Point("dense", copy.deepcopy(net)), bench)
+    *_, other = method.compress(Point("dense", copy.deepcopy(net)), context)
     assert torch.equal(chosen.net.net[1].weight, other.net.net[1].weight)
     assert not torch.equal(chosen.net.thresholds, other.net.thresholds)
 
@@ -221,8 +221,8 @@ def test_a_single_test_example_has_no_interval():
 
 
 def test_the_figure_shows_the_contexts_pictures():
-    method, bench = configured(EarlyExit, finetune_epochs=1), Bench(network([8, 6]))
-    bench.picture = lambda x: np.full(x.shape, 7, np.uint8)
-    list(method.compress(Point("dense", network([8, 6])), bench))
-    (figure,) = method.grids(bench.validation).values()
+    method, context = configured(EarlyExit, finetune_epochs=1), Bench(network([8, 6]))
+    context.picture = lambda x: np.full(x.shape, 7, np.uint8)
+    list(method.compress(Point("dense", network([8, 6])), context))
+    (figure,) = method.grids(context.validation).values()
     assert {panel.picture.min() for _, panels in figure for panel in panels} == {7}

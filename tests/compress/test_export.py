@@ -36,9 +36,9 @@ def pruned(tmp_path_factory):
     """The file of a ResNet-18 with half its channels."""
     torch.manual_seed(0)
     net = ResNet18(SHAPE, 100, width=8)
-    bench = Bench(net)
-    bench.input_shape, bench.train = SHAPE, random_split(40, shape=SHAPE)
-    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
+    context = Bench(net)
+    context.input_shape, context.train = SHAPE, random_split(40, shape=SHAPE)
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), context)
     return written(point.net, tmp_path_factory.mktemp("artefacts"))
 
 

@@ -23,9 +23,9 @@ def parameters(net):
 
 
 def bench_for(net, shape=(1, 4, 4)):
-    bench = Bench(net)
-    bench.input_shape = shape
-    return bench
+    context = Bench(net)
+    context.input_shape = shape
+    return context
 
 
 @pytest.mark.parametrize(

@@ -129,11 +129,11 @@ def test_widths_in_between_are_left_out_where_batch_norm_is_switchable():
 
 def test_a_width_alone_is_trained_from_the_same_start():
     net = network([8, 4])
-    bench = Bench(net)
+    context = Bench(net)
     method = configured(Slimmable, widths=[0.5, 1.0], between=[], alone=True, finetune_epochs=1)
-    stages = [point.stage for point in method.compress(Point("dense", net), bench)]
+    stages = [point.stage for point in method.compress(Point("dense", net), context)]
     assert stages == ["alone 0.5", "width 0.5", "alone 1", "width 1"]
-    starts = [start for start, _ in bench.fits[1:]]  # behind that of all widths together
+    starts = [start for start, _ in context.fits[1:]]  # behind that of all widths together
     assert len(starts) == 2
     for start, width in zip(starts, (0.5, 1.0), strict=True):
         for mine, narrow in zip(start.parameters(), cut(copy.deepcopy(net), width).parameters(), strict=True):

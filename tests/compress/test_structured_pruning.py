@@ -59,9 +59,9 @@ def first(net, count):
 
 
 def residual_bench(net, count=40):
-    bench = bench_for(net, (3, 8, 8))
-    bench.train = random_split(count, shape=(3, 8, 8))
-    return bench
+    context = bench_for(net, (3, 8, 8))
+    context.train = random_split(count, shape=(3, 8, 8))
+    return context
 
 
 def lively(net):
@@ -101,8 +101,8 @@ def test_a_pruned_residual_network_computes_the_same_as_with_the_channels_at_zer
 
 def test_half_the_channels_are_a_quarter_of_the_weights_and_can_be_rebuilt():
     net = resnet()
-    bench, before = residual_bench(net), parameters(net)
-    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
+    context, before = residual_bench(net), parameters(net)
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), context)
     assert parameters(point.net) == pytest.approx(before / 4, rel=0.03)
     again = resnet()
     surgery.restore(again, point.net.replaced)
@@ -143,24 +143,24 @@ def test_every_layer_loses_its_share_and_keeps_one(fraction, left):
 
 def test_rounds_remove_shares_of_the_original_channels():
     net = network([32, 16])
-    bench, sizes = bench_for(net), []
+    context, sizes = bench_for(net), []
     method = configured(PruneNeurons, fraction=0.25, rounds=3, finetune_epochs=1)
     stages = []
-    for point in method.compress(Point("dense", net), bench):
+    for point in method.compress(Point("dense", net), context):
         sizes.append([len(m.weight) for m in outputs(point.net)])
         stages.append(point.stage)
     assert sizes == [[24, 12, 3], [16, 8, 3], [8, 4, 3]]
     assert stages == ["prune_neurons 0.75", "prune_neurons 0.5", "prune_neurons 0.25"]
-    assert [len(outputs(net)[0].weight) for net, _ in bench.fits] == [24, 16, 8]  # fine-tuned after each
+    assert [len(outputs(net)[0].weight) for net, _ in context.fits] == [24, 16, 8]  # fine-tuned after each
 
 
 def test_running_statistics_are_those_of_the_pruned_network():
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [8, 12])
-    bench = bench_for(net)
-    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), bench)
+    context = bench_for(net)
+    (point,) = configured(PruneNeurons, fraction=0.5, finetune_epochs=0).compress(Point("dense", net), context)
     with torch.no_grad():
-        x = bench.train.batch(torch.arange(len(bench.train))).x
+        x = context.train.batch(torch.arange(len(context.train))).x
         behind = first(point.net, 5)(x)
     torch.testing.assert_close(point.net[5].running_mean, behind.mean((0, 2, 3)), rtol=0.02, atol=1e-3)
     torch.testing.assert_close(point.net[5].running_var, behind.var((0, 2, 3)), rtol=0.02, atol=1e-3)
@@ -168,18 +168,18 @@ def test_running_statistics_are_those_of_the_pruned_network():
 
 def test_apoz_by_hand():
     net = MLP((1, 4, 4), 3, [6])
-    bench = bench_for(net)
-    found = structured.apoz(net, bench, 64)[net[1]]
-    x = bench.train.batch(torch.arange(64)).x
+    context = bench_for(net)
+    found = structured.apoz(net, context, 64)[net[1]]
+    x = context.train.batch(torch.arange(64)).x
     torch.testing.assert_close(found, (net[1](x.flatten(1)) > 0).float().mean(0))
 
 
 def test_apoz_behind_a_shortcut_counts_the_sum():
     # both layers that are added up are judged by the ReLU behind the sum
     net = lively(resnet())
-    bench = residual_bench(net)
-    found = structured.apoz(net, bench, 40)
-    x = bench.train.batch(torch.arange(40)).x
+    context = residual_bench(net)
+    found = structured.apoz(net, context, 40)
+    x = context.train.batch(torch.arange(40)).x
     with torch.no_grad():
         active = (first(net, 6)(x) > 0).float().mean((0, 2, 3))
     torch.testing.assert_close(found[net[5].conv2], active)
@@ -190,9 +190,9 @@ def test_apoz_behind_a_shortcut_counts_the_sum():
 def test_taylor_is_activation_times_gradient():
     # Molchanov et al. 2017, from the activations themselves
     net = network([6, 5])
-    bench = bench_for(net)
-    found = structured.taylor(net, bench, 64)
-    batch = bench.train.batch(torch.arange(64))
+    context = bench_for(net)
+    found = structured.taylor(net, context, 64)
+    batch = context.train.batch(torch.arange(64))
     behind = first(net, 3)(batch.x)
     second = nn.Sequential(net[3], net[4])(behind)
     loss = nn.functional.cross_entropy(net[5](second), batch.y)

@@ -58,10 +58,10 @@ def left(net):
 def test_pruned_weights_stay_zero_under_momentum_and_weight_decay(settings):
     # the trap: with only the gradient masked, momentum and weight decay bring them back
     net = network()
-    bench = Bench(net, training(epochs=3, **settings))
-    bench.fit(net, "first")
+    context = Bench(net, training(epochs=3, **settings))
+    context.fit(net, "first")
     masks = {name: top(weight.detach().abs(), weight.numel() // 4) for name, weight in weights(net).items()}
-    result = masked(bench.fit(net, "masked", Masked(masks)), masks)
+    result = masked(context.fit(net, "masked", Masked(masks)), masks)
     for name, weight in weights(result).items():
         assert torch.equal(weight != 0, masks[name])
         assert not torch.signbit(weight[~masks[name]]).any()  # -0.0 would cost as much as a weight
@@ -142,10 +142,10 @@ def test_a_share_for_each_layer():
 
 def test_a_ticket_starts_from_the_initial_weights():
     net = network()
-    bench = Bench(net)
-    dense = bench.fit(copy.deepcopy(net), "dense")
-    list(configured(Prune, fraction=0.3, step=0.4, rewind="initial").compress(Point("dense", dense), bench))
-    for start, changes in bench.fits[1:]:
+    context = Bench(net)
+    dense = context.fit(copy.deepcopy(net), "dense")
+    list(configured(Prune, fraction=0.3, step=0.4, rewind="initial").compress(Point("dense", dense), context))
+    for start, changes in context.fits[1:]:
         for name, weight in weights(start).items():
             alive = weight != 0
             assert torch.equal(weight[alive], weights(net)[name][alive])
@@ -155,13 +155,13 @@ def test_a_ticket_starts_from_the_initial_weights():
 
 def test_early_and_reinitialised_weights():
     net = network()
-    bench = Bench(net, training(epochs=3))
+    context = Bench(net, training(epochs=3))
     list(
         configured(Prune, fraction=0.5, rewind="early", rewind_epochs=2).compress(
-            Point("dense", copy.deepcopy(net)), bench
+            Point("dense", copy.deepcopy(net)), context
         )
     )
-    (_, early), (start, changes) = bench.fits
+    (_, early), (start, changes) = context.fits
     assert (early, changes) == ({"epochs": 2}, {"epochs": 1})
     once = Bench(net, training(epochs=2))
     reached = once.fit(copy.deepcopy(net), "by hand")
@@ -178,9 +178,9 @@ def test_early_and_reinitialised_weights():
 
 def test_importances_by_hand():
     net = network(())
-    bench = Bench(net)
-    bench.train = random_split(20, seed=3)
-    batch = bench.train.batch(torch.arange(20))
+    context = Bench(net)
+    context.train = random_split(20, seed=3)
+    batch = context.train.batch(torch.arange(20))
     weight = net[1].weight
     single = []
     for x, y in zip(batch.x, batch.y, strict=True):
@@ -194,8 +194,10 @@ def test_importances_by_hand():
         "fisher": weight.square() * square / 2,
     }
     for name, scores in expected.items():
-        torch.testing.assert_close(IMPORTANCES[name](net, bench, 20)["1.weight"], scores.detach(), rtol=1e-4, atol=1e-7)
-    drawn = IMPORTANCES["random"](net, bench, 20)["1.weight"]
+        torch.testing.assert_close(
+            IMPORTANCES[name](net, context, 20)["1.weight"], scores.detach(), rtol=1e-4, atol=1e-7
+        )
+    drawn = IMPORTANCES["random"](net, context, 20)["1.weight"]
     assert drawn.unique().numel() == drawn.numel()
 
 

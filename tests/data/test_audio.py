@@ -55,7 +55,7 @@ def test_silence_pads_and_long_ones_are_cut():
     train = [utterance(0, "a", 800), utterance(1, "b", 4000)]
     task = stream(train, train, LogMel(), 30).tasks[0]
     assert task.train.pool.lengths.tolist() == [11, 30]
-    table = task.train.pool.pictures
+    table = task.train.pool.examples
     assert table.shape == (2, 1, 40, 30)
     assert (table[0, 0, :, 11:] == LogMel().silence).all()
     torch.testing.assert_close(table[0, 0, :, :11], LogMel()(train[0].wave))
@@ -81,7 +81,7 @@ def test_files_keep_what_their_names_say(recordings):
     expected = LogMel()(0.05 * wave / wave.square().mean().sqrt())[:, :20]
     known = task.properties.train.labels
     rows = ((known["digit"] == 1) & (known["speaker"] == 1)).nonzero().flatten()
-    found = task.train.pool.pictures[rows, 0, :, : expected.shape[1]]
+    found = task.train.pool.examples[rows, 0, :, : expected.shape[1]]
     same = [torch.allclose(each, expected, atol=1e-3) for each in found]
     assert rate == 8000
     assert same.count(True) == 1
@@ -141,7 +141,7 @@ def test_settings_that_make_no_sense_are_refused():
 
 
 def test_tones_are_the_same_at_the_same_seed():
-    first, again = (Tones(1, 1, 40).stream(None, generator()).tasks[0].train.pool.pictures for _ in range(2))
+    first, again = (Tones(1, 1, 40).stream(None, generator()).tasks[0].train.pool.examples for _ in range(2))
     assert torch.equal(first, again)
     assert first.shape == (10 * len(VOICES), 1, 40, 40)
 

@@ -190,8 +190,8 @@ def test_ten_textures_are_far_apart():
 
 def test_the_seed_decides_places_and_labels_and_nothing_else_does():
     one, same, other = (planted(seed=seed).tasks[0] for seed in (1, 1, 2))
-    assert torch.equal(one.train.pool.pictures, same.train.pool.pictures)
-    assert torch.equal(one.test.pool.pictures, same.test.pool.pictures)
+    assert torch.equal(one.train.pool.examples, same.train.pool.examples)
+    assert torch.equal(one.test.pool.examples, same.test.pool.examples)
     assert torch.equal(one.train.labels, same.train.labels)
     assert not torch.equal(one.train.labels, other.train.labels)
     assert not torch.equal(one.planted.train, other.planted.train)
@@ -203,7 +203,7 @@ def test_drawn_subsets_keep_pictures_labels_and_corners_together():
     pictures, labels = original("train")
     patterns = textures(3, 5)
     assert 20 < len(task.train) < 50  # three classes of four
-    assert len(task.train) == len(task.planted.train) == len(task.train.pool.pictures)
+    assert len(task.train) == len(task.planted.train) == len(task.train.pool.examples)
     assert len(task.planted.clean) == len(task.test) == len(task.planted.test)
     after = task.train.raw(torch.arange(len(task.train)))
     found = []

@@ -68,7 +68,7 @@ def test_sizes_can_be_limited_and_draws_follow_the_seed(kind):
 
 def test_permutations_move_pixels_and_lose_none():
     stream = make(Permuted)
-    pictures = stream.tasks[0].train.pool.pictures
+    pictures = stream.tasks[0].train.pool.examples
     orders = stream.tasks[0].train.transform.orders
     for task in stream.tasks:
         index = torch.arange(10)

@@ -200,7 +200,7 @@ def test_rows_and_classes(folder):
 
 def test_packed_rows_hold_every_training_sentence_once_and_in_order(folder):
     task = treebank(folder).stream(folder, torch.Generator()).tasks[0]
-    packed, rows = task.unlabelled.pool.pictures, task.train.pool.pictures
+    packed, rows = task.unlabelled.pool.examples, task.train.pool.examples
     assert packed.shape[1] == 24
     assert packed[packed != PAD].tolist() == rows[rows != PAD].tolist()
     assert (packed[:, 0] == task.modality.opening).all()  # none is torn apart
@@ -230,7 +230,7 @@ def test_pieces_are_the_same_at_every_seed(folder, data):
     first, other = data(folder, 0), data(folder, 1)
     assert first.modality.vocabulary == other.modality.vocabulary
     assert first.modality.fingerprint == other.modality.fingerprint
-    assert first.unlabelled.pool.pictures.tolist() != other.unlabelled.pool.pictures.tolist()
+    assert first.unlabelled.pool.examples.tolist() != other.unlabelled.pool.examples.tolist()
 
 
 def test_a_vocabulary_that_has_no_room_for_the_letters_is_refused():
@@ -242,7 +242,7 @@ def test_a_vocabulary_that_has_no_room_for_the_letters_is_refused():
 def test_fewer_sentences_are_drawn_by_the_seed(folder):
     first, again = (treebank(folder, train_sentences=10).stream(folder, torch.Generator().manual_seed(3)) for _ in "ab")
     assert len(first.tasks[0].train) == 10
-    assert torch.equal(first.tasks[0].train.pool.pictures, again.tasks[0].train.pool.pictures)
+    assert torch.equal(first.tasks[0].train.pool.examples, again.tasks[0].train.pool.examples)
 
 
 @pytest.mark.parametrize(
@@ -358,8 +358,8 @@ def grammar(seed=0, **changes):
 
 def test_the_grammar_gives_the_same_texts_at_the_same_seed():
     first, again, other = grammar(), grammar(), grammar(1)
-    assert torch.equal(first.tasks[0].train.pool.pictures, again.tasks[0].train.pool.pictures)
-    assert not torch.equal(first.tasks[0].train.pool.pictures, other.tasks[0].train.pool.pictures)
+    assert torch.equal(first.tasks[0].train.pool.examples, again.tasks[0].train.pool.examples)
+    assert not torch.equal(first.tasks[0].train.pool.examples, other.tasks[0].train.pool.examples)
     assert first.classes == sorted(ADVERBS)
 
 

@@ -23,7 +23,7 @@ from mlbench.explain.attribution.smoothgrad import SmoothGrad
 from mlbench.explain.attribution.views import VIEWS
 from mlbench.models.mlp import Linear
 from mlbench.reporting.figures.bars import BARS, draw_bars
-from mlbench.runs.results import Bars, Findings
+from mlbench.runs.results import Bars, Results
 from tests.techniques import configured
 
 FEATURES = [1, 2, 5, 13, 60]
@@ -149,12 +149,12 @@ def test_tables_have_a_view_without_edges():
 
 def test_a_view_shows_the_mean_size_of_each_feature_and_single_rows():
     view, raw, names = view_of(5, rows=8)
-    results = Findings()
+    results = Results()
     values = torch.randn(8, 1, 1, 5)
     view.show(results, configured(Saliency), "saliency", {"saliency": [values]})
     mean, *rows = results.bars["features"]
     assert mean.values == pytest.approx(values.flatten(1).abs().mean(0).tolist())
-    assert [bars.values for bars in rows] == [pytest.approx(row.flatten().tolist()) for row in values[:6]]
+    assert [bars.values for bars in rows] == [pytest.approx(row.flatten().tolist()) for row in values[:5]]
     assert [row["feature"] for row in results.tables["features"]] == list(names)
     arrays = results.arrays["maps"]
     np.testing.assert_allclose(arrays["rows"], raw)

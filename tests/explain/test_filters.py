@@ -24,18 +24,18 @@ def cnn():
 
 def test_the_strongest_pictures_are_those_of_a_full_sort():
     net = cnn()
-    bench = Studio(net, (1, 8, 8))
-    findings = configured(Filters, layer="0", top=5, steps=3).explain(net, bench)
-    x = bench.test.batch(torch.arange(64)).x
+    context = Studio(net, (1, 8, 8))
+    results = configured(Filters, layer="0", top=5, steps=3).explain(net, context)
+    x = context.test.batch(torch.arange(64)).x
     maps = nn.functional.conv2d(x, net[0].weight, padding=1).detach().numpy()
     values = maps.mean((2, 3))  # [64, 4]
-    raw = bench.test.pool.pictures.numpy()
-    for number, row in enumerate(findings.tables["filters"]):
+    raw = context.test.pool.examples.numpy()
+    for number, row in enumerate(results.tables["filters"]):
         order = np.argsort(-values[:, number])[:5]
         assert row["filter"] == number
         assert row["top_activation"] == pytest.approx(values[order, number].mean(), rel=1e-4)
-        np.testing.assert_array_equal(findings.arrays["filters"]["top"][:, number], raw[order])
-    assert len(findings.grids["filters"]) == 4
+        np.testing.assert_array_equal(results.arrays["filters"]["top"][:, number], raw[order])
+    assert len(results.grids["filters"]) == 4
 
 
 def test_a_unit_alone_and_as_many_filters_as_the_limit():

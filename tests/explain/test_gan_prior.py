@@ -59,7 +59,7 @@ def test_it_learns_to_make_pictures_like_those_it_saw():
     made_by.load_state_dict(kept["weights"])
     with torch.no_grad():
         made = made_by.eval()(torch.randn(64, 8, generator=torch.Generator().manual_seed(0)))
-    real = split.pool.pictures[:4].flatten(1).float() / 255
+    real = split.pool.examples[:4].flatten(1).float() / 255
     distances = torch.cdist(made.flatten(1), real)
     assert distances.min(1).values.mean() < 2.5  # the best picture of one grey is at 3.46, the untrained generator at 4
     assert len(distances.argmin(1).unique()) >= 3  # not always the same one
@@ -96,23 +96,23 @@ def test_weights_that_are_not_finite_end_the_run(monkeypatch):
 def test_the_generator_is_trained_once_and_stays_as_it_is():
     torch.manual_seed(0)
     net = CNN((1, 8, 8), 3, [4, 6]).eval()
-    bench = Studio(net, (1, 8, 8))
+    context = Studio(net, (1, 8, 8))
     method = configured(Maximise, prior="gan", steps=5, copies=1, gan_steps=3, gan_latent=3, gan_width=4)
-    first = method.explain(net, bench)
-    weights = {name: tensor.clone() for (kept,) in [bench.kept.values()] for name, tensor in kept["weights"].items()}
-    bench.generator.manual_seed(0)
-    again = method.explain(net, bench)
-    assert bench.makings == 1
+    first = method.explain(net, context)
+    weights = {name: tensor.clone() for (kept,) in [context.kept.values()] for name, tensor in kept["weights"].items()}
+    context.generator.manual_seed(0)
+    again = method.explain(net, context)
+    assert context.makings == 1
     assert first.tables == again.tables
-    (kept,) = bench.kept.values()
+    (kept,) = context.kept.values()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in kept["weights"].items())
-    generator(bench, 4, 3, 4)
-    assert bench.makings == 2  # other settings, another generator
+    generator(context, 4, 3, 4)
+    assert context.makings == 2  # other settings, another generator
 
 
 def test_pictures_of_codes_are_the_generators_own_in_eval_mode():
-    bench = Studio(nn.Flatten(), (1, 8, 8))
-    made_by, frame = generator(bench, 2, 3, 4), Frame.of(bench)
+    context = Studio(nn.Flatten(), (1, 8, 8))
+    made_by, frame = generator(context, 2, 3, 4), Frame.of(context)
     canvas = latent(made_by, frame, nn.Flatten(), torch.arange(6), torch.Generator().manual_seed(0))
     canvas.train()  # as `fit` does: batch norm must not look at the batch
     with torch.no_grad():
@@ -122,8 +122,8 @@ def test_pictures_of_codes_are_the_generators_own_in_eval_mode():
 
 
 def test_a_search_begins_where_its_unit_is_excited():
-    bench = Studio(nn.Flatten(), (1, 8, 8))
-    made_by, frame = generator(bench, 2, 3, 4), Frame.of(bench)
+    context = Studio(nn.Flatten(), (1, 8, 8))
+    made_by, frame = generator(context, 2, 3, 4), Frame.of(context)
     wanted = torch.arange(6)
     codes = latent(made_by, frame, nn.Flatten(), wanted, torch.Generator().manual_seed(0)).value.detach()
     same = torch.Generator().manual_seed(0)
@@ -143,7 +143,7 @@ def test_the_prior_is_the_density_of_the_lengths_of_normal_codes():
 def test_a_strong_prior_draws_the_codes_to_where_normal_ones_lie(monkeypatch):
     """Not to the origin, where none lie."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
-    bench, canvases = Studio(net, (1, 8, 8)), []
+    context, canvases = Studio(net, (1, 8, 8)), []
 
     def kept(*arguments):
         canvases.append(latent(*arguments))
@@ -152,7 +152,7 @@ def test_a_strong_prior_draws_the_codes_to_where_normal_ones_lie(monkeypatch):
     monkeypatch.setattr("mlbench.explain.feature_visualisation.gan_prior.latent", kept)
     settings = {"prior": "gan", "steps": 300, "gan_steps": 2, "gan_latent": 10, "gan_width": 4, "jitter": 0}
     configured(Maximise, latent_prior=1e4, scale=0.0, rotation=0.0, **settings).synthesise(
-        bench, net, torch.arange(3), ""
+        context, net, torch.arange(3), ""
     )
     torch.testing.assert_close(canvases[0].value.detach().norm(dim=1), torch.full((3,), 3.0), atol=0.05, rtol=0)
 

@@ -74,42 +74,42 @@ def test_r2_by_hand():
 
 
 def test_padding_is_neither_learned_nor_measured():
-    bench = Listening()
-    frames = FrameReconstruction(method(), bench)
-    inputs = frames.inputs(bench.task.test)
-    assert len(inputs) == bench.task.test.pool.lengths.sum()
-    x = bench.task.test.batch(torch.arange(2)).x
-    first, second = bench.task.test.pool.lengths[:2].tolist()
+    context = Listening()
+    frames = FrameReconstruction(method(), context)
+    inputs = frames.inputs(context.task.test)
+    assert len(inputs) == context.task.test.pool.lengths.sum()
+    x = context.task.test.batch(torch.arange(2)).x
+    first, second = context.task.test.pool.lengths[:2].tolist()
     torch.testing.assert_close(inputs[:first], x[0, 0, :, :first].T)
     torch.testing.assert_close(inputs[first : first + second], x[1, 0, :, :second].T)
     again = frames.spectrograms(inputs)
-    torch.testing.assert_close(again, bench.task.test.batch(torch.arange(len(bench.task.test))).x)
+    torch.testing.assert_close(again, context.task.test.batch(torch.arange(len(context.task.test))).x)
 
 
 def test_classifiers_and_decoders_use_training_data_only():
-    bench = Listening()
+    context = Listening()
     looked = method(train_samples=20)
-    looked.explain(bench.net, bench)
-    titles = [title for title, _, _ in bench.seen]
+    looked.explain(context.net, context)
+    titles = [title for title, _, _ in context.seen]
     assert titles[:2] == ["judge of the digit", "judge of the speaker"]
     assert titles[2:] == ["decoder"] * 9  # the input, and four layers of two networks
-    for title, train, learner in bench.seen:
+    for title, train, learner in context.seen:
         if title.startswith("judge"):
-            assert train.pool is bench.task.train.pool
+            assert train.pool is context.task.train.pool
         else:
             assert isinstance(learner, Rebuild)
-            assert len(train) == len(learner.targets) < bench.task.train.pool.lengths.sum()
-    known = bench.task.properties.train.labels
-    assert torch.equal(bench.seen[1][1].labels, known["speaker"])
+            assert len(train) == len(learner.targets) < context.task.train.pool.lengths.sum()
+    known = context.task.properties.train.labels
+    assert torch.equal(context.seen[1][1].labels, known["speaker"])
 
 
 def test_speakers_missing_from_training_are_not_classified():
-    bench = Listening()
-    known = bench.task.properties
-    assert list(FrameReconstruction(method(), bench).judges) == ["digit", "speaker"]
+    context = Listening()
+    known = context.task.properties
+    assert list(FrameReconstruction(method(), context).judges) == ["digit", "speaker"]
     known.train.labels["speaker"] = known.train.labels["speaker"].clamp(max=3)
-    assert list(FrameReconstruction(method(), bench).judges) == ["digit"]
-    found = method().explain(bench.net, bench)
+    assert list(FrameReconstruction(method(), context).judges) == ["digit"]
+    found = method().explain(context.net, context)
     assert not any("speaker" in name for name in [*found.metrics, *found.charts])
 
 
@@ -131,7 +131,7 @@ def test_outputs_are_those_of_all_examples():
     rows = torch.arange(3000)
     split = Split(Pool(torch.randn(3000, 4)), rows, rows, 0, nn.Identity())
     net = nn.Linear(4, 2)
-    torch.testing.assert_close(outputs(net, split), net(split.pool.pictures))
+    torch.testing.assert_close(outputs(net, split), net(split.pool.examples))
 
 
 def test_examples_are_spread_over_the_split():
@@ -242,7 +242,7 @@ def test_maps_of_spectrograms_show_what_is_heard(mlbench, tmp_path, monkeypatch)
     silence = job.normalise(torch.full((1, 1, 1, 1), job.task.modality.mel.silence))
     torch.testing.assert_close(job.black, silence)
     assert (job.picture(silence) == 0).all()
-    loud = job.picture(job.normalise(job.task.train.pool.pictures))
+    loud = job.picture(job.normalise(job.task.train.pool.examples))
     assert (loud.min(), loud.max()) == (0, 255)
     with np.load(only_run(tmp_path / "out") / "artefacts" / "maps.npz") as file:
         assert len(np.unique(file["pictures"])) > 100

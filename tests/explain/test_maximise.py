@@ -56,10 +56,10 @@ def linear(shape=(1, 4, 4), classes=3):
 def test_a_linear_network_with_l2_is_maximised_by_its_scaled_weights():
     # argmax of w.x / s - l2 * |x - b|^2 is b + w / (2 * l2 * s), s the logits' deviation
     net = linear()
-    bench = Studio(net)
+    context = Studio(net)
     method = configured(Maximise, steps=800, lr=0.05, **{**FREE, "l2": 0.5})
-    x = method.synthesise(bench, net, torch.arange(3), "")
-    raw = bench.train.batch(torch.arange(64)).x
+    x = method.synthesise(context, net, torch.arange(3), "")
+    raw = context.train.batch(torch.arange(64)).x
     deviation = net(raw).detach().numpy().std(0, ddof=1)
     weights = net[1].weight.detach().numpy()
     middle = np.sort(raw.numpy(), axis=None)[(raw.numel() - 1) // 2]  # torch's median is the lower one
@@ -70,9 +70,9 @@ def test_a_linear_network_with_l2_is_maximised_by_its_scaled_weights():
 
 def test_pixels_without_regularisers_end_black_where_the_weight_is_negative_and_white_where_positive():
     net = linear()
-    bench = Studio(net)
-    x = configured(Maximise, steps=400, **FREE).synthesise(bench, net, torch.arange(3), "")
-    unit = Frame.of(bench).unit(x).flatten(1)
+    context = Studio(net)
+    x = configured(Maximise, steps=400, **FREE).synthesise(context, net, torch.arange(3), "")
+    unit = Frame.of(context).unit(x).flatten(1)
     torch.testing.assert_close(unit, (net[1].weight > 0).float(), atol=1e-5, rtol=0)
 
 
@@ -81,7 +81,7 @@ def test_total_variation_and_the_nearest_picture_agree_with_numpy():
     torch.manual_seed(0)
     pictures = torch.rand(6, 3, 5, 4)
     pictures[2] = real.raw(torch.tensor([7]))[0] / 255
-    others = real.pool.pictures.numpy() / 255
+    others = real.pool.examples.numpy() / 255
     found, which = nearest(pictures, real)
     for number, picture in enumerate(pictures.double().numpy()):
         steps = [abs(picture[:, i + 1, j] - picture[:, i, j]) for i in range(4) for j in range(4)]
@@ -161,21 +161,21 @@ def test_a_quarter_turn_and_a_magnification():
 def test_pictures_lie_between_black_and_white_and_excite_more(shape, settings):
     torch.manual_seed(0)
     net = CNN(shape, 3, [4, 6]).eval()
-    bench = Studio(net, shape)
+    context = Studio(net, shape)
     method = configured(Maximise, steps=60, jitter=1, **settings)
-    x = method.synthesise(bench, net, torch.tensor([0, 1, 2, 2]), "")
+    x = method.synthesise(context, net, torch.tensor([0, 1, 2, 2]), "")
     assert x.shape == (4, *shape)
-    unit = Frame.of(bench).unit(x)
+    unit = Frame.of(context).unit(x)
     assert -1e-5 <= unit.min() <= unit.max() <= 1 + 1e-5
     assert not torch.equal(x[2], x[3])  # another beginning
     with torch.no_grad():
-        reached, real = net(x), net(bench.test.batch(torch.arange(64)).x)
+        reached, real = net(x), net(context.test.batch(torch.arange(64)).x)
         assert (reached[torch.arange(3), torch.arange(3)] > real.mean(0)).all()
 
 
 def test_the_beginning_of_both_parametrisations_is_near_the_median_pixel():
-    bench = Studio(linear())
-    frame = Frame.of(bench)
+    context = Studio(linear())
+    frame = Frame.of(context)
     for make in canvases.PARAMETRISATIONS.values():
         start = make(frame, 50, torch.Generator().manual_seed(0))().detach()
         assert (start.mean(0) - frame.background).abs().max() < 0.2
@@ -224,12 +224,12 @@ def test_the_network_stays_in_eval_mode_and_keeps_everything(monkeypatch):
 
 
 def test_real_pictures_are_of_the_classes_and_not_twice_the_same():
-    bench = Studio(linear())
+    context = Studio(linear())
     wanted = torch.tensor([0, 1, 2, 0, 1, 2])
-    x = configured(Maximise).real(bench, wanted)
-    everything = bench.test.batch(torch.arange(64)).x
+    x = configured(Maximise).real(context, wanted)
+    everything = context.test.batch(torch.arange(64)).x
     found = [(everything == one).flatten(1).all(1).nonzero().item() for one in x]
-    assert torch.equal(bench.test.labels[found], wanted)
+    assert torch.equal(context.test.labels[found], wanted)
     assert len(set(found)) == 6
 
 

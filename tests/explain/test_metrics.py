@@ -239,14 +239,14 @@ def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
     monkeypatch.setattr(method, "maps", late.slowly(method.maps))
     net, x, target, _ = given()
     batch = SimpleNamespace(x=x, y=target)
-    bench = SimpleNamespace(
+    context = SimpleNamespace(
         chosen=lambda method: None,
         test=SimpleNamespace(batch=lambda index: batch),
         planted=None,
         picture=lambda x: np.zeros(x.shape, np.uint8),
         classes=[str(k) for k in range(10)],
     )
-    view = PictureView(net, method, bench)
+    view = PictureView(net, method, context)
     late.owed = 7.0  # of what came before
     metrics = evaluate(method, view, PICTURES, "saliency", torch.Generator().manual_seed(0), late).metrics
     seconds = [metrics[f"{control}seconds_per_image"] for control in ("", "control_random_", "control_wrong_class_")]

@@ -40,7 +40,7 @@ def test_a_probe_learns_among_others_as_it_does_alone(hidden):
     for mine, theirs in zip(alone["it"].parameters(), together["it"].parameters(), strict=True):
         mine.data = theirs.data[which : which + 1].clone()
     training = Training(10, 16, "adamw", 0.03, 0.0, 0.0, "linear", "none", 0.0, 0)
-    own = Split(Pool(split.pool.pictures[:, 1:]), split.rows, split.labels, 0, nn.Identity())
+    own = Split(Pool(split.pool.examples[:, 1:]), split.rows, split.labels, 0, nn.Identity())
     for net, data, wanted in ((together, split, targets), (alone, own, targets[:, 1:])):
         fit(net, data, Targets(wanted), training, Compute(), torch.Generator().manual_seed(0))
     for mine, theirs in zip(alone["it"].parameters(), together["it"].parameters(), strict=True):
@@ -160,7 +160,7 @@ def probed(**changes):
 
 
 def test_numbers_by_hand():
-    metrics = probed().findings().metrics
+    metrics = probed().results().metrics
     assert metrics["layer_0_accuracy"] == 0.9
     assert metrics["layer_1_control_accuracy"] == 0.1
     assert metrics["layer_1_selectivity"] == pytest.approx(0.5)
@@ -173,7 +173,7 @@ def test_numbers_by_hand():
 
 
 def test_rows_name_network_and_layer():
-    rows = probed().findings().tables["probes"]
+    rows = probed().results().tables["probes"]
     told = [(row["network"], row["layer"], row["path"], row["accuracy"]) for row in rows]
     assert told == [
         ("trained", 0, "a", 0.9), ("trained", 1, "b", 0.6), ("untrained", 0, "a", 0.2), ("untrained", 1, "b", 0.4),
@@ -181,7 +181,7 @@ def test_rows_name_network_and_layer():
 
 
 def test_the_layer_is_chosen_on_validation_data_alone():
-    metrics = probed().findings().metrics
+    metrics = probed().results().metrics
     assert metrics["best_layer"] == 1  # though the test data prefer layer 0
     assert metrics["accuracy"] == 0.6
     assert metrics["untrained_accuracy"] == 0.2
@@ -195,7 +195,7 @@ def test_expected_layer_and_centre_of_gravity_by_hand():
     targets = dict.fromkeys(found, truth[:, None])
     weights = torch.tensor([0.2, 0.3, 0.5])
     parts = {"paths": ["a", "b", "c"], "targets": targets, "predictions": found, "guess": None, "weights": weights}
-    metrics = probed(**parts).findings().metrics
+    metrics = probed(**parts).results().metrics
     assert metrics["expected_layer"] == pytest.approx((1 * 0.2 + 2 * 0.3) / 0.5)
     assert metrics["centre_of_gravity"] == pytest.approx(0.3 + 2 * 0.5)
     assert "lookup_accuracy" not in metrics  # items without forms have none
@@ -228,14 +228,14 @@ class Reading(Studio):
 def test_probes_detect_only_what_a_layer_represents():
     net = Tuples()
     nn.init.orthogonal_(net.table.weight)
-    bench = Reading(net)
-    bench.start = net
+    context = Reading(net)
+    context.start = net
     settings = {"hidden": [0, 16], "epochs": 60, "lr": 0.03, "batch_size": 32}
-    found = configured(Probe, property="piece", **settings).explain(net, bench).metrics
+    found = configured(Probe, property="piece", **settings).explain(net, context).metrics
     assert found["mlp_16_layer_0_accuracy"] > 0.8 > 0.5 > found["mlp_16_layer_1_accuracy"]  # blended with the neighbour
     assert found["lookup_accuracy"] == 1.0
     assert found["mlp_16_layer_0_control_accuracy"] > 0.6  # its forms are the pieces, which the layer holds
-    found = configured(Probe, property="noise", **settings).explain(net, bench).metrics
+    found = configured(Probe, property="noise", **settings).explain(net, context).metrics
     assert found["accuracy"] < 0.65
     assert found["majority_accuracy"] > 0.45
 

@@ -56,8 +56,8 @@ def view_of_texts(target=None, decides=None, method=None):
         known = Items(torch.tensor([0, 0, 0, 1]), {"decides": decides}, torch.tensor([[1, 2], [2, 3], [3, 4], [1, 2]]))
         task.properties = Properties({"decides": ["no", "yes"]}, known, known)
     method = method or configured(Saliency, target=target)
-    bench = SimpleNamespace(task=task, classes=["a", "b", "c"], chosen=lambda method: torch.arange(3))
-    return net, TokenView(net, method, bench)
+    context = SimpleNamespace(task=task, classes=["a", "b", "c"], chosen=lambda method: torch.arange(3))
+    return net, TokenView(net, method, context)
 
 
 def test_the_view_gives_the_networks_own_answers():

@@ -136,7 +136,7 @@ def test_memory_is_shared_equally_and_holds_no_more_than_there_is(split):
     assert method.buffer.examples.tasks.tolist() == [0] * 10 + [1] * 4 + [2] * 10
     assert method.gradients.shape == (3, theta.value.numel())
     stored = {tuple(p.flatten().tolist()) for p in method.buffer.examples.pictures[10:14]}
-    assert stored == {tuple(p.flatten().tolist()) for p in split(4, seed=1).pool.pictures}
+    assert stored == {tuple(p.flatten().tolist()) for p in split(4, seed=1).pool.examples}
 
 
 @pytest.mark.parametrize(("name", "value"), [("memory_total", 0), ("margin", -0.1)])

@@ -131,7 +131,7 @@ def test_buffer_holds_raw_pictures_once_within_capacity(split, policy):
         assert memory.pictures.dtype == torch.uint8
         assert len(memory.pictures.flatten(1).unique(dim=0)) == len(memory)
         for picture, label, number in zip(memory.pictures, memory.labels, memory.tasks, strict=True):
-            place = (data[number].pool.pictures == picture).flatten(1).all(1).nonzero().item()
+            place = (data[number].pool.examples == picture).flatten(1).all(1).nonzero().item()
             assert label == data[number].labels[place]
 
 
@@ -140,7 +140,7 @@ def test_buffer_holds_transformed_pictures(split):
     data.transform = lambda pictures, task: 255 - pictures
     method = er("reservoir")
     fill(method, data)
-    raw = {tuple((255 - picture).flatten().tolist()) for picture in data.pool.pictures}
+    raw = {tuple((255 - picture).flatten().tolist()) for picture in data.pool.examples}
     assert {tuple(picture.flatten().tolist()) for picture in method.buffer.examples.pictures} == raw
 
 
@@ -227,7 +227,7 @@ def test_stored_pictures_are_augmented_before_the_task_permutes_them(split, kind
         pictures, draws = method.buffer.examples.pictures, torch.Generator().manual_seed(5)
         shown = method.examples(task)
         result = shown.batch(shown.places, lambda x: AUGMENTATIONS["crop_flip"](x, torch.Generator().manual_seed(5)))
-    rows = [int((task.pool.pictures == picture).flatten(1).all(1).nonzero()[0, 0]) for picture in pictures]
+    rows = [int((task.pool.examples == picture).flatten(1).all(1).nonzero()[0, 0]) for picture in pictures]
     index = torch.tensor([task.rows.tolist().index(row) for row in rows])
     expected = task.batch(index, lambda x: AUGMENTATIONS["crop_flip"](x, draws))
     assert torch.equal(result.x, expected.x)

@@ -34,7 +34,7 @@ def test_fit_equals_a_plain_loop(split):
     data, mine, plain = split(50), net(), net()
     fit(mine, data, Learner(), training(epochs=3, momentum=0.9), Compute(), generator())
     draws, optimizer = generator(), torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9)
-    pictures = data.pool.pictures.float()
+    pictures = data.pool.examples.float()
     x = (pictures - pictures.mean()) / pictures.std(correction=0)
     for _ in range(3):
         for index in torch.randperm(50, generator=draws).split(8):
@@ -153,7 +153,7 @@ def test_early_stopping_gives_back_the_best_weights(split):
 @pytest.mark.parametrize(("kind", "layout"), [(MLP, torch.contiguous_format), (CNN, torch.channels_last)])
 def test_pictures_lie_as_the_network_is_fastest(kind, layout):
     pool = Pool(torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8, generator=generator()))
-    data = Split(pool, torch.arange(16), torch.arange(16) % 3, 0, Normalise.fitted(pool.pictures))
+    data = Split(pool, torch.arange(16), torch.arange(16) % 3, 0, Normalise.fitted(pool.examples))
     seen = []
 
     class Watching(Learner):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlbench.compress.adaptive.exit_network import Exits, blocks, exit_sizes
 from mlbench.compress.adaptive.exit_policy import ExitPredictions, best_within, cheapest, exit_index, pareto_policies
-from mlbench.compress.base import Finetuned, Point, Workbench
+from mlbench.compress.base import Context, Finetuned, Point
 from mlbench.core.errors import UserError, require
 from mlbench.core.statistics import spread
 from mlbench.data.split import Batch, Split
@@ -57,14 +57,14 @@ class EarlyExit(Finetuned):
                 "compress=early_exit needs a chain of three layers with weights or more, as in model=lenet5"
             )
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield the last exit alone, a point for each budget, and the chosen policy."""
-        ends, self.picture = blocks(dense.net)[:-2], bench.picture
-        example = bench.validation.batch(torch.arange(1, device=bench.validation.labels.device)).x
+        ends, self.picture = blocks(dense.net)[:-2], context.picture
+        example = context.validation.batch(torch.arange(1, device=context.validation.labels.device)).x
         sizes = exit_sizes(dense.net, ends, self.grid, example)
-        net = Exits(dense.net, ends, sizes, self.grid, bench.outputs, self.confidence)
-        net = self.finetune(net.to(example.device), bench, "all exits", AllExits()).eval()
-        predictions = ExitPredictions.of(net, bench.validation)
+        net = Exits(dense.net, ends, sizes, self.grid, context.outputs, self.confidence)
+        net = self.finetune(net.to(example.device), context, "all exits", AllExits()).eval()
+        predictions = ExitPredictions.of(net, context.validation)
         policies, total = pareto_policies(predictions), predictions.total_macs
         stages = {f"budget {share:g}": best_within(policies, share * total) for share in self.budgets}
         accuracy = predictions.correct[:, -1].double().mean().item()  # of the last exit

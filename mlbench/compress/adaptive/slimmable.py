@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, recalibrate
+from mlbench.compress.base import Context, Finetuned, Point, recalibrate
 from mlbench.core.errors import UserError, require
 from mlbench.data.split import Batch
 from mlbench.models.surgery import note_sizes
@@ -61,21 +61,21 @@ class Slimmable(Finetuned):
             needs = "needs plain convolutions without groups, linear layers and batch norms with weights"
             raise UserError(f"compress=slimmable {needs}; this network has {unsuitable[0]}")
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield a point for each width, the narrowest first; with `alone` the width trained alone before it."""
-        whole = copy.deepcopy(bench.start)
+        whole = copy.deepcopy(context.start)
         switchable = self.batch_norm == "switchable"
         between = [] if switchable else self.between
         slim, learner = Slim(whole, self.widths if switchable else []), AllWidths(self.widths, between)
-        self.train_on(slim, bench, "all widths", learner)
+        self.train_on(slim, context, "all widths", learner)
         for width in sorted({*self.widths, *between}):
             if self.alone and width in self.widths:
-                single = cut(copy.deepcopy(bench.start), width)
-                self.finetune(single, bench, f"width {width:g} alone")
+                single = cut(copy.deepcopy(context.start), width)
+                self.finetune(single, context, f"width {width:g} alone")
                 yield Point(f"alone {width:g}", single, dense.entropy, dense.blueprint)
             net = cut(slim.at(width), width)
             if self.batch_norm == "recalibrated":
-                recalibrate(net, bench.train, bench.generator)
+                recalibrate(net, context.train, context.generator)
             yield Point(f"width {width:g}", net, dense.entropy, dense.blueprint)
 
     def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench
+from mlbench.compress.base import Context, Finetuned, Point
 from mlbench.compress.distillation.soft_labels import SoftLabels, mean_logits
 from mlbench.core.errors import SettingError, UserError, require
 from mlbench.core.instantiate import Blueprint
@@ -76,27 +76,27 @@ class Distill(Finetuned):
         if self.hint_strength and last_linear(net) is None:
             raise SettingError("hint_strength", self.hint_strength, "0 for a teacher without a linear layer")
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield the student alone, the distilled one, and the latter with raised biases if classes were dropped."""
-        teachers = [dense.net, *(bench.read(path) for path in self.teachers)]
+        teachers = [dense.net, *(context.read(path) for path in self.teachers)]
         for number in range(2, self.ensemble + 1):
-            teachers.append(bench.fit(bench.build(dense.blueprint), f"teacher {number}", train=bench.whole))
-        student = bench.build(self.student)
+            teachers.append(context.fit(context.build(dense.blueprint), f"teacher {number}", train=context.whole))
+        student = context.build(self.student)
         if self.alone:
-            alone = self.finetune(copy.deepcopy(student), bench, "student alone")
+            alone = self.finetune(copy.deepcopy(student), context, "student alone")
             yield Point("student alone", alone, dense.entropy, self.student)
         frozen = [teacher.eval().requires_grad_(False) for teacher in teachers]
-        self.soft_labels, self.classes = SoftLabels.of(frozen, bench.train, self.temperature), bench.classes
+        self.soft_labels, self.classes = SoftLabels.of(frozen, context.train, self.temperature), context.classes
         with Distillation(self, student, frozen) as learner:
-            self.finetune(student, bench, "student", learner)
+            self.finetune(student, context, "student", learner)
         yield Point("distilled", student, dense.entropy, self.student)
-        if bench.dropped:
+        if context.dropped:
             raised = copy.deepcopy(student)
             layer = last_linear(raised)
-            if layer is None or layer.bias is None or layer.out_features != bench.outputs:
+            if layer is None or layer.bias is None or layer.out_features != context.outputs:
                 return
             with torch.no_grad():
-                layer.bias[bench.dropped] += best_bias(raised, bench.validation, bench.dropped)
+                layer.bias[context.dropped] += best_bias(raised, context.validation, context.dropped)
             yield Point("bias raised", raised, dense.entropy, self.student)
 
     def metrics(self, rows: list[dict[str, float]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002

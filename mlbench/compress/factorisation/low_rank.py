@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, weights
+from mlbench.compress.base import Context, Finetuned, Point, weights
 from mlbench.core.errors import require
 from mlbench.models.surgery import replace
 
@@ -36,7 +36,7 @@ class LowRank(Finetuned):
         ok = self.fraction is None or 0 < self.fraction < 1
         require(ok, "fraction", self.fraction, "above 0 and below 1, or null")
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield one point: all layers factorised, then fine-tuned."""
         net, own = dense.net, set(weights(dense.net).values())
         for path, layer in list(net.named_modules()):
@@ -46,7 +46,7 @@ class LowRank(Finetuned):
                 rank = self.rank(matrix)
                 if rank * sum(matrix.shape) < matrix.numel():
                     replace(net, path, factorised(layer, rank))
-        yield Point("low_rank", self.finetune(net, bench, "low rank"), dense.entropy, dense.blueprint)
+        yield Point("low_rank", self.finetune(net, context, "low rank"), dense.entropy, dense.blueprint)
 
     def rank(self, matrix: Tensor) -> int:
         """The rank k for a matrix [m, n], at least 1."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench
+from mlbench.compress.base import Context, Finetuned, Point
 from mlbench.models.surgery import replace
 
 
@@ -19,7 +19,7 @@ class Separable(Finetuned):
     filters. Convolutions with groups, and those that would not become smaller, stay as they are.
     """
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield one point: all convolutions regeometry, then fine-tuned."""
         net = dense.net
         for path, layer in list(net.named_modules()):
@@ -27,7 +27,7 @@ class Separable(Finetuned):
                 pair = separated(layer)
                 assert count(pair[0]) + count(pair[1]) == separated_count(layer)
                 replace(net, path, pair)
-        yield Point("separable", self.finetune(net, bench, "separable"), dense.entropy, dense.blueprint)
+        yield Point("separable", self.finetune(net, context, "separable"), dense.entropy, dense.blueprint)
 
 
 def count(layer: nn.Conv2d) -> int:

@@ -7,7 +7,7 @@ for each element of each compressible weight; pruning removes the lowest.
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Workbench, batches, weights
+from mlbench.compress.base import Context, batches, weights
 from mlbench.training.learner import Learner
 from mlbench.training.module_modes import eval_mode
 from mlbench.training.per_example_gradients import squared_gradients
@@ -17,47 +17,47 @@ Scores = dict[str, Tensor]  # parameter name -> score of each element, in the pa
 BATCH_SIZE = 100
 
 
-def magnitude(net: nn.Module, bench: Workbench, samples: int) -> Scores:  # noqa: ARG001
+def magnitude(net: nn.Module, context: Context, samples: int) -> Scores:  # noqa: ARG001
     """The magnitude |w| (Han et al. 2015)."""
     return {name: weight.detach().abs() for name, weight in weights(net).items()}
 
 
-def gradient(net: nn.Module, bench: Workbench, samples: int) -> Scores:
+def gradient(net: nn.Module, context: Context, samples: int) -> Scores:
     """The magnitude |g| of the gradient of the mean loss over `samples` training examples."""
-    return {name: g.abs() for name, g in mean_gradients(net, bench, samples).items()}
+    return {name: g.abs() for name, g in mean_gradients(net, context, samples).items()}
 
 
-def taylor(net: nn.Module, bench: Workbench, samples: int) -> Scores:
+def taylor(net: nn.Module, context: Context, samples: int) -> Scores:
     """|w g|: the change of the loss without the weight, to first order (Molchanov et al. 2017, eq. 8)."""
     parameters = weights(net)
-    return {name: (parameters[name].detach() * g).abs() for name, g in mean_gradients(net, bench, samples).items()}
+    return {name: (parameters[name].detach() * g).abs() for name, g in mean_gradients(net, context, samples).items()}
 
 
-def fisher(net: nn.Module, bench: Workbench, samples: int) -> Scores:
+def fisher(net: nn.Module, context: Context, samples: int) -> Scores:
     """w^2 F / 2, F the diagonal of the empirical Fisher matrix: to second order (Theis et al. 2018, eq. 4)."""
     theta = Theta(net)
     diagonal = squared_gradients(
-        net, theta, batches(bench.train, samples, BATCH_SIZE, bench.generator), Learner().logits
+        net, theta, batches(context.train, samples, BATCH_SIZE, context.generator), Learner().logits
     )
     named = theta.named(theta.value.square() * diagonal / 2)
     return {name: named[name].detach() for name in weights(net)}
 
 
-def random(net: nn.Module, bench: Workbench, samples: int) -> Scores:  # noqa: ARG001
+def random(net: nn.Module, context: Context, samples: int) -> Scores:  # noqa: ARG001
     """A random number for each weight: the baseline of every other score."""
     return {
-        name: torch.rand(weight.shape, generator=bench.generator).to(weight.device)
+        name: torch.rand(weight.shape, generator=context.generator).to(weight.device)
         for name, weight in weights(net).items()
     }
 
 
-def mean_gradients(net: nn.Module, bench: Workbench, samples: int) -> Scores:
+def mean_gradients(net: nn.Module, context: Context, samples: int) -> Scores:
     """The gradient of the mean cross-entropy over `samples` training examples, for each compressible weight."""
     parameters = weights(net)
     totals = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
     learner, count = Learner(), 0
     with eval_mode(net):
-        for batch in batches(bench.train, samples, BATCH_SIZE, bench.generator):
+        for batch in batches(context.train, samples, BATCH_SIZE, context.generator):
             loss = learner.loss(net, batch) * len(batch.y)
             gradients = torch.autograd.grad(
                 loss, list(parameters.values()), materialize_grads=True

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, batches
+from mlbench.compress.base import Context, Finetuned, Point, batches
 from mlbench.core.errors import UserError, need, require
 from mlbench.data.modality import Pictures, Spectrograms, Tables
-from mlbench.models.surgery import can_be_left, note_sizes
+from mlbench.models.surgery import has_early_exits, note_sizes
 from mlbench.training.learner import Learner
 from mlbench.training.module_hooks import hooked
 from mlbench.training.module_modes import eval_mode
@@ -24,25 +24,25 @@ def outputs(net: nn.Module) -> list[nn.Module]:
     return [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
 
 
-def l1(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: ARG001
+def l1(net: nn.Module, context: Context, samples: int) -> Importance:  # noqa: ARG001
     """The L1 norm of a neuron's weights (Li et al. 2017)."""
     return {layer: layer.weight.detach().abs().flatten(1).sum(1) for layer in outputs(net)}
 
 
-def l2(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: ARG001
+def l2(net: nn.Module, context: Context, samples: int) -> Importance:  # noqa: ARG001
     """The Euclidean norm of a neuron's weights."""
     return {layer: layer.weight.detach().flatten(1).norm(dim=1) for layer in outputs(net)}
 
 
-def random(net: nn.Module, bench: Workbench, samples: int) -> Importance:  # noqa: ARG001
+def random(net: nn.Module, context: Context, samples: int) -> Importance:  # noqa: ARG001
     """A random number for each neuron: the baseline of every other score."""
-    draw = lambda count: torch.rand(count, generator=bench.generator)  # noqa: E731
+    draw = lambda count: torch.rand(count, generator=context.generator)  # noqa: E731
     return {layer: draw(len(layer.weight)).to(layer.weight.device) for layer in outputs(net)}
 
 
-def bn_scale(net: nn.Module, bench: Workbench, samples: int) -> Importance:
+def bn_scale(net: nn.Module, context: Context, samples: int) -> Importance:
     """|gamma| of the batch norm behind the layer (Liu et al. 2017); the L1 norm where there is none of its width."""
-    scores, before = l1(net, bench, samples), None
+    scores, before = l1(net, context, samples), None
     for module in net.modules():
         norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine
         if module in scores:
@@ -52,13 +52,13 @@ def bn_scale(net: nn.Module, bench: Workbench, samples: int) -> Importance:
     return scores
 
 
-def apoz(net: nn.Module, bench: Workbench, samples: int) -> Importance:
+def apoz(net: nn.Module, context: Context, samples: int) -> Importance:
     """The share of non-zero activations behind the next ReLU: 1 - APoZ (Hu et al. 2016, eq. 1).
 
     A ReLU is assigned to all layers of its width that ran since the last ReLU; behind a shortcut these are the two
     whose outputs are added. A layer without a ReLU, such as the output layer, gets the L1 norm of its weights.
     """
-    scores, active, pending = l1(net, bench, samples), {}, []
+    scores, active, pending = l1(net, context, samples), {}, []
 
     def layer_ran(layer: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
         pending.append(layer)
@@ -73,13 +73,13 @@ def apoz(net: nn.Module, bench: Workbench, samples: int) -> Importance:
     hooks = [layer.register_forward_hook(layer_ran) for layer in outputs(net)]
     hooks += [m.register_forward_hook(relu_ran) for m in net.modules() if isinstance(m, nn.ReLU)]
     with hooked(hooks), eval_mode(net), torch.no_grad():
-        for batch in batches(bench.train, samples, BATCH_SIZE, bench.generator):
+        for batch in batches(context.train, samples, BATCH_SIZE, context.generator):
             pending.clear()
             net(batch.x)
-    return scores | {layer: total / min(samples, len(bench.train)) for layer, total in active.items()}
+    return scores | {layer: total / min(samples, len(context.train)) for layer, total in active.items()}
 
 
-def taylor(net: nn.Module, bench: Workbench, samples: int) -> Importance:
+def taylor(net: nn.Module, context: Context, samples: int) -> Importance:
     """|sum of w g| over a neuron's weights and bias: the change of the loss without it, to first order.
 
     In front of a ReLU this is |activation * gradient| (Molchanov et al. 2017). It deviates from the paper in two ways:
@@ -89,7 +89,7 @@ def taylor(net: nn.Module, bench: Workbench, samples: int) -> Importance:
     parameters, learner = {layer: list(layer.parameters()) for layer in outputs(net)}, Learner()
     totals = {layer: torch.zeros(len(layer.weight), device=layer.weight.device) for layer in parameters}
     with eval_mode(net):
-        for batch in batches(bench.train, samples, BATCH_SIZE, bench.generator):
+        for batch in batches(context.train, samples, BATCH_SIZE, context.generator):
             loss, parts = learner.loss(net, batch), [part for parts in parameters.values() for part in parts]
             gradients = dict(zip(parts, torch.autograd.grad(loss, parts, materialize_grads=True), strict=True))
             for layer, parts in parameters.items():
@@ -139,7 +139,7 @@ class PruneNeurons(Finetuned):
 
     def check(self, net: nn.Module) -> None:
         """Raise UserError for early exits, for a network without hidden neurons, and without torch-pruning."""
-        if can_be_left(net):
+        if has_early_exits(net):
             raise UserError(
                 "compress=prune_neurons: examples leave this network early; prune before compress=early_exit"
             )
@@ -147,12 +147,12 @@ class PruneNeurons(Finetuned):
             raise UserError("compress=prune_neurons: the network has no neurons or channels beside its outputs")
         need("torch_pruning", "compress", "compress=prune_neurons")
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield a point after each round."""
         from torch_pruning import BasePruner
 
         net = dense.net.eval()
-        example = torch.zeros(2, *bench.input_shape, device=bench.train.labels.device)
+        example = torch.zeros(2, *context.input_shape, device=context.train.labels.device)
         scores: Importance = {}
         pruner = BasePruner(
             net,
@@ -164,11 +164,11 @@ class PruneNeurons(Finetuned):
         )
         for number in range(1, self.rounds + 1):
             scores.clear()
-            scores.update(IMPORTANCES[self.importance](net, bench, self.samples))
+            scores.update(IMPORTANCES[self.importance](net, context, self.samples))
             pruner.step()
             note_sizes(net)
             left = 1 - (1 - self.fraction) * number / self.rounds
-            net = self.finetune(net, bench, f"{left:.3g} of the channels")
+            net = self.finetune(net, context, f"{left:.3g} of the channels")
             yield Point(f"prune_neurons {left:.3g}", net, dense.entropy, dense.blueprint)
 
     def pruning_ratio(self, count: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, weights
+from mlbench.compress.base import Context, Finetuned, Point, weights
 from mlbench.compress.pruning.importance import IMPORTANCES, Scores
 from mlbench.core.errors import require
 from mlbench.training.learner import Learner
@@ -102,21 +102,21 @@ class Prune(Finetuned):
         ok = self.layers is None or len(self.layers) == count
         require(ok, "layers", self.layers, f"one share for each of the {count} layers with weights")
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield a point after each round, and before it its control if there is one."""
         net = dense.net
         names = list(weights(net))
         masks = {name: weight != 0 for name, weight in weights(net).items()}  # zeros stay zero
-        start = self.rewind_target(bench)
+        start = self.rewind_target(context)
         final_shares = self.final_shares(names)
         for left in self.shares():
-            scores = IMPORTANCES[self.importance](net, bench, self.samples)
+            scores = IMPORTANCES[self.importance](net, context, self.samples)
             masks = self.prune(scores, masks, left, final_shares)
             title = f"{left:.3g} of the weights"
             if self.control:
-                control = self.train_masked(reinitialised(net), masks, bench, f"{title}, drawn anew")
+                control = self.train_masked(reinitialised(net), masks, context, f"{title}, drawn anew")
                 yield replace(dense, stage=f"control {left:.3g}", net=control)
-            net = self.retrain(net, start, masks, bench, title)
+            net = self.retrain(net, start, masks, context, title)
             yield replace(dense, stage=f"prune {left:.3g}", net=net)
 
     def metrics(self, rows: list[dict[str, Any]], correct: np.ndarray) -> dict[str, float]:  # noqa: ARG002
@@ -165,25 +165,25 @@ class Prune(Finetuned):
         counts = {name: max(1, round(final_shares[name] ** progress * mask.numel())) for name, mask in masks.items()}
         return {name: top(scores[name].where(mask, -math.inf), counts[name]) & mask for name, mask in masks.items()}
 
-    def rewind_target(self, bench: Workbench) -> nn.Module:
+    def rewind_target(self, context: Context) -> nn.Module:
         """The network whose weights rewind=initial and rewind=early return to."""
-        net = copy.deepcopy(bench.start)
+        net = copy.deepcopy(context.start)
         if self.rewind == "early":
-            bench.fit(net, "early training", epochs=self.rewind_epochs)
+            context.fit(net, "early training", epochs=self.rewind_epochs)
         return net
 
-    def retrain(self, net: nn.Module, target: nn.Module, masks: Masks, bench: Workbench, title: str) -> nn.Module:
+    def retrain(self, net: nn.Module, target: nn.Module, masks: Masks, context: Context, title: str) -> nn.Module:
         """Train the remaining weights, starting from what `rewind` says; `target` is the `rewind_target`."""
         if self.rewind == "none":
-            return masked(self.finetune(masked(net, masks), bench, title, Masked(masks)), masks)
+            return masked(self.finetune(masked(net, masks), context, title, Masked(masks)), masks)
         start = reinitialised(net) if self.rewind == "reinitialise" else copy.deepcopy(target)
-        return self.train_masked(start, masks, bench, title)
+        return self.train_masked(start, masks, context, title)
 
-    def train_masked(self, net: nn.Module, masks: Masks, bench: Workbench, title: str) -> nn.Module:
+    def train_masked(self, net: nn.Module, masks: Masks, context: Context, title: str) -> nn.Module:
         """Train `net` under the masks by train.*, from its present weights; rewind_epochs count as spent."""
         spent = self.rewind_epochs if self.rewind == "early" else 0
-        epochs = max(1, bench.training.epochs - spent)
-        return masked(bench.fit(masked(net, masks), title, Masked(masks), epochs=epochs), masks)
+        epochs = max(1, context.training.epochs - spent)
+        return masked(context.fit(masked(net, masks), title, Masked(masks), epochs=epochs), masks)
 
 
 def top(scores: Tensor, count: int) -> Tensor:

@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, weights
+from mlbench.compress.base import Context, Finetuned, Point, weights
 from mlbench.core.errors import require
 from mlbench.training.learner import Learner
 from mlbench.training.theta import Theta
@@ -74,12 +74,12 @@ class Cluster(Finetuned):
         few = self.convolution_bits is None or 1 <= self.convolution_bits <= 8
         require(few, "convolution_bits", self.convolution_bits, "null, or 1 to 8")
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield a point for each number of bits."""
         for bits in self.bits:
             net = deepcopy(dense.net)
             clusters = {name: self.share(weight, bits) for name, weight in weights(net).items()}
-            net = self.finetune(net, bench, f"{bits}-bit centroids", Shared(clusters))
+            net = self.finetune(net, context, f"{bits}-bit centroids", Shared(clusters))
             yield Point(f"cluster {bits} bits", net, dense.entropy, dense.blueprint)
 
     @torch.no_grad()

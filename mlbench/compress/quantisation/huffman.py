@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mlbench.compress.base import Method, Point, Workbench
+from mlbench.compress.base import Context, Method, Point
 
 
 @dataclass
@@ -17,6 +17,6 @@ class Huffman(Method):
     changes_weights = False
     keeps_network = True
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:  # noqa: ARG002
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:  # noqa: ARG002
         """Yield the same network, to be written entropy-coded."""
         yield replace(dense, stage="huffman", entropy=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, weights
+from mlbench.compress.base import Context, Finetuned, Point, weights
 from mlbench.core.errors import UserError, need
 from mlbench.core.quiet import errors_only
 from mlbench.models import surgery
@@ -39,14 +39,14 @@ class Int8(Finetuned):
             raise UserError("compress=int8 quantises linear layers, and this network has none; take another model")
         need_torchao()
 
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield the quantised network, and the one quantised after quantisation-aware training."""
         dynamic = self.mode == "dynamic"
         net = copy.deepcopy(dense.net) if self.finetune_epochs else dense.net
         yield replace(dense, stage="int8", net=quantised(net, dynamic))
         if self.finetune_epochs:
             with fake_quantisation(dense.net, dynamic):
-                self.finetune(dense.net, bench, "int8")
+                self.finetune(dense.net, context, "int8")
             yield replace(dense, stage="int8_trained", net=quantised(dense.net, dynamic))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Finetuned, Point, Workbench, recalibrate, weights
+from mlbench.compress.base import Context, Finetuned, Point, recalibrate, weights
 from mlbench.data.split import Batch
 from mlbench.training.learner import Learner
 from mlbench.training.theta import Theta
@@ -84,13 +84,13 @@ class Quantised(Finetuned):
         """The learner that trains the network."""
 
     @torch.no_grad()
-    def compress(self, dense: Point, bench: Workbench) -> Iterator[Point]:
+    def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield one point: the network trained with quantised weights."""
-        net = dense.net if self.from_dense else deepcopy(bench.start)
+        net = dense.net if self.from_dense else deepcopy(context.start)
         stage = type(self).__name__.lower()
         with torch.enable_grad():
-            net = self.finetune(net, bench, stage, self.learner())
+            net = self.finetune(net, context, stage, self.learner())
         for weight in weights(net).values():
             weight.copy_(self.quantise(weight))
-        recalibrate(net, bench.train, bench.generator)
+        recalibrate(net, context.train, context.generator)
         yield Point(stage, net, dense.entropy, dense.blueprint)

@@ -64,7 +64,7 @@ class PlantedTexture(Data):
         test, test_corners = self.add_textures(task.test, patterns, 1.0, generator)
         normalise = task.train.normalise
         if self.source.normalise == "standardise":
-            normalise = Normalise.fitted(train.pool.pictures)
+            normalise = Normalise.fitted(train.pool.examples)
         clean = self.selection(task.test)
         clean = replace(clean, normalise=normalise, labels=test.labels)
         train, test = (replace(split, normalise=normalise) for split in (train, test))

@@ -13,7 +13,7 @@ from mlbench.explain.attribution.baselines import REFERENCES
 from mlbench.explain.attribution.captum_adapter import captum_class, drawing, quietly
 from mlbench.explain.attribution.relu_check import check_relus
 from mlbench.explain.attribution.segments import slic
-from mlbench.explain.base import Attribution, Workbench
+from mlbench.explain.base import Attribution, Context
 from mlbench.explain.representation.activations import check_all_reach
 from mlbench.models.surgery import submodule
 
@@ -79,11 +79,11 @@ class Captum(Attribution):
             first = (str(error) or type(error).__name__).strip().splitlines()[0]
             raise UserError(f"captum's {self.attribution} does not work with these settings: {first}") from error
 
-    def look(self, bench: Workbench) -> None:
+    def look(self, context: Context) -> None:
         """Read the value of a black pixel, some training pictures and the run's generator."""
-        self.black, self.generator = bench.black, bench.generator
-        order = torch.randperm(len(bench.train), generator=bench.generator)[:TRAIN]
-        self.train = bench.train.batch(order.to(bench.train.labels.device)).x
+        self.black, self.generator = context.black, context.generator
+        order = torch.randperm(len(context.train), generator=context.generator)[:TRAIN]
+        self.train = context.train.batch(order.to(context.train.labels.device)).x
 
     def instance(self, net: nn.Module) -> Any:
         """The attribution object for a network."""

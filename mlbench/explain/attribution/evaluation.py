@@ -14,7 +14,7 @@ from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.examples import Examples, View
 from mlbench.explain.attribution.randomisation import FAILS_FROM, cascade
 from mlbench.explain.base import Attribution, Maps
-from mlbench.runs.results import Chart, Findings
+from mlbench.runs.results import Chart, Results
 from mlbench.training.compute import Compute
 from mlbench.training.peak_memory import peak_bytes
 
@@ -24,7 +24,7 @@ COSTLY = 16  # examples for the scores that need many maps of each
 
 def evaluate(
     method: Attribution, view: View, modality: Modality, name: str, generator: torch.Generator, compute: Compute
-) -> Findings:
+) -> Results:
     """Compute all metrics of a method and of each control.
 
     Args:
@@ -40,7 +40,7 @@ def evaluate(
     """
     count, classes = sum(map(len, view.examples)), view.examples[0].classes
     makers = {name: method.maps, **controls(method.maps, view, len(classes), generator)}
-    results, maps = Findings("maps", metrics.HEADLINES), {}
+    results, maps = Results("maps", metrics.HEADLINES), {}
     curves, depths, table = [], [], []
     for title, maker in makers.items():
         compute.wait()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlbench.explain.attribution.metrics import blurred
 from mlbench.explain.base import Attribution
-from mlbench.runs.results import Findings
+from mlbench.runs.results import Results
 
 
 @dataclass
@@ -77,7 +77,7 @@ class View:
         """The shape of a random map."""
         return tuple(x.shape)
 
-    def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
+    def show(self, results: Results, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
         """Add figures and arrays.
 
         Args:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.explain.attribution.examples import Examples, View
-from mlbench.explain.base import Attribution, Workbench
-from mlbench.runs.results import Bars, Findings
+from mlbench.explain.base import Attribution, Context
+from mlbench.runs.results import Bars, Results
 
-SHOWN = 6  # rows in the figure
+SHOWN = 5  # rows in the figure
 LONGEST = 30  # characters of a name beside a bar
 
 
@@ -34,20 +34,20 @@ class FeatureView(View):
 
     controls = ("random", "input", "wrong_class")  # features have no neighbours, so there are no edges
 
-    def __init__(self, net: nn.Module, method: Attribution, bench: Workbench):
-        batch = bench.test.batch(bench.chosen(method))
-        self.features = bench.task.modality.part_names(bench.input_shape)
+    def __init__(self, net: nn.Module, method: Attribution, context: Context):
+        batch = context.test.batch(context.chosen(method))
+        self.features = context.task.modality.part_names(context.input_shape)
         with torch.no_grad():
             predicted = net(batch.x).argmax(1)
         target = predicted if method.target is None else torch.full_like(predicted, method.target)
-        about = (target, predicted, batch.y, None, bench.classes)
+        about = (target, predicted, batch.y, None, context.classes)
         self.examples = [Examples(FromFeatures(net).eval(), batch.x[:, None, None], *about)]
 
     def empty(self, x: Tensor) -> Tensor:
         """Every feature absent."""
         return torch.zeros_like(x)
 
-    def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
+    def show(self, results: Results, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
         """Bars of the mean absolute attribution of each feature, and of the attributions in a few rows."""
         (examples,), (values,) = self.examples, maps[name]
         values = self.reduced(method, values).flatten(1).cpu()  # [B, F]

@@ -11,7 +11,7 @@ from mlbench.data.modality import EVERY
 from mlbench.data.stream import Task
 from mlbench.explain.attribution.baselines import REFERENCES
 from mlbench.explain.attribution.captum_adapter import quietly
-from mlbench.explain.base import Attribution, Workbench
+from mlbench.explain.base import Attribution, Context
 
 AT_ONCE = 64  # pictures; more would only take more memory
 
@@ -46,9 +46,9 @@ class IntegratedGradients(Attribution):
         """Raise UserError unless captum is installed."""
         need("captum.attr", "explain", "explain=integrated_gradients")
 
-    def look(self, bench: Workbench) -> None:
+    def look(self, context: Context) -> None:
         """Read the value of a black pixel."""
-        self.black = bench.black
+        self.black = context.black
 
     def origin(self, x: Tensor) -> Tensor:
         """The baseline."""

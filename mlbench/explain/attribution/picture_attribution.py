@@ -10,8 +10,8 @@ from mlbench.core.errors import UserError
 from mlbench.data.datasets.image_folder import SUFFIXES, decoded, images
 from mlbench.explain.attribution.evaluation import in_parts
 from mlbench.explain.attribution.examples import Examples, View
-from mlbench.explain.base import Attribution, Workbench
-from mlbench.runs.results import Findings, Panel, Row
+from mlbench.explain.base import Attribution, Context
+from mlbench.runs.results import Panel, Results, Row
 
 SHOWN = 8  # examples in the figure of maps
 OF_CLASSES = 4  # in the figure of maps for every class
@@ -23,15 +23,17 @@ class PictureView(View):
 
     takes_files = True
 
-    def __init__(self, net: nn.Module, method: Attribution, bench: Workbench):
+    def __init__(self, net: nn.Module, method: Attribution, context: Context):
         self.net = net
-        x, self.pictures, labels, truth = user_inputs(method, bench) if method.images else test_inputs(method, bench)
+        x, self.pictures, labels, truth = (
+            user_inputs(method, context) if method.images else test_inputs(method, context)
+        )
         with torch.no_grad():
             predicted = net(x).argmax(1)
         target = predicted if method.target is None else torch.full_like(predicted, method.target)
-        self.examples = [Examples(net, x, target, predicted, labels, truth, bench.classes)]
+        self.examples = [Examples(net, x, target, predicted, labels, truth, context.classes)]
 
-    def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
+    def show(self, results: Results, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
         """Maps beside pictures and controls, the same for every class, and all of it as arrays."""
         (examples,), first = self.examples, {title: each for title, (each,) in maps.items()}
         arrays = {"pictures": self.pictures, "maps": first[name].cpu().numpy()}
@@ -77,21 +79,21 @@ class SpectrogramView(PictureView):
 Inputs = tuple[Tensor, np.ndarray, Tensor | None, Tensor | None]  # x, pictures uint8, labels, truth
 
 
-def test_inputs(method: Attribution, bench: Workbench) -> Inputs:
+def test_inputs(method: Attribution, context: Context) -> Inputs:
     """Test pictures drawn by the seed."""
-    index = bench.chosen(method)
-    batch, truth = bench.test.batch(index), None
-    if bench.planted is not None:
-        corners = bench.planted.test[bench.test.rows[index]]
-        truth = bench.planted.masks(corners, bench.input_shape[1:])
-    return batch.x, bench.picture(batch.x), batch.y, truth
+    index = context.chosen(method)
+    batch, truth = context.test.batch(index), None
+    if context.planted is not None:
+        corners = context.planted.test[context.test.rows[index]]
+        truth = context.planted.masks(corners, context.input_shape[1:])
+    return batch.x, context.picture(batch.x), batch.y, truth
 
 
-def user_inputs(method: Attribution, bench: Workbench) -> Inputs:
+def user_inputs(method: Attribution, context: Context) -> Inputs:
     """The user's own pictures."""
     paths = files(Path(method.images).expanduser())[: method.samples]
-    raw = torch.stack([picture(path, bench.input_shape) for path in paths]).to(bench.compute.device)
-    return bench.test.normalise(raw), raw.cpu().numpy(), None, None
+    raw = torch.stack([picture(path, context.input_shape) for path in paths]).to(context.compute.device)
+    return context.test.normalise(raw), raw.cpu().numpy(), None, None
 
 
 def files(path: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mlbench.core.errors import require
 from mlbench.data.modality import EVERY
 from mlbench.explain.attribution.inference_copy import folded
-from mlbench.explain.base import Attribution, Workbench, input_gradient
+from mlbench.explain.base import Attribution, Context, input_gradient
 
 AT_ONCE = 64  # noisy copies; more would only take more memory
 
@@ -38,9 +38,9 @@ class SmoothGrad(Attribution):
         require(self.copies >= enough, "copies", self.copies, f"{enough} or more")
         require(0 <= self.noise < 10, "noise", self.noise, "0 or more, a share of the picture's range")
 
-    def look(self, bench: Workbench) -> None:
+    def look(self, context: Context) -> None:
         """Noise is drawn from the run's generator."""
-        self.generator = bench.generator
+        self.generator = context.generator
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, C, H, W]. Memory does not grow with `copies`."""

@@ -11,7 +11,7 @@ from mlbench.core.errors import need, require
 from mlbench.data.modality import Pictures, Spectrograms, Tables
 from mlbench.explain.attribution.captum_adapter import drawing
 from mlbench.explain.attribution.segments import slic
-from mlbench.explain.base import Attribution, Workbench, logit
+from mlbench.explain.base import Attribution, Context, logit
 
 AT_ONCE = 256  # perturbed pictures
 
@@ -55,9 +55,9 @@ class Superpixels(Attribution):
         need("captum.attr", "explain", "an explanation by superpixels")
         need("skimage.segmentation", "explain", "an explanation by superpixels")
 
-    def look(self, bench: Workbench) -> None:
+    def look(self, context: Context) -> None:
         """Perturbations are drawn from the run's generator."""
-        self.generator = bench.generator
+        self.generator = context.generator
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]; one input after the other, since captum fits one model at a time."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mlbench.data.modality import PAD
 from mlbench.data.stream import Task
 from mlbench.explain.attribution.examples import Examples, View
-from mlbench.explain.base import Attribution, Workbench, strength
-from mlbench.runs.results import Findings, Passage
+from mlbench.explain.base import Attribution, Context, strength
+from mlbench.runs.results import Passage, Results
 
 SHOWN = 12  # texts in the figure
 DECIDES = "decides"  # the property of words that is 1 where the label is decided, where that is known
@@ -39,22 +39,22 @@ class TokenView(View):
     controls = ("random", "wrong_class")
     thorough = False  # texts differ in length, and each is explained through a network of its own
 
-    def __init__(self, net: nn.Module, method: Attribution, bench: Workbench):
+    def __init__(self, net: nn.Module, method: Attribution, context: Context):
         self.examples, self.pieces = [], []
-        tokens, task = bench.task.modality, bench.task
+        tokens, task = context.task.modality, context.task
         with torch.no_grad():
-            for row in bench.chosen(method):
+            for row in context.chosen(method):
                 ids = task.test.raw(row[None])[0].long()
                 if torch.isin(ids, torch.tensor(tokens.special, device=ids.device)).all():
                     continue
                 decides, label = deciding(task, row, ids), int(task.test.labels[row])
-                self.add(net, ids, method.target, decides, label, bench)
+                self.add(net, ids, method.target, decides, label, context)
 
     def add(
-        self, net: nn.Module, ids: Tensor, target: int | None, decides: Tensor | None, label: int, bench: Workbench
+        self, net: nn.Module, ids: Tensor, target: int | None, decides: Tensor | None, label: int, context: Context
     ) -> None:
         """Add the text of ids [L]; `decides` [L] bool says where the answer stands, if that is known."""
-        tokens, ids = bench.task.modality, ids[ids != PAD][None]
+        tokens, ids = context.task.modality, ids[ids != PAD][None]
         inner = ~torch.isin(ids[0], torch.tensor(tokens.special, device=ids.device))
         first, last = inner.nonzero()[0].item(), inner.nonzero()[-1].item() + 1
         vectors = net.embed(ids)
@@ -65,7 +65,7 @@ class TokenView(View):
         explained = predicted if target is None else torch.full_like(predicted, target)
         truth = None if decides is None else decides[None, None, first:last]
         labels = torch.full_like(predicted, label)
-        self.examples.append(Examples(view, x, explained, predicted, labels, truth, bench.classes))
+        self.examples.append(Examples(view, x, explained, predicted, labels, truth, context.classes))
         self.pieces.append([tokens.vocabulary[number] for number in ids[0, first:last].tolist()])
 
     def empty(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class TokenView(View):
         """A number for each piece."""
         return 1, 1, 1, x.shape[3]
 
-    def show(self, results: Findings, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
+    def show(self, results: Results, method: Attribution, name: str, maps: dict[str, list[Tensor]]) -> None:
         """Texts with coloured pieces; values [n, longest] as arrays, 0 behind the end, with pieces and classes."""
         values = [self.reduced(method, each).flatten() for each in maps[name]]
         texts = zip(self.examples, self.pieces, values, strict=True)

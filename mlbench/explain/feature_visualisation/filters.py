@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from mlbench.core.errors import require
 from mlbench.data.split import Split
-from mlbench.explain.base import Workbench
+from mlbench.explain.base import Context
 from mlbench.explain.feature_visualisation.image_parametrisation import Units
 from mlbench.explain.feature_visualisation.naturalness import naturalness
 from mlbench.explain.feature_visualisation.synthesis import Synthesis, units_of
-from mlbench.runs.results import Findings, Panel
+from mlbench.runs.results import Panel, Results
 
 AT_ONCE = 256  # pictures
 HEADLINES = {"synthesised_above_top": "high", "top_activation": "", "random_activation": ""}  # what tables show
@@ -38,51 +38,51 @@ class Filters(Synthesis):
         """The layer that null stands for."""
         return self.layer or hidden(net)
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """Search the test images, then synthesise images for the same filters."""
         net.requires_grad_(False)
         layer = self.path(net)
         with units_of(net, layer, self.place) as units:
-            index = torch.randperm(len(bench.test), generator=bench.generator)[: self.samples]
-            sample = bench.test.take(index.to(bench.test.labels.device))
+            index = torch.randperm(len(context.test), generator=context.generator)[: self.samples]
+            sample = context.test.take(index.to(context.test.labels.device))
             real = excitations(units, sample)  # [N, units]
             indices = torch.tensor(self.indices(real.shape[1]), device=real.device)
-            synthesised = self.synthesise(bench, units, indices, f"filters of {layer}")
+            synthesised = self.synthesise(context, units, indices, f"filters of {layer}")
             with torch.no_grad():
                 activations = units(synthesised).float().gather(1, indices[:, None]).squeeze(1)
-        return self.results(bench, layer, sample, real[:, indices], indices.tolist(), synthesised, activations)
+        return self.results(context, layer, sample, real[:, indices], indices.tolist(), synthesised, activations)
 
     def results(
         self,
-        bench: Workbench,
+        context: Context,
         layer: str,
         sample: Split,
         real: Tensor,
         indices: list[int],
         synthesised: Tensor,
         activations: Tensor,
-    ) -> Findings:
+    ) -> Results:
         """Tables and figures; `real` [N, n] and `activations` [n] are excitations of the filters `indices`."""
         count = min(self.top, len(sample))
         strongest, places = real.topk(count, dim=0)  # [top, n]
-        shown = torch.from_numpy(bench.picture(synthesised)).to(real.device)
-        natural, _ = naturalness(shown, bench.whole)
+        shown = torch.from_numpy(context.picture(synthesised)).to(real.device)
+        natural, _ = naturalness(shown, context.whole)
         columns = {
             "synthesised_activation": activations,
             "top_activation": strongest.mean(0),
             "random_activation": real[:count].mean(0),  # the examples are in random order
             **{f"synthesised_{name}": values for name, values in natural.items()},
         }
-        findings = Findings(
+        results = Results(
             "filters", HEADLINES, {name: values.double().mean().item() for name, values in columns.items()}
         )
-        findings.metrics["synthesised_above_top"] = (activations > strongest[0]).double().mean().item()
+        results.metrics["synthesised_above_top"] = (activations > strongest[0]).double().mean().item()
         rows = zip(indices, *(values.tolist() for values in columns.values()), strict=True)
-        findings.tables["filters"] = [dict(zip(["filter", *columns], row, strict=True)) for row in rows]
+        results.tables["filters"] = [dict(zip(["filter", *columns], row, strict=True)) for row in rows]
         pictures = sample.raw(places.flatten()).view(*places.shape, *shown.shape[1:])  # [top, n, C, H, W]
         arrays = {"synthesised": shown.cpu().numpy(), "top": pictures.cpu().numpy(), "filters": np.array(indices)}
-        findings.arrays["filters"] = arrays
-        findings.grids["filters"] = [
+        results.arrays["filters"] = arrays
+        results.grids["filters"] = [
             (
                 f"filter {number} of layer {layer}; random pictures excite it by {columns['random_activation'][n]:.2f}",
                 [
@@ -92,7 +92,7 @@ class Filters(Synthesis):
             )
             for n, number in enumerate(indices)
         ]
-        return findings
+        return results
 
 
 @torch.no_grad()

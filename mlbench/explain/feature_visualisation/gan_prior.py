@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mlbench.core.errors import RunError
 from mlbench.core.rng import apart
 from mlbench.data.split import Split
-from mlbench.explain.base import Workbench
+from mlbench.explain.base import Context
 from mlbench.explain.feature_visualisation.image_parametrisation import Canvas, Frame, Units
 
 BATCH = 64
@@ -98,16 +98,16 @@ def trained(split: Split, shape: tuple[int, int, int], steps: int, latent: int, 
     return {"weights": weights, "losses": losses}
 
 
-def generator(bench: Workbench, steps: int, latent: int, width: int) -> Generator:
+def generator(context: Context, steps: int, latent: int, width: int) -> Generator:
     """The generator of the run's training pictures, from the store, or trained now; in eval mode, not to be trained."""
     made_by = {"gan_steps": steps, "gan_latent": latent, "gan_width": width}
-    seed = bench.generator.initial_seed() % 2**63
-    checkpoint = bench.stored(
-        "generator", made_by, lambda: trained(bench.train, bench.input_shape, steps, latent, width, seed)
+    seed = context.generator.initial_seed() % 2**63
+    checkpoint = context.stored(
+        "generator", made_by, lambda: trained(context.train, context.input_shape, steps, latent, width, seed)
     )
-    network = Generator(bench.input_shape, latent, width)
+    network = Generator(context.input_shape, latent, width)
     network.load_state_dict(checkpoint["weights"])
-    return network.to(bench.train.labels.device).eval().requires_grad_(False)
+    return network.to(context.train.labels.device).eval().requires_grad_(False)
 
 
 def latent(generator: Generator, frame: Frame, units: Units, indices: Tensor, draws: torch.Generator) -> Canvas:

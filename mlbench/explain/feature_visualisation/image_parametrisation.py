@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.explain.base import Workbench
+from mlbench.explain.base import Context
 
 Units = Callable[[Tensor], Tensor]
 """Normalised pictures [n, C, H, W] -> how excited each unit is, [n, units]."""
@@ -28,16 +28,18 @@ class Frame:
     colours: Tensor  # [C, C] from channels that vary by themselves to those of the training pictures
 
     @staticmethod
-    def of(bench: Workbench) -> "Frame":
+    def of(context: Context) -> "Frame":
         """That of the run's training pictures."""
-        order = torch.randperm(len(bench.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
-        pixels = bench.train.batch(order.to(bench.train.labels.device)).x.transpose(0, 1).flatten(1)  # [C, n * H * W]
-        black, white = (bench.train.normalise(torch.full_like(bench.black, value)) for value in (0.0, 255.0))
+        order = torch.randperm(len(context.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        pixels = (
+            context.train.batch(order.to(context.train.labels.device)).x.transpose(0, 1).flatten(1)
+        )  # [C, n * H * W]
+        black, white = (context.train.normalise(torch.full_like(context.black, value)) for value in (0.0, 255.0))
         background = torch.stack([channel.median() for channel in pixels]).view_as(black)  # deterministic on CUDA too
         unit = (pixels - black.view(-1, 1)) / (white - black).view(-1, 1)
         covariance = torch.cov(unit).view(len(unit), -1) + 1e-6 * torch.eye(len(unit), device=unit.device)
         root = torch.linalg.cholesky(covariance)
-        return Frame(bench.input_shape, black, white, background, root / root.norm(dim=1).max())
+        return Frame(context.input_shape, black, white, background, root / root.norm(dim=1).max())
 
     def unit(self, x: Tensor) -> Tensor:
         """Normalised pictures with values 0 for black to 1 for white."""

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import require
-from mlbench.explain.base import Workbench
+from mlbench.explain.base import Context
 from mlbench.explain.feature_visualisation.image_parametrisation import Units
 from mlbench.explain.feature_visualisation.naturalness import naturalness
 from mlbench.explain.feature_visualisation.synthesis import Synthesis, units_of
-from mlbench.runs.results import Findings, Panel, Row
+from mlbench.runs.results import Panel, Results, Row
 
 SHOWN = 12  # columns of the figure
 
@@ -31,60 +31,60 @@ class Maximise(Synthesis):
         super().__post_init__()
         require(self.copies >= 1, "copies", self.copies, "1 or more")
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """Synthesise images with and without regularisers and measure how natural they are."""
         net.requires_grad_(False)
         with units_of(net, self.layer, self.place) as units:
             with torch.no_grad():
-                count = units(bench.train.batch(torch.zeros_like(bench.train.labels[:1])).x).shape[1]
-            indices = torch.tensor(self.indices(count) * self.copies, device=bench.train.labels.device)
+                count = units(context.train.batch(torch.zeros_like(context.train.labels[:1])).x).shape[1]
+            indices = torch.tensor(self.indices(count) * self.copies, device=context.train.labels.device)
             images = {
-                "real": self.real(bench, indices),
-                "raw": self.raw().synthesise(bench, units, indices, "raw pixels"),
-                "regularised": self.synthesise(bench, units, indices, "regularised"),
+                "real": self.real(context, indices),
+                "raw": self.raw().synthesise(context, units, indices, "raw pixels"),
+                "regularised": self.synthesise(context, units, indices, "regularised"),
             }
-            return self.results(bench, units, indices, images)
+            return self.results(context, units, indices, images)
 
-    def real(self, bench: Workbench, indices: Tensor) -> Tensor:
+    def real(self, context: Context, indices: Tensor) -> Tensor:
         """A test picture [n, C, H, W] for each unit wanted, of its class where units are classes."""
-        order = torch.randperm(len(bench.test), generator=bench.generator).to(indices.device)
+        order = torch.randperm(len(context.test), generator=context.generator).to(indices.device)
         if self.layer is not None:
-            return bench.test.batch(order[torch.arange(len(indices), device=indices.device) % len(order)]).x
-        labels, used, chosen = bench.test.labels[order], {}, []
+            return context.test.batch(order[torch.arange(len(indices), device=indices.device) % len(order)]).x
+        labels, used, chosen = context.test.labels[order], {}, []
         for unit in indices.tolist():
             of_class = order[labels == unit]
             of_class = of_class if len(of_class) else order  # a class that has no test pictures
             chosen.append(of_class[used.get(unit, 0) % len(of_class)])
             used[unit] = used.get(unit, 0) + 1
-        return bench.test.batch(torch.stack(chosen)).x
+        return context.test.batch(torch.stack(chosen)).x
 
-    def results(self, bench: Workbench, units: Units, indices: Tensor, images: dict[str, Tensor]) -> Findings:
+    def results(self, context: Context, units: Units, indices: Tensor, images: dict[str, Tensor]) -> Results:
         """Tables, metrics, pictures."""
-        findings, each, table = Findings("pictures made", headlines(images)), [], []
+        results, each, table = Results("pictures made", headlines(images)), [], []
         arrays, activations = {"units": indices.cpu().numpy()}, {}
         for name, x in images.items():
-            shown = torch.from_numpy(bench.picture(x)).to(x.device)
-            columns, which = naturalness(shown, bench.whole)
+            shown = torch.from_numpy(context.picture(x)).to(x.device)
+            columns, which = naturalness(shown, context.whole)
             columns |= excitation(units, x, indices, classes=self.layer is None)
             means = {column: values.double().mean().item() for column, values in columns.items()}
-            findings.metrics |= {f"{name}_{column}": value for column, value in means.items()}
+            results.metrics |= {f"{name}_{column}": value for column, value in means.items()}
             table.append({"pictures": name, "count": len(x), **means})
             rows = zip(indices.tolist(), *(values.tolist() for values in columns.values()), strict=True)
             each += [{"pictures": name, **dict(zip(["unit", *columns], row, strict=True))} for row in rows]
-            arrays |= {name: shown.cpu().numpy(), f"{name}_nearest": bench.whole.raw(which).cpu().numpy()}
+            arrays |= {name: shown.cpu().numpy(), f"{name}_nearest": context.whole.raw(which).cpu().numpy()}
             activations[name] = columns["activation"].tolist()
-        if real := findings.metrics["real_total_variation"]:
+        if real := results.metrics["real_total_variation"]:
             for row in table:
                 row["of_real_variation"] = row["total_variation"] / real
-        findings.tables |= {"naturalness": table, "pictures": each}
-        findings.arrays["maximised"] = arrays
-        findings.grids["maximised"] = self.figure_rows(bench, arrays, activations)
-        return findings
+        results.tables |= {"naturalness": table, "pictures": each}
+        results.arrays["maximised"] = arrays
+        results.grids["maximised"] = self.figure_rows(context, arrays, activations)
+        return results
 
-    def figure_rows(self, bench: Workbench, arrays: dict, activations: dict[str, list[float]]) -> list[Row]:
+    def figure_rows(self, context: Context, arrays: dict, activations: dict[str, list[float]]) -> list[Row]:
         """A row for each kind of picture, a column for each unit, up to SHOWN; the first copy of each."""
         shown = min(SHOWN, len(arrays["units"]) // self.copies)
-        name = bench.classes.__getitem__ if self.layer is None else "unit {}".format
+        name = context.classes.__getitem__ if self.layer is None else "unit {}".format
         names = [name(int(unit)) for unit in arrays["units"][:shown]]
         titles = {
             "real": "real test pictures, and their activation",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mlbench.core.errors import SettingError, UserError, require
 from mlbench.data.split import Batch
 from mlbench.explain.attribution.metrics import blurred
-from mlbench.explain.base import Method, Workbench
+from mlbench.explain.base import Context, Method
 from mlbench.explain.feature_visualisation import gan_prior
 from mlbench.explain.feature_visualisation.image_parametrisation import PARAMETRISATIONS, SAMPLE, Frame, Units, moved
 from mlbench.explain.feature_visualisation.naturalness import total_variation
@@ -111,21 +111,21 @@ class Synthesis(Method):
             raise UserError(f"explain.unit={self.unit}: the layer has units 0 to {units - 1}")
         return [self.unit] if self.unit is not None else list(range(min(self.limit, units)))
 
-    def synthesise(self, bench: Workbench, units: Units, indices: Tensor, title: str) -> Tensor:
+    def synthesise(self, context: Context, units: Units, indices: Tensor, title: str) -> Tensor:
         """A normalised picture [n, C, H, W] for each of the units `indices` [n], all in one batch."""
-        frame = Frame.of(bench)
+        frame = Frame.of(context)
         if self.prior == "gan":
-            generator = gan_prior.generator(bench, self.gan_steps, self.gan_latent, self.gan_width)
-            canvas = gan_prior.latent(generator, frame, units, indices, bench.generator)
+            generator = gan_prior.generator(context, self.gan_steps, self.gan_latent, self.gan_width)
+            canvas = gan_prior.latent(generator, frame, units, indices, context.generator)
         else:
-            canvas = PARAMETRISATIONS[self.parametrisation](frame, len(indices), bench.generator)
+            canvas = PARAMETRISATIONS[self.parametrisation](frame, len(indices), context.generator)
             if self.blur:
                 sharp = canvas.render
                 canvas.render = lambda value: blurred(sharp(value), self.blur)
-        steps = bench.train.take(torch.zeros(self.steps, dtype=torch.int64, device=indices.device))  # one a step
-        ascent = Ascent(self, frame, units, indices, spread(bench, units)[indices])
+        steps = context.train.take(torch.zeros(self.steps, dtype=torch.int64, device=indices.device))  # one a step
+        ascent = Ascent(self, frame, units, indices, spread(context, units)[indices])
         settings = {"epochs": 1, "batch_size": 1, "lr": self.lr, "weight_decay": 0.0, "patience": 0}
-        bench.fit(canvas, title, ascent, steps, optimizer="adam", schedule="linear", augment="none", **settings)
+        context.fit(canvas, title, ascent, steps, optimizer="adam", schedule="linear", augment="none", **settings)
         return canvas().detach()
 
 
@@ -199,10 +199,10 @@ def units_of(net: nn.Module, layer: str | None, place: str) -> Iterator[Units]:
 
 
 @torch.no_grad()
-def spread(bench: Workbench, units: Units) -> Tensor:
+def spread(context: Context, units: Units) -> Tensor:
     """The standard deviation [units] of each unit over training pictures; 1 where it never changes."""
-    order = torch.randperm(len(bench.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
-    deviations = units(bench.train.batch(order.to(bench.train.labels.device)).x).float().std(0)
+    order = torch.randperm(len(context.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+    deviations = units(context.train.batch(order.to(context.train.labels.device)).x).float().std(0)
     return torch.where(deviations > 0, deviations, 1.0)
 
 

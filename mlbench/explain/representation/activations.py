@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mlbench.core.errors import UserError
 from mlbench.data.properties import Items
 from mlbench.data.split import Split
-from mlbench.models.surgery import can_be_left
+from mlbench.models.surgery import has_early_exits
 from mlbench.training.module_hooks import hooked
 from mlbench.training.module_modes import eval_mode
 
@@ -38,7 +38,7 @@ def layers_of(net: nn.Module) -> list[str]:
 
 def check_all_reach(net: nn.Module) -> None:
     """Raise UserError for a network whose layers do not see all examples."""
-    if can_be_left(net):
+    if has_early_exits(net):
         problem = "this explanation looks into layers, and examples leave this network early"
         raise UserError(f"{problem}; take one as it was before compress=early_exit, or a map like saliency")
 

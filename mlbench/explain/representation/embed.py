@@ -15,10 +15,10 @@ from torch import nn
 from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.data.modality import EVERY
 from mlbench.data.stream import Task
-from mlbench.explain.base import Method, Workbench
+from mlbench.explain.base import Context, Method
 from mlbench.explain.representation.activations import check_layers, layers_of, vectors
 from mlbench.explain.representation.properties import properties_of, select_property, subset
-from mlbench.runs.results import Chart, Cloud, Findings
+from mlbench.runs.results import Chart, Cloud, Results
 
 FEWEST = 10  # test items
 HEADLINES = {  # what tables show, and the good end
@@ -65,7 +65,7 @@ class Embed(Method):
         pictures: Embeddings to draw: pca, tsne, umap.
     """
 
-    about_answers = False
+    needs_classes = False
     modalities = EVERY
 
     property: str | None
@@ -95,31 +95,31 @@ class Embed(Method):
         if (count := len(properties.test)) < FEWEST:
             raise UserError(f"explain=embed lays out test items; there are {count}, needed are {FEWEST} or more")
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """Metrics for the layers of both networks, figures for those of the trained one."""
-        properties, paths, task = properties_of(bench.task, bench.classes), layers_of(net), bench.task
+        properties, paths, task = properties_of(context.task, context.classes), layers_of(net), context.task
         name = select_property(self.property, properties)
         labels = properties.test.labels[name]
         often = torch.bincount(labels).argsort(descending=True, stable=True)[: self.frequent]
         candidates = torch.isin(labels, often).nonzero().squeeze(1)
-        order = torch.randperm(len(candidates), generator=bench.generator).to(labels.device)
+        order = torch.randperm(len(candidates), generator=context.generator).to(labels.device)
         items = subset(properties.test, candidates[order[: self.samples]])
         spaces = {}
         if task.modality.continuous:
             spaces["input", "trained"] = task.test.batch(items.rows).x.flatten(1)
-        for which, each in (("trained", net), ("untrained", bench.start)):
+        for which, each in (("trained", net), ("untrained", context.start)):
             layers = vectors(each, task.test, items, paths)
             spaces |= {(path, which): layers[:, number] for number, path in enumerate(paths)}
         ready = {key: StandardScaler().fit_transform(x.cpu().double().numpy()) for key, x in spaces.items()}
-        return self.results(ready, items.labels[name].cpu().numpy(), properties.values[name], bench)
+        return self.results(ready, items.labels[name].cpu().numpy(), properties.values[name], context)
 
     def results(
-        self, spaces: dict[tuple[str, str], np.ndarray], labels: np.ndarray, names: list[str], bench: Workbench
-    ) -> Findings:
+        self, spaces: dict[tuple[str, str], np.ndarray], labels: np.ndarray, names: list[str], context: Context
+    ) -> Results:
         """Tables, charts and figures of the spaces [n, D] of (path, network)."""
-        seed = bench.generator.initial_seed() % 2**32
+        seed = context.generator.initial_seed() % 2**32
         paths = list(dict.fromkeys(path for path, _ in spaces))
-        findings, rows = Findings("layers seen", HEADLINES), []
+        results, rows = Results("layers seen", HEADLINES), []
         for (path, network), x in spaces.items():
             numbers = {"neighbours": agreement(x, labels, min(self.neighbours, len(x) - 1))}
             if 1 < len(np.unique(labels)) < len(x):  # otherwise there is no other value to be near to
@@ -128,10 +128,10 @@ class Embed(Method):
             rows.append({"network": network, "layer": layer, "path": path, **numbers})
             mark = "untrained_" if network == "untrained" else ""
             for place in (f"layer_{layer}", *(["top"] if layer == len(paths) - 1 else [])):
-                findings.metrics |= {f"{place}_{mark}{name}": value for name, value in numbers.items()}
-        findings.tables["layers"] = rows
+                results.metrics |= {f"{place}_{mark}{name}": value for name, value in numbers.items()}
+        results.tables["layers"] = rows
         for name in numbers:
-            findings.charts[name] = Chart("layers", "layer", name, by="network")
+            results.charts[name] = Chart("layers", "layer", name, by="network")
         clouds, arrays = [], {"labels": labels, "names": np.array(names), "paths": np.array(paths)}
         for kind in self.pictures:
             points = {path: PICTURES[kind](plane(spaces[path, "trained"]), seed) for path in paths}
@@ -140,10 +140,10 @@ class Embed(Method):
             clouds.append(
                 [Cloud(title, points[path], labels, names) for title, path in zip(titles, paths, strict=True)]
             )
-        findings.arrays["embeddings"] = arrays
+        results.arrays["embeddings"] = arrays
         if clouds:
-            findings.clouds["layers"] = clouds
-        return findings
+            results.clouds["layers"] = clouds
+        return results
 
 
 def plane(x: np.ndarray) -> np.ndarray:

@@ -9,12 +9,12 @@ from mlbench.core.errors import UserError, require
 from mlbench.data.modality import Pictures, Spectrograms
 from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Task
-from mlbench.explain.base import Method, Workbench
+from mlbench.explain.base import Context, Method
 from mlbench.explain.representation.activations import activations, check_layers, layers_of
 from mlbench.explain.representation.decoders import Rebuild, outputs
 from mlbench.explain.representation.probe_training import Standardise
 from mlbench.explain.representation.reconstructions import FORMS, STORED, r_squared
-from mlbench.runs.results import Chart, Findings
+from mlbench.runs.results import Chart, Results
 
 INPUT = "input"
 HEADLINES = {  # what tables show, and the good end
@@ -92,15 +92,15 @@ class Invert(Method):
                     f"layer {path} gives {list(output.shape[1:])}, no vector for each frame; take model=speech"
                 )
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """Train a decoder for each layer of both networks and evaluate the reconstructions."""
-        task, paths = bench.task, layers_of(net)
-        order = torch.randperm(len(task.train), generator=bench.generator)[: self.train_samples].sort().values
+        task, paths = context.task, layers_of(net)
+        order = torch.randperm(len(task.train), generator=context.generator)[: self.train_samples].sort().values
         parts = {"train": task.train.take(order.to(task.train.labels.device)), "test": task.test}
-        kind = FORMS[type(task.modality)](self, bench)
+        kind = FORMS[type(task.modality)](self, context)
         targets = {part: kind.inputs(split) for part, split in parts.items()}
         rows, decodings = [], {}
-        for network, each in (("trained", net), ("untrained", bench.start)):
+        for network, each in (("trained", net), ("untrained", context.start)):
             features = {part: activations(each, split, paths, kind.reduce(split)) for part, split in parts.items()}
             if network == "trained":
                 features = {
@@ -109,13 +109,15 @@ class Invert(Method):
             for path in features["train"]:
                 layer = 0 if path == INPUT else 1 + paths.index(path)
                 decoder = kind.decoder(features["train"][path])
-                output = self.decoded(bench, decoder, {part: features[part][path] for part in parts}, targets["train"])
+                output = self.decoded(
+                    context, decoder, {part: features[part][path] for part in parts}, targets["train"]
+                )
                 scores = {"r2": r_squared(output, targets["test"]), **kind.judge_accuracy(output)}
                 rows.append({"network": network, "layer": layer, "path": path, **scores})
                 decodings[network, layer] = kind.examples(output)
-        return kind.show(self.findings(rows), decodings, [INPUT, *paths])
+        return kind.show(self.results(rows), decodings, [INPUT, *paths])
 
-    def decoded(self, bench: Workbench, decoder: nn.Module, features: dict[str, Tensor], targets: Tensor) -> Tensor:
+    def decoded(self, context: Context, decoder: nn.Module, features: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Outputs for the test features of a decoder trained on the training features [n, ...]."""
         standardise = Standardise(features["train"])
         splits = {}
@@ -125,17 +127,17 @@ class Invert(Method):
         settings = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr, "weight_decay": 0.0}
         decoder = decoder.to(targets.device)
         fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none", "patience": 0}
-        bench.fit(decoder, "decoder", Rebuild(targets), splits["train"], **settings, **fixed)
+        context.fit(decoder, "decoder", Rebuild(targets), splits["train"], **settings, **fixed)
         return outputs(decoder, splits["test"])
 
-    def findings(self, rows: list[dict[str, object]]) -> Findings:
+    def results(self, rows: list[dict[str, object]]) -> Results:
         """Metrics and charts from the rows of the table."""
-        findings = Findings("layers given back", HEADLINES, tables={"layers": rows})
+        results = Results("layers given back", HEADLINES, tables={"layers": rows})
         top = rows[-1]["layer"]
         names = [name for name in ("r2", "digit", "speaker") if name in rows[0]]
         for row in rows:
             mark = "untrained_" if row["network"] == "untrained" else ""
             for place in (f"layer_{row['layer']}", *(["top"] if row["layer"] == top else [])):
-                findings.metrics |= {f"{place}_{mark}{name}": row[name] for name in names}
-        findings.charts |= {name: Chart("layers", "layer", name, by="network") for name in names}
-        return findings
+                results.metrics |= {f"{place}_{mark}{name}": row[name] for name in names}
+        results.charts |= {name: Chart("layers", "layer", name, by="network") for name in names}
+        return results

@@ -10,13 +10,13 @@ from mlbench.data.modality import EVERY
 from mlbench.data.properties import Items, Properties
 from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Task
-from mlbench.explain.base import Method, Workbench
+from mlbench.explain.base import Context, Method
 from mlbench.explain.representation import probe_baselines
 from mlbench.explain.representation.activations import check_layers, layers_of, vectors
 from mlbench.explain.representation.probe_results import ProbeResults
 from mlbench.explain.representation.probe_training import Mixes, Probes, Standardise, Targets, Together, answers
 from mlbench.explain.representation.properties import properties_of, select_property, subset
-from mlbench.runs.results import Findings
+from mlbench.runs.results import Results
 
 STORED = torch.float16  # of vectors: a hundred thousand words in ten layers are a quarter of a gigabyte then
 HELD_OUT = 0.1  # of the items, where the data has no validation set of its own
@@ -37,7 +37,7 @@ class Probe(Method):
     to l (Tenney et al. 2019). `train_samples` is how many items at most are learned from; null takes all.
     """
 
-    about_answers = False
+    needs_classes = False
     modalities = EVERY
 
     property: str | None
@@ -75,48 +75,48 @@ class Probe(Method):
         """Raise UserError unless the network has hidden layers."""
         check_layers(net)
 
-    def explain(self, net: nn.Module, bench: Workbench) -> Findings:
+    def explain(self, net: nn.Module, context: Context) -> Results:
         """Compute the vectors of all layers once, train all probes in one fit, and compare them with the baselines."""
-        properties = properties_of(bench.task, bench.classes)
+        properties = properties_of(context.task, context.classes)
         name, paths = select_property(self.property, properties), layers_of(net)
-        parts = self.parts(bench, properties)
+        parts = self.parts(context, properties)
         values, words = properties.values[name], properties.train.forms is not None
         nonsense = None
         if words:
             forms = 1 + max(int(items.forms.max()) for _, items in parts.values())
-            nonsense = probe_baselines.control(properties.train, name, forms, len(values), bench.generator)
+            nonsense = probe_baselines.control(properties.train, name, forms, len(values), context.generator)
         splits, targets = {}, {}
         for part, (split, items) in parts.items():
-            layers = [vectors(each, split, items, paths).to(STORED) for each in (net, bench.start)]
+            layers = [vectors(each, split, items, paths).to(STORED) for each in (net, context.start)]
             x, labels = torch.cat(layers, 1), [items.labels[name]]
             targets[part] = torch.stack(labels + ([nonsense[items.forms]] if words else []), 1)
             rows = torch.arange(len(x), device=x.device)
             standardise = splits["train"].normalise if splits else Standardise(x)
             splits[part] = Split(Pool(x), rows, rows, 0, standardise)
-        probes = self.fit_probes(bench, splits["train"], targets["train"], len(paths), len(values))
+        probes = self.fit_probes(context, splits["train"], targets["train"], len(paths), len(values))
         predictions = {part: answers(probes, splits[part]) for part in ("validation", "test")}
         guess = None
         if words:
             guess = probe_baselines.lookup(properties.train, parts["test"][1], name, len(values))
         often = probe_baselines.majority(parts["train"][1], name)
         weights = probes["mix"].weights()[-1].detach() if self.mix else None
-        return ProbeResults(paths, self.hidden, targets, predictions, guess, often, weights).findings()
+        return ProbeResults(paths, self.hidden, targets, predictions, guess, often, weights).results()
 
-    def fit_probes(self, bench: Workbench, split: Split, targets: Tensor, layers: int, values: int) -> Together:
+    def fit_probes(self, context: Context, split: Split, targets: Tensor, layers: int, values: int) -> Together:
         """All probes, trained in one fit."""
-        width, count = split.pool.pictures.shape[2], targets.shape[1]
+        width, count = split.pool.examples.shape[2], targets.shape[1]
         probes = {probe_name(size): Probes(count, 2 * layers, width, values, size) for size in self.hidden}
         if self.mix:
             probes["mix"] = Mixes(layers, width, values)
         net = Together(probes).to(split.rows.device)
         settings = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         decay = {"optimizer": "adamw", "weight_decay": self.weight_decay, "schedule": "linear", "augment": "none"}
-        return bench.fit(net, "probes", Targets(targets), split, **settings, **decay, patience=0)
+        return context.fit(net, "probes", Targets(targets), split, **settings, **decay, patience=0)
 
-    def parts(self, bench: Workbench, properties: Properties) -> dict[str, tuple[Split, Items]]:
+    def parts(self, context: Context, properties: Properties) -> dict[str, tuple[Split, Items]]:
         """Splits and items for training, for choosing the best layer, and for testing."""
-        task, train, held_out = bench.task, properties.train, properties.validation
-        draws = torch.randperm(len(train), generator=bench.generator).to(train.rows.device)
+        task, train, held_out = context.task, properties.train, properties.validation
+        draws = torch.randperm(len(train), generator=context.generator).to(train.rows.device)
         if held_out is None:
             count = max(1, round(HELD_OUT * len(train)))
             held_out, draws = subset(train, draws[:count]), draws[count:]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mlbench.runs.results import Chart, Findings
+from mlbench.runs.results import Chart, Results
 
 
 @dataclass
@@ -20,20 +20,20 @@ class ProbeResults:
     often: int  # the most frequent value
     weights: Tensor | None  # [layers] of the mix of all layers
 
-    def findings(self) -> Findings:
+    def results(self) -> Results:
         """All metrics, tables and charts."""
-        findings = Findings("probes", HEADLINES)
+        results = Results("probes", HEADLINES)
         rows = [row for probe in self.probes for row in self.rows(probe)]
-        findings.tables["probes"] = rows
+        results.tables["probes"] = rows
         for number, probe in enumerate(self.probes):
             prefix = f"{probe}_" if number else ""
             own = [row for row in rows if row["probe"] == probe]
-            findings.metrics |= {f"{prefix}{name}": value for name, value in self.summary(own).items()}
-        findings.metrics |= self.references()
-        self.draw(findings, rows)
+            results.metrics |= {f"{prefix}{name}": value for name, value in self.summary(own).items()}
+        results.metrics |= self.references()
+        self.draw(results, rows)
         if self.weights is not None:
-            self.mixed(findings)
-        return findings
+            self.mixed(results)
+        return results
 
     @property
     def probes(self) -> list[str]:
@@ -94,26 +94,26 @@ class ProbeResults:
                 metrics["ambiguous_lookup_accuracy"] = right[ambiguous].double().mean().item()
         return metrics
 
-    def draw(self, findings: Findings, rows: list[dict[str, object]]) -> None:
+    def draw(self, results: Results, rows: list[dict[str, object]]) -> None:
         """Accuracy and selectivity over layers, and over the size of the probe."""
         series = [
             {"series": series_name(row), "layer": row["layer"], **{name: row[name] for name in DRAWN if name in row}}
             for row in rows
         ]
         for name in ("lookup_accuracy", "majority_accuracy"):
-            if name in findings.metrics:
-                baseline, value = name.removesuffix("_accuracy"), findings.metrics[name]
+            if name in results.metrics:
+                baseline, value = name.removesuffix("_accuracy"), results.metrics[name]
                 series += [{"series": baseline, "layer": layer, "accuracy": value} for layer in range(len(self.paths))]
-        findings.tables["accuracies"] = series
-        findings.charts["accuracies"] = Chart("accuracies", "layer", "accuracy", by="series")
+        results.tables["accuracies"] = series
+        results.charts["accuracies"] = Chart("accuracies", "layer", "accuracy", by="series")
         if self.guess is None:
             return
         selective = [each for each in series if "selectivity" in each and "untrained" not in each["series"]]
-        findings.tables["selectivity"] = selective
-        findings.charts["selectivity"] = Chart("selectivity", "layer", "selectivity", by="series")
+        results.tables["selectivity"] = selective
+        results.charts["selectivity"] = Chart("selectivity", "layer", "selectivity", by="series")
         if len(self.hidden) > 1:
-            findings.tables["strength"] = self.strengths(findings.metrics, rows)
-            findings.charts["strength"] = Chart("strength", HIDDEN, "value", by="of", log=True)
+            results.tables["strength"] = self.strengths(results.metrics, rows)
+            results.charts["strength"] = Chart("strength", HIDDEN, "value", by="of", log=True)
 
     def strengths(self, metrics: dict[str, float], rows: list[dict[str, object]]) -> list[dict[str, object]]:
         """Every size of probe on the layer where the first one is most selective: neither too strong nor too weak."""
@@ -124,21 +124,21 @@ class ProbeResults:
             table += [{"of": label, HIDDEN: max(1, size), "value": row[name]} for label, name in shown.items()]
         return table
 
-    def mixed(self, findings: Findings) -> None:
+    def mixed(self, results: Results) -> None:
         """The expected layer and the centre of gravity (Tenney et al. 2019, eq. 3 and 2)."""
         count = len(self.paths)
         scores = torch.tensor([self.share("test", "mix", 0, layer) for layer in range(count)], dtype=torch.float64)
         gains, depth = scores.diff(), torch.arange(count, dtype=torch.float64)
         weights = self.weights.double().cpu()
-        findings.metrics["centre_of_gravity"] = (depth * weights).sum().item()
+        results.metrics["centre_of_gravity"] = (depth * weights).sum().item()
         if gains.sum() != 0:
-            findings.metrics["expected_layer"] = ((depth[1:] * gains).sum() / gains.sum()).item()
+            results.metrics["expected_layer"] = ((depth[1:] * gains).sum() / gains.sum()).item()
         columns = zip(scores.tolist(), [0.0, *gains.tolist()], weights.tolist(), strict=True)
-        findings.tables["mix"] = [
+        results.tables["mix"] = [
             {"layer": layer, "accuracy": score, "gain": gain, "weight": weight}
             for layer, (score, gain, weight) in enumerate(columns)
         ]
-        findings.charts["mix"] = Chart("mix", "layer", "accuracy")
+        results.charts["mix"] = Chart("mix", "layer", "accuracy")
 
 
 DRAWN = ("accuracy", "selectivity")

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from mlbench.data.modality import Modality, Pictures, Spectrograms
 from mlbench.data.split import Split
-from mlbench.explain.base import Workbench
+from mlbench.explain.base import Context
 from mlbench.explain.representation.activations import whole
 from mlbench.explain.representation.decoders import Deconvolution, HighwayDecoder, Judge
-from mlbench.runs.results import Findings, Panel, Row
+from mlbench.runs.results import Panel, Results, Row
 
 STORED = torch.float16  # of features
 
@@ -48,8 +48,8 @@ class PictureReconstruction:
 
     framewise = False
 
-    def __init__(self, method: Settings, bench: Workbench):
-        self.method, self.bench = method, bench
+    def __init__(self, method: Settings, context: Context):
+        self.method, self.context = method, context
 
     def inputs(self, split: Split) -> Tensor:
         """[n, C, H, W]."""
@@ -65,7 +65,7 @@ class PictureReconstruction:
 
     def decoder(self, features: Tensor) -> nn.Module:
         """For features [n, ...] of that shape."""
-        return Deconvolution(tuple(features.shape[1:]), self.bench.input_shape, self.method.width)
+        return Deconvolution(tuple(features.shape[1:]), self.context.input_shape, self.method.width)
 
     def judge_accuracy(self, decoded: Tensor) -> dict[str, float]:  # noqa: ARG002
         """No classifiers are used for pictures."""
@@ -73,21 +73,21 @@ class PictureReconstruction:
 
     def examples(self, decoded: Tensor) -> Tensor:
         """The reconstructions that are drawn."""
-        return decoded[chosen(self.bench.test, self.method.shown)]
+        return decoded[chosen(self.context.test, self.method.shown)]
 
-    def show(self, findings: Findings, decodings: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
+    def show(self, results: Results, decodings: dict[tuple[str, int], Tensor], paths: list[str]) -> Results:
         """A row for each example: the picture, then its reconstruction from each layer."""
-        test = self.bench.test
-        truth = self.bench.picture(test.batch(chosen(test, self.method.shown)).x)
-        drawn = {key: self.bench.picture(pictures) for key, pictures in decodings.items()}
+        test = self.context.test
+        truth = self.context.picture(test.batch(chosen(test, self.method.shown)).x)
+        drawn = {key: self.context.picture(pictures) for key, pictures in decodings.items()}
         rows: list[Row] = []
         for number, picture in enumerate(truth):
             for network in ("trained", "untrained"):
                 layers = {k: decoded[number] for (which, k), decoded in drawn.items() if which == network}
                 rows.append((f"{network} network", cells(Panel("picture", picture), layers, paths)))
-        findings.grids["layers"] = rows
-        findings.arrays["layers"] = {"picture": truth} | {f"{a}_layer_{k}": each for (a, k), each in drawn.items()}
-        return findings
+        results.grids["layers"] = rows
+        results.arrays["layers"] = {"picture": truth} | {f"{a}_layer_{k}": each for (a, k), each in drawn.items()}
+        return results
 
 
 class FrameReconstruction:
@@ -95,8 +95,8 @@ class FrameReconstruction:
 
     framewise = True
 
-    def __init__(self, method: Settings, bench: Workbench):
-        self.method, self.bench, self.task = method, bench, bench.task
+    def __init__(self, method: Settings, context: Context):
+        self.method, self.context, self.task = method, context, context.task
         self.judges = {name: self.train_judge(name) for name in ("digit", "speaker") if self.all_values_trained(name)}
         split = self.task.test
         self.there = split.present(split.places, self.frames)
@@ -104,7 +104,7 @@ class FrameReconstruction:
     @property
     def frames(self) -> int:
         """Of each example, padding included."""
-        return self.bench.input_shape[2]
+        return self.context.input_shape[2]
 
     def all_values_trained(self, name: str) -> bool:
         """Whether every value in the test data occurs in training; otherwise it cannot be classified."""
@@ -116,10 +116,10 @@ class FrameReconstruction:
         properties = self.task.properties
         labels, count = properties.train.labels[name], len(properties.values[name])
         split = replace(self.task.train.take(properties.train.rows), labels=labels)
-        net = Judge(self.bench.input_shape[1], count).to(labels.device)
+        net = Judge(self.context.input_shape[1], count).to(labels.device)
         settings = {"epochs": self.method.judge_epochs, "batch_size": 64, "lr": 0.003, "weight_decay": 0.0}
         fixed = {"optimizer": "adam", "schedule": "linear", "augment": "none", "patience": 0}
-        return self.bench.fit(net, f"judge of the {name}", None, split, **settings, **fixed)
+        return self.context.fit(net, f"judge of the {name}", None, split, **settings, **fixed)
 
     def inputs(self, split: Split) -> Tensor:
         """All frames without padding, [n, bands]."""
@@ -136,7 +136,7 @@ class FrameReconstruction:
 
     def decoder(self, features: Tensor) -> nn.Module:
         """For features [n, D]."""
-        bands = self.bench.input_shape[1]
+        bands = self.context.input_shape[1]
         return HighwayDecoder(features.shape[1], bands, self.method.width, self.method.highways)
 
     def spectrograms(self, decoded: Tensor) -> Tensor:
@@ -161,25 +161,25 @@ class FrameReconstruction:
         """The spectrograms that are drawn."""
         return self.spectrograms(decoded)[chosen(self.task.test, self.method.shown)]
 
-    def show(self, findings: Findings, decodings: dict[tuple[str, int], Tensor], paths: list[str]) -> Findings:
+    def show(self, results: Results, decodings: dict[tuple[str, int], Tensor], paths: list[str]) -> Results:
         """Spectrograms of each layer, and what they sound like; the original goes through the same Griffin-Lim."""
         index, properties = chosen(self.task.test, self.method.shown), self.task.properties
         truth, rows = self.task.test.batch(index).x, []
         for number, example in enumerate(index.tolist()):
             names = [properties.values[name][properties.test.labels[name][example]] for name in ("digit", "speaker")]
             title = "_".join([*names, str(example)])
-            findings.sounds[f"{title}_original"] = self.sound(truth[number], example)
+            results.sounds[f"{title}_original"] = self.sound(truth[number], example)
             for network, mark in (("trained", ""), ("untrained", "untrained_")):
                 layers = {layer: decoded[number] for (which, layer), decoded in decodings.items() if which == network}
                 for layer, decoded in layers.items():
-                    findings.sounds[f"{title}_{mark}layer_{layer}"] = self.sound(decoded, example)
+                    results.sounds[f"{title}_{mark}layer_{layer}"] = self.sound(decoded, example)
                 drawn = {layer: picture(decoded) for layer, decoded in layers.items()}
                 first = Panel("original", picture(truth[number]))
                 rows.append((f"{names[0]}, spoken by {names[1]}; {network} network", cells(first, drawn, paths)))
-        findings.grids["layers"] = rows
+        results.grids["layers"] = rows
         arrays = {f"{network}_layer_{layer}": decoded.cpu().numpy() for (network, layer), decoded in decodings.items()}
-        findings.arrays["layers"] = {"original": truth.cpu().numpy(), **arrays}
-        return findings
+        results.arrays["layers"] = {"original": truth.cpu().numpy(), **arrays}
+        return results
 
     def sound(self, spectrogram: Tensor, example: int) -> tuple[int, np.ndarray]:
         """(samples per second, wave [n]) without padding."""

@@ -28,7 +28,7 @@ class GDumb(Method):
         super().__post_init__()
         self.buffer = Buffer(self.memory_total)
 
-    def learned_from(self, task: Task) -> int:
+    def training_size(self, task: Task) -> int:
         """The size of the buffer if it held only this task."""
         return min(self.memory_total, len(task.train))
 

@@ -26,6 +26,7 @@ def draw_bars(panels: list[Bars], path: Path) -> None:
         axes.barh(range(len(order)), values, color=[POSITIVE if value >= 0 else NEGATIVE for value in values])
         axes.set_yticks(range(len(order)), [panel.names[number] for number in order], fontsize=7)
         axes.tick_params(axis="x", labelsize=7)
+        axes.locator_params(axis="x", nbins=4)
         axes.invert_yaxis()
         axes.axvline(0, color="0.4", linewidth=0.6)
         axes.set_title(panel.title, fontsize=8, loc="left")
