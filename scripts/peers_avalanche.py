@@ -12,10 +12,11 @@ from avalanche.benchmarks import benchmark_from_datasets
 from avalanche.benchmarks.utils import as_classification_dataset
 from avalanche.training.supervised import AGEM, EWC, GEM, Naive, Replay
 from avalanche.training.templates import SupervisedTemplate
-from mlbench.data.split import Split
 from peers_protocol import BATCH, MARGIN, MEMORIES, REFERENCE, STRENGTH, Lesson, serve
 from torch import nn
 from torch.utils.data import TensorDataset
+
+from mlbench.data.split import Split
 
 LAMBDA = BATCH * STRENGTH  # its Fisher is of the mean gradient of a batch, about so many times smaller; 30 diverges
 STRATEGIES: dict[str, tuple[type[SupervisedTemplate], Callable[[int], dict[str, object]]]] = {

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from mlbench.data.split import Pool, Split
 
 from mlbench.cli import main
 from mlbench.compress import runner
@@ -19,6 +18,7 @@ from mlbench.compress.measurement import worker
 from mlbench.compress.measurement.client import FreshProcess
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import SharedHead
+from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Stream, Task
 
 

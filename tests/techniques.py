@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
-from mlbench.training.compute import Compute
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mlbench.explain.base import Maps
+from mlbench.training.compute import Compute
 
 CONF = Path(__file__).parents[1] / "conf"
 T = TypeVar("T")
