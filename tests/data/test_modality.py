@@ -74,10 +74,10 @@ def test_examples_to_try_a_network_on():
     assert TABLES.example((2,), 3).shape == (3, 2)
 
 
-def test_settled_pictures_keep_their_kind():
+def test_transformed_pictures_keep_their_kind():
     split = split_of(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), Pictures())
     split.transform = lambda pictures, task: pictures + 1
-    assert split.settled().pool.modality == Pictures()
+    assert split.with_transform_applied().pool.modality == Pictures()
 
 
 TECHNIQUES = [(family, name) for family in FAMILIES for name in entries(family)]
