@@ -76,7 +76,7 @@ def test_init_files_hold_a_docstring_and_no_more():
         assert path.parent == PACKAGE or len(ast.parse(path.read_text(encoding="utf-8")).body) == 1
 
 
-def test_no_module_is_named_for_leftovers_or_like_a_sibling():
+def test_no_module_is_named_for_leftovers_and_one_stands_at_the_top():
     stems = [path.stem for path in FILES if path.stem != "__init__"]
     assert not set(stems) & {"utils", "helpers", "misc", "common"}
     assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "run.py"}

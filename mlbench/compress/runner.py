@@ -29,6 +29,7 @@ from mlbench.experiment.model_setup import build_network, read_matching
 from mlbench.experiment.multi_fit_runner import MultiFitRunner, check_single_task
 from mlbench.experiment.runner import RunnerFactory
 from mlbench.reporting.figures import grids, plots
+from mlbench.runs import layout
 from mlbench.runs.codec import container
 from mlbench.runs.point_columns import LAYER_COLUMNS, POINT_COLUMNS
 
@@ -96,7 +97,7 @@ class Compress(MultiFitRunner):
 
     def artefact(self, step: int) -> Path:
         """The path of a point's artefact."""
-        return self.run.folder / "artefacts" / f"point_{step:02d}.mlb"
+        return self.run.folder / layout.ARTEFACTS / f"point_{step:02d}.mlb"
 
     def state(self, under_way: dict[str, Any] | None) -> dict[str, Any]:
         """See `MultiFitRunner`."""
@@ -112,12 +113,12 @@ class Compress(MultiFitRunner):
         latencies, layers = self.measure_speed()
         self.rows = complete(self.rows, latencies)
         folder = self.run.folder
-        write_table(folder / "points.csv", POINT_COLUMNS, self.rows)
-        write_table(folder / "layers.csv", LAYER_COLUMNS, layers)
-        plots.draw_points(folder / "points.csv", folder / "figures")
+        write_table(folder / layout.POINTS, POINT_COLUMNS, self.rows)
+        write_table(folder / layout.LAYERS, LAYER_COLUMNS, layers)
+        plots.draw_points(folder / layout.POINTS, folder / layout.FIGURES)
         test = self.stream.tasks[0].test
         for name, rows in self.method.grids(test).items():
-            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.stream.modality.upwards)
+            grids.draw_grid(rows, folder / layout.FIGURES / f"{name}.png", upwards=self.stream.modality.upwards)
         correct = np.array([correct_predictions(row, len(test)) for row in self.rows])  # [points, N]
         metrics = self.metrics(latencies, correct)
         if self.dropped:

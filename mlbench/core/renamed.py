@@ -87,12 +87,17 @@ def published(value: Any) -> Any:
 
     Hashes are made of these names, so that neither a finished run nor a cached network is lost when a class moves.
     """
+    return translate_all(value, FIRST_NAMES)
+
+
+def translate_all(value: Any, names: dict[str, str]) -> Any:
+    """Return a config (nested dicts and lists of plain values) with every `_target_` translated by `names`."""
     if isinstance(value, dict):
         return {
-            name: translate(part, FIRST_NAMES) if name == "_target_" and isinstance(part, str) else published(part)
+            name: translate(part, names) if name == "_target_" and isinstance(part, str) else translate_all(part, names)
             for name, part in value.items()
         }
-    return [published(part) for part in value] if isinstance(value, list) else value
+    return [translate_all(part, names) for part in value] if isinstance(value, list) else value
 
 
 def translate(target: str, names: dict[str, str]) -> str:

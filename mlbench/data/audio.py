@@ -50,20 +50,16 @@ def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: i
         tables.append(table)
         lengths.append(length)
         items.append(Items(torch.arange(len(part)), labels))
-    sound = tables[0][present(lengths[0], frames)[:, None, None].expand_as(tables[0])]
-    normalise = Normalise(sound.mean()[None], sound.std()[None])
     modality = Spectrograms(mel, tables[0].max().item())
+    present = modality.present(tables[0], lengths[0], frames)
+    sound = tables[0][present[:, None, None].expand_as(tables[0])]
+    normalise = Normalise(sound.mean()[None], sound.std()[None])
     train_split, test_split = (
         Split(Pool(table, modality, length), part_items.rows, part_items.labels["digit"], 0, normalise)
         for table, length, part_items in zip(tables, lengths, items, strict=True)
     )
     task = Task("utterances", train_split, test_split, properties=Properties(values, *items))
     return Stream([task], None, len(digits), values["digit"], SharedHead())
-
-
-def present(lengths: Tensor, frames: int) -> Tensor:
-    """Return which of `frames` frames lie within `lengths` [n], bool [n, frames]."""
-    return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
 def spectrograms(utterances: list[Utterance], mel: LogMel, frames: int) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from mlbench.experiment.family import Family
 from mlbench.experiment.model_setup import build_network, with_weights
 from mlbench.experiment.runner import Describe
 from mlbench.experiment.technique import check_modality
-from mlbench.runs import cache
+from mlbench.runs import cache, layout
 from mlbench.runs.checkpoint import Trained, normaliser, read_network
 from mlbench.runs.console import Display
 from mlbench.runs.run_dir import Run, finished
@@ -55,7 +55,7 @@ class Experiment:
 
     def begun(self, folder: Path) -> bool:
         """Whether this run is there to be continued."""
-        return cache.usable(folder / "config.yaml", self.config.since)
+        return cache.usable(folder / layout.CONFIG, self.config.since)
 
     def tracker(self) -> Tracker:
         """What passes the run's results on to the `logger`, if there is one."""
@@ -90,11 +90,11 @@ class Experiment:
         torch.set_num_threads(choose_threads(chosen.threads, net, stream.example(1), config.training.batch_size))
         if not self.begun(folder):
             old = folder.exists()
-            with locked(folder / ".lock", wait) if old else nullcontext():
+            with locked(folder / layout.LOCK, wait) if old else nullcontext():
                 if not self.begun(folder):  # nor by whoever held it
                     self.create(folder, hydra_files, replace=old and chosen.force)
         net.to(device, memory_format=torch.channels_last)
-        with locked(folder / ".lock", wait):
+        with locked(folder / layout.LOCK, wait):
             if finished(folder):
                 return
             try:
@@ -149,8 +149,8 @@ class Experiment:
     def create(self, folder: Path, hydra_files: dict[str, str], replace: bool) -> None:
         """Make the run's folder with its config inside; with `replace` in the place of an older one."""
         files = {
-            "config.yaml": OmegaConf.to_yaml(self.config.composed, resolve=True),
-            ".hydra/names.yaml": OmegaConf.to_yaml(OmegaConf.create(self.config.names)),
+            layout.CONFIG: OmegaConf.to_yaml(self.config.composed, resolve=True),
+            f"{layout.HYDRA}/{layout.GROUP_NAMES}": OmegaConf.to_yaml(OmegaConf.create(self.config.names)),
             **hydra_files,
         }
         create_folder(folder, files, replace)

@@ -9,6 +9,7 @@ from torch import nn
 
 from mlbench.core.rng import Draws
 from mlbench.data.split import Split
+from mlbench.runs import layout
 from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.runs.run_dir import Run
 from mlbench.training.compute import Compute
@@ -70,7 +71,7 @@ class FitSequence:
             describe: Packs the network after each epoch with keep=all; None where config.yaml does not describe it.
         """
         number, self.count = self.count, self.count + 1
-        path = self.run.folder / "checkpoints" / "fits" / f"{number:03d}.pt"
+        path = self.run.folder / layout.CHECKPOINTS / layout.FITS / f"{number:03d}.pt"
         resumed = self.unfinished if self.unfinished is not None and self.unfinished["number"] == number else None
         progress = Progress() if resumed is None else Progress.from_state(resumed["progress"])
         if path.exists():

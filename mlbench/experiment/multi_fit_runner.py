@@ -43,12 +43,8 @@ class MultiFitRunner(Runner):
     def __post_init__(self):
         task = self.stream.tasks[0]
         parts = divide(task, self.training.validation, self.draws)
-        self.train, self.whole, self.validation, self.dropped = (
-            parts.train,
-            parts.whole,
-            parts.validation,
-            parts.dropped,
-        )
+        self.train, self.whole = parts.train, parts.whole
+        self.validation, self.dropped = parts.validation, parts.dropped
         self.generator, self.classes = self.draws.method, self.stream.classes
         self.input_shape, self.outputs = self.stream.input_shape, self.stream.outputs
         self.normalise = task.train.normalise

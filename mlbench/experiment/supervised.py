@@ -11,6 +11,7 @@ from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.runner import Runner
 from mlbench.reporting.figures import plots
+from mlbench.runs import layout
 from mlbench.training.evaluation import accuracy, mean_loss
 from mlbench.training.fit_state import Progress, Session
 from mlbench.training.learner import Learner
@@ -45,7 +46,7 @@ class Supervised(Runner):
         self.run.display.measured([share])
         for metric, value in metrics.items():
             self.run.log(self.progress.epoch, "eval", 1, "test", metric, value)
-        plots.draw_losses(self.progress.losses, self.run.folder / "figures" / "loss.png")
+        plots.draw_losses(self.progress.losses, self.run.folder / layout.FIGURES / "loss.png")
         costs = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "samples_processed": self.progress.samples,

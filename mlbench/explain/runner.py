@@ -23,6 +23,7 @@ from mlbench.explain.base import Attribution, Method, untouched
 from mlbench.reporting.figures import grids, plots, tokens
 from mlbench.reporting.figures.bars import draw_bars
 from mlbench.reporting.figures.clouds import draw_clouds
+from mlbench.runs import layout
 from mlbench.runs.results import Results
 from mlbench.training.masked_lm import masked_accuracy
 
@@ -89,22 +90,22 @@ class Explain(MultiFitRunner):
             columns = list(dict.fromkeys(column for row in rows for column in row))
             write_csv(folder / f"{name}.csv", columns, [[row.get(column, "") for column in columns] for row in rows])
         for name, chart in results.charts.items():
-            table, figure = folder / f"{chart.table}.csv", folder / "figures" / f"{name}.png"
+            table, figure = folder / f"{chart.table}.csv", folder / layout.FIGURES / f"{name}.png"
             plots.draw_chart(table, (chart.x, chart.y), chart.by, figure, chart.log, not chart.points)
         for name, rows in results.grids.items():
-            grids.draw_grid(rows, folder / "figures" / f"{name}.png", upwards=self.task.modality.upwards)
+            grids.draw_grid(rows, folder / layout.FIGURES / f"{name}.png", upwards=self.task.modality.upwards)
         for name, charts in results.bars.items():
-            draw_bars(charts, folder / "figures" / f"{name}.png")
+            draw_bars(charts, folder / layout.FIGURES / f"{name}.png")
         for name, clouds in results.clouds.items():
-            draw_clouds(clouds, folder / "figures" / f"{name}.png")
+            draw_clouds(clouds, folder / layout.FIGURES / f"{name}.png")
         for name, passages in results.passages.items():
-            tokens.draw_passages(passages, folder / "figures" / f"{name}.png")
+            tokens.draw_passages(passages, folder / layout.FIGURES / f"{name}.png")
             self.run.display.passages(passages)
         for name, arrays in results.arrays.items():
-            write_whole(folder / "artefacts" / f"{name}.npz", partial(np.savez_compressed, **arrays))
+            write_whole(folder / layout.ARTEFACTS / f"{name}.npz", partial(np.savez_compressed, **arrays))
         for name, (rate, wave) in results.sounds.items():
             samples = np.round(32767 * wave / max(1.0, abs(wave).max())).astype(np.int16)
-            write_whole(folder / "artefacts" / f"{name}.wav", partial(wavfile.write, rate=rate, data=samples))
+            write_whole(folder / layout.ARTEFACTS / f"{name}.wav", partial(wavfile.write, rate=rate, data=samples))
         for name, text in results.texts.items():
             write_text(folder / name, text)
 

@@ -2,8 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 from mlbench.core.statistics import Spread, spread
 from mlbench.runs.run_record import RunRecord
@@ -34,8 +32,3 @@ def headlines(runs: Iterable[RunRecord]) -> dict[str, str]:
     for run in runs:
         ends |= {name: end for name, end in run.headlines.items() if name in run.metrics}
     return ends
-
-
-def Finished(label: str, folder: Path, summary: dict[str, Any]) -> RunRecord:
-    """A run of a sweep, under the name and in the order of arguments that callers of the former class use."""
-    return RunRecord(folder, summary, label=label)

@@ -17,6 +17,7 @@ from mlbench.core.instantiate import build
 from mlbench.core.renamed import published
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.surgery import restore
+from mlbench.runs import layout
 from mlbench.runs.codec import container
 
 SCHEMA = 1
@@ -99,7 +100,7 @@ def read_network(path: Path) -> dict[str, Any]:
     """Read the packed network of a run folder or a checkpoint file. Raises UserError if there is none."""
     path = Path(path).expanduser()
     if path.is_dir():
-        places = [path / "checkpoints" / name for name in ("model.pt", "last.pt")]
+        places = [path / layout.CHECKPOINTS / name for name in (layout.MODEL, layout.LAST)]
         path = next((place for place in places if place.exists()), places[0])
     content = read_tensors(path)
     packed = content.get("network", content)

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator
 from typing import Any
 
 from mlbench.core.config_groups import RUNNING
-from mlbench.core.renamed import current
+from mlbench.core.renamed import NEW_NAMES, translate_all
 
 # not a setting, and why not
 NOT_SETTINGS = {
@@ -23,12 +23,7 @@ NOT_IN_JOINT_COMPARISON = ("lifelong", "reference", *RUNNING)
 
 def with_current_targets(value: Any) -> Any:
     """A config (nested dicts and lists of plain values) with every `_target_` as it is spelled today."""
-    if isinstance(value, dict):
-        return {
-            name: current(part) if name == "_target_" and isinstance(part, str) else with_current_targets(part)
-            for name, part in value.items()
-        }
-    return [with_current_targets(part) for part in value] if isinstance(value, list) else value
+    return translate_all(value, NEW_NAMES)
 
 
 def flatten(config: dict[str, Any], without: Container[str] = ()) -> dict[str, str]:

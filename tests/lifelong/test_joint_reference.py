@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mlbench.core.statistics import Spread
-from mlbench.reporting.aggregate import Finished
 from mlbench.reporting.figures import comparisons
 from mlbench.reporting.figures.streams import OVER_TIME
 from mlbench.reporting.sweep.summary import finished
 from mlbench.reporting.sweep.tables import number_of_each, one_number, write_sweep
+from mlbench.runs.run_record import RunRecord
 
 SMALL = ("data.tasks=3", "data.train_per_task=60", "data.test_per_task=80", "train.epochs=2", "model.hidden=[16]")
 
@@ -265,7 +265,7 @@ def test_the_figure_over_a_number_draws_the_headlines(tmp_path, monkeypatch, end
     for value in (2, 4):
         numbers = {name: 0.5 if name in constant else 0.1 * value for name in (*ends, *constant, "no_headline")}
         about = {"headlines": ends, "metrics": numbers, "costs": {"train_seconds": 1.0}}
-        result.append(Finished(f"smoothgrad explain.copies={value}", tmp_path, about))
+        result.append(RunRecord(tmp_path, about, label=f"smoothgrad explain.copies={value}"))
     write_sweep(result, tmp_path)
     axes = drawn["over_copies.png"].axes
     assert [[text.get_text() for text in one.get_legend().get_texts()] for one in axes] == panels
