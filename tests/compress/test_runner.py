@@ -22,7 +22,7 @@ from mlbench.data.modality import PAD
 from mlbench.experiment.fit_sequence import FitSequence
 from mlbench.models.bert import Bert
 from mlbench.runs import cache, run_dir
-from tests.experiment.test_runs import folders, only_run, summary
+from tests.experiment.test_runs import folders, interrupt_at, only_run, summary
 
 METHODS = sorted(entries("compress"))
 SMALL = ("train.epochs=2", "train.batch_size=64", "threads=1", "latency_batch=4")
@@ -76,15 +76,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, choice):
 
     request.getfixturevalue("same_process")  # what the measured process says is known by now
     shutil.rmtree(tmp_path / "out" / "store")  # the dense network is trained again
-    left = iter(range(2 * len(saves) // 3 - 1, -1, -1))
-
-    def cut_off(run, state):
-        """Ctrl-C, once, right after a checkpoint in the middle."""
-        save(run, state)
-        if next(left, 1) == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(run_dir.Run, "save", cut_off)
+    interrupt_at(2 * len(saves) // 3 - 1, save, monkeypatch)
     assert mlbench(*words)[0] == 130
     (again,) = set(folders(tmp_path / "out")) - {folder}
     assert mlbench(f"resume={again}", out=False)[0] == 0

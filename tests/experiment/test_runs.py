@@ -29,6 +29,18 @@ def folders(out):
     return sorted(path.parent for path in Path(out).glob("*/*/*/config.yaml"))
 
 
+def interrupt_at(number, save, monkeypatch):
+    """Ctrl-C, once, right after checkpoint `number` (from 0) has been written by `save`."""
+    left = iter(range(number, -1, -1))
+
+    def save_and_interrupt(run, state):
+        save(run, state)
+        if next(left, 1) == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_dir.Run, "save", save_and_interrupt)
+
+
 def only_run(out):
     (folder,) = folders(out)
     return folder
@@ -74,15 +86,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, method, 
         assert package.load(net)(torch.zeros(2, 1, 8, 8)).shape[0] == 2
 
     request.getfixturevalue("undrawn")
-    left = iter(range(len(saves) // 2, -1, -1))
-
-    def cut_off(run, state):
-        """Ctrl-C, once, right after a checkpoint in the middle."""
-        save(run, state)
-        if next(left, 1) == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(run_dir.Run, "save", cut_off)
+    interrupt_at(len(saves) // 2, save, monkeypatch)
     assert mlbench(*words)[0] == 130
     (again,) = set(folders(tmp_path / "out")) - {folder}
     assert mlbench(f"resume={again}", out=False)[0] == 0
