@@ -31,6 +31,9 @@ class Arrays:
     y_test: Tensor  # [M] int64
     classes: list[str]
     modality: Modality = PICTURES
+    x_val: Tensor | None = None  # [V, C, H, W] uint8, where the data comes with a validation part
+    y_val: Tensor | None = None  # [V] int64
+    remarks: list[str] = field(default_factory=list)  # what a user should know of it, such as files left out: a line each
 
 
 class Data:
