@@ -1,4 +1,4 @@
-"""Old and new names of modules: files that contain the old names can still be loaded and keep their hashes."""
+"""Old and new names of modules, and settings that came later: older files can be loaded and keep their hashes."""
 
 from typing import Any
 
@@ -74,6 +74,12 @@ NEW_NAMES = {
     "models.convolutional": "models.cnn",
     "models.dense": "models.mlp",
 }
+# settings that came later, with the value at which a run is what it was without them
+LATER_SETTINGS = {
+    "data.balanced": False,
+    "data.source.balanced": False,
+    "train.class_weights": "none",
+}
 FIRST_NAMES = {now: first for first, now in NEW_NAMES.items()}
 
 
@@ -83,11 +89,24 @@ def current(target: str) -> str:
 
 
 def published(value: Any) -> Any:
-    """Return a config (nested dicts and lists of plain values) with every `_target_` as it was first published.
+    """Return a config (nested dicts and lists of plain values) with every `_target_` as it was first published, and
+    without later settings that change nothing.
 
-    Hashes are made of these names, so that neither a finished run nor a cached network is lost when a class moves.
+    Hashes are made of this, so that neither a finished run nor a cached network is lost when a class moves or a
+    setting is added.
     """
-    return translate_all(value, FIRST_NAMES)
+    return translate_all(without_later_settings(value), FIRST_NAMES)
+
+
+def without_later_settings(value: Any, prefix: str = "") -> Any:
+    """Return a config without the settings that came later, where they have the value that changes nothing."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: without_later_settings(part, f"{prefix}{name}.")
+        for name, part in value.items()
+        if f"{prefix}{name}" not in LATER_SETTINGS or LATER_SETTINGS[f"{prefix}{name}"] != part
+    }
 
 
 def translate_all(value: Any, names: dict[str, str]) -> Any:

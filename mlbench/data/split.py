@@ -195,4 +195,26 @@ def validation_size(fraction: float, count: int) -> int:
     return size
 
 
+def drawn(labels: Tensor, count: int | None, balanced: bool, generator: torch.Generator) -> Tensor:
+    """Draw examples without replacement.
+
+    Args:
+        labels: Of the examples to draw from, [n].
+        count: How many at most; None is all.
+        balanced: As many of each class as there are (a small class is taken whole); otherwise whatever their class.
+        generator: Random numbers, on the CPU.
+
+    Returns:
+        Positions of the examples drawn, in random order.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    if balanced:
+        by_class = labels[order].argsort(stable=True)  # each class in the order drawn
+        counts = labels[order][by_class].unique_consecutive(return_counts=True)[1].tolist()
+        ranks = torch.empty_like(order)
+        ranks[by_class] = torch.cat([torch.arange(0), *(torch.arange(size) for size in counts)])
+        order = order[ranks.argsort(stable=True)]  # the first of every class, then the second of every class, ...
+    return order[:count]
+
+
 DIGESTED_BYTES = 2**30

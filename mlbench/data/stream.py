@@ -1,6 +1,6 @@
 """Tasks, each with training and test data, and streams of tasks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ from mlbench.core.to_device import ToDevice
 from mlbench.data import patches
 from mlbench.data.modality import Modality
 from mlbench.data.normalisation import AsIds, Normalise
-from mlbench.data.output_heads import SharedHead
+from mlbench.data.output_heads import GrowingHead, SharedHead
 from mlbench.data.properties import Properties
 from mlbench.data.split import Split
 
@@ -98,6 +98,7 @@ class Stream:
     classes: list[str]
     heads: SharedHead
     feedback: Corrections | None = None  # the tasks after the first are rounds that a deployed model serves
+    remarks: list[str] = field(default_factory=list)  # a line each, such as files that were left out
 
     @property
     def modality(self) -> Modality:
@@ -108,6 +109,21 @@ class Stream:
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of a picture, (L,) of a text, (F,) of a row of a table."""
         return tuple(self.tasks[0].train.pool.examples.shape[1:])
+
+    @property
+    def classes_per_task(self) -> int:
+        """How many classes a task has."""
+        return getattr(self.heads, "classes", self.outputs)
+
+    def first_label(self, number: int) -> int:
+        """The smallest label of task `number` (from 0); in the class scenario labels count through all tasks."""
+        return number * self.classes_per_task if isinstance(self.heads, GrowingHead) else 0
+
+    def class_names(self, number: int) -> list[str]:
+        """The names of the classes of task `number` (from 0), in the order of their labels."""
+        size = self.classes_per_task
+        shared = len(self.classes) == size  # every task has all classes
+        return self.classes if shared else self.classes[number * size : (number + 1) * size]
 
     def example(self, count: int) -> Tensor:
         """Return `count` inputs in the form that the network takes, to try it on."""

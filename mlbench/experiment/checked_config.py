@@ -115,7 +115,7 @@ class CheckedConfig:
         for setting, unused in UNUSED.items():
             if getattr(self.settings, setting) != unused and setting not in self.technique.takes:
                 raise UserError(f"{setting} means nothing to {self.technique_name}; leave it out")
-        if self.training.validation and not self.training.patience and not self.technique.chooses:
+        if self.family and self.training.validation and not self.training.patience and not self.technique.chooses:
             raise UserError(
                 f"train.validation={self.training.validation} without train.patience: nothing goes by it\n"
                 "train.patience=N keeps the best epoch, and stops N epochs after it; otherwise take train.validation=0"

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from mlbench.core.rng import Draws
 from mlbench.data.split import Split
-from mlbench.data.stream import Task
+from mlbench.data.stream import Stream, Task
+from mlbench.training.loop import held_out
+from mlbench.training.optimizer import Training
 
 
 @dataclass
@@ -22,6 +26,38 @@ class DataParts:
     whole: Split
     validation: Split
     dropped: list[int]
+
+
+def every_part(stream: Stream, training: Training, draws: Draws, chooses: bool) -> list[tuple[Split, Split | None]]:
+    """Return (training data, validation data) of each task, as the runners divide them; None where there is none.
+
+    Args:
+        stream: The tasks.
+        training: The settings of train.*.
+        draws: All random numbers of the run.
+        chooses: Whether the technique chooses by validation data; otherwise only `fit` goes by it.
+
+    Raises:
+        UserError: Where either side would be empty.
+    """
+    parts = []
+    for task in stream.tasks:
+        if chooses:
+            divided = divide(task, training.validation, draws)
+            parts.append((divided.train, divided.validation))
+        else:
+            parts.append(for_epochs(task, training, draws.batches))
+    return parts
+
+
+def for_epochs(task: Task, training: Training, generator: torch.Generator) -> tuple[Split, Split | None]:
+    """Return (training data, validation data) of a task where validation is for measuring epochs alone.
+
+    Validation data is train.validation of the training data, or the task's own where that is 0; None without either.
+    """
+    if training.validation:
+        return held_out(task.train, training, generator)
+    return task.train, task.validation
 
 
 def divide(task: Task, share: float, draws: Draws) -> DataParts:

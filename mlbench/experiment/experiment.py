@@ -11,19 +11,22 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mlbench.core.atomic_io import create_folder
+from mlbench.core.atomic_io import create_folder, write_csv
 from mlbench.core.config_groups import RUNNING
 from mlbench.core.errors import Interrupted, RunError, SettingError, UserError
 from mlbench.core.file_lock import locked
 from mlbench.core.instantiate import Blueprint
 from mlbench.core.renamed import published
 from mlbench.core.rng import Draws
+from mlbench.data.class_counts import ClassCounts
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
+from mlbench.experiment.data_parts import every_part
 from mlbench.experiment.family import Family
 from mlbench.experiment.model_setup import build_network, with_weights
 from mlbench.experiment.runner import Describe
 from mlbench.experiment.technique import check_modality
+from mlbench.reporting.class_table import class_table
 from mlbench.runs import cache, layout
 from mlbench.runs.checkpoint import Trained, normaliser, read_network
 from mlbench.runs.console import Display
@@ -87,6 +90,7 @@ class Experiment:
         runner = self.family.prepare(config, stream, net)
         for task in stream.tasks:
             check_trainable(net, task, config.technique.training_size(task), config.training)
+        counts = self.class_counts(stream, draws)
         torch.set_num_threads(choose_threads(chosen.threads, net, stream.example(1), config.training.batch_size))
         if not self.begun(folder):
             old = folder.exists()
@@ -100,6 +104,7 @@ class Experiment:
             try:
                 about = (config.identity(), chosen.keep, device, Display(), self.tracker(), config.inputs())
                 with Run(folder, *about) as run:
+                    self.tell_data(run, counts, stream, whole=not wait)
                     runner(stream.to(device), net, config.training, compute, run, draws, self.describe(stream))()
             except KeyboardInterrupt:
                 raise Interrupted(folder, config.dirs) from None
@@ -118,12 +123,56 @@ class Experiment:
             raise UserError(
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
             )
+        self.check_class_weights(stream)
         if stream.outputs < 2 and config.technique.needs_classes:
             reason = (
                 f"data={config.names['data']} has the one class {stream.classes[0]}; there is nothing to tell apart"
             )
             raise UserError(f"{reason}\nexplain=probe and explain=embed need no classes")
         return stream
+
+    def class_counts(self, stream: Stream, draws: Draws) -> list[ClassCounts]:
+        """The examples of each class, task by task; none where there are no classes.
+
+        Raises UserError where a task has one class alone. The rounds of a feedback stream may.
+        """
+        if stream.outputs < 2:
+            return []
+        technique = self.config.technique
+        parts = every_part(stream, self.config.training, draws, technique.chooses)
+        counts = [ClassCounts.of(stream, number, *each) for number, each in enumerate(parts)]
+        for each in counts[: 1 if stream.feedback else None] if technique.needs_classes else ():
+            each.check()
+        return counts
+
+    def tell_data(self, run: Run, counts: list[ClassCounts], stream: Stream, whole: bool) -> None:
+        """Write class_counts.csv, and say what there is to learn from; with `whole` as a table."""
+        rows = [row for each in counts for row in each.rows()]
+        write_csv(run.folder / layout.CLASS_COUNTS, ["task", "class", "training", "validation", "test"], rows)
+        for line in (*stream.remarks, *(line for each in counts for line in each.empty())):
+            run.display.note(line)
+        if not whole or not counts:
+            return
+        if len(counts) > 1:
+            sums = [[each.task, *(int(part.sum()) for part in each.parts)] for each in counts]
+            run.display.table(class_table(sums, "examples of each task", "task"))
+            return
+        run.display.table(class_table([row[1:] for row in rows], "examples of each class", "class"))
+        if counts[0].majority is not None:
+            name, share = counts[0].majority
+            run.display.note(f"always answering {name} would be right in {share:.1%} of the test examples")
+
+    def check_class_weights(self, stream: Stream) -> None:
+        """Raise UserError where train.class_weights does not go with the classes of the data."""
+        weights = self.config.training.class_weights
+        if weights != "none" and stream.scenario is not None:
+            raise UserError(
+                f"train.class_weights={weights} weighs the classes of a single task, and this data is a stream of "
+                "tasks\ndata.balanced=true draws as many examples of each class as there are"
+            )
+        if isinstance(weights, list) and len(weights) != len(stream.classes):
+            count = len(stream.classes)
+            raise UserError(f"train.class_weights has {len(weights)} weights; this data has {count} classes")
 
     def network(self, stream: Stream) -> nn.Module:
         """The model, its weights from `checkpoint` if one is given, and `stream` then normalised as it was for these.

@@ -82,7 +82,8 @@ class Lifelong(Runner):
         watch = self.run.follow(number + 1, progress, self.state, lambda: self.describe(self.net), f"{label}_")
         try:
             settings = (self.training, self.compute, self.draws.batches)
-            theta = fit(self.net, examples, self.method, *settings, Session(progress, watch))
+            session = Session(progress, watch, accuracy=lambda split: accuracy(self.net, split, self.method.logits))
+            theta = fit(self.net, examples, self.method, *settings, session)
         except RunError as error:
             raise RunError(f"task {number + 1} ({task.name}): {error}") from error
         began = time.perf_counter()

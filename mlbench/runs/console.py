@@ -4,6 +4,7 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from mlbench.runs.results import Passage
 from mlbench.runs.token_text import rich_text
@@ -70,6 +71,10 @@ class Display:
     def note(self, text: str) -> None:
         """Print a line that stays."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def table(self, table: Table) -> None:
+        """Print a table that stays."""
+        self.console.print(table, highlight=False)
 
     def passages(self, passages: list[Passage]) -> None:
         """Print coloured texts on a terminal."""

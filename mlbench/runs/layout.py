@@ -38,6 +38,10 @@ CURVES = "curves.csv"
 RANDOMISATION = "randomisation.csv"
 LAYERS = "layers.csv"
 PROBES = "probes.csv"
+CLASS_COUNTS = "class_counts.csv"  # examples of each class in each part of the data
+CLASSES = "classes.csv"  # precision and recall of a classifier
+CONFUSION = "confusion.csv"
+RELIABILITY = "reliability.csv"
 
 # files of a sweep
 JOBS = "jobs.jsonl"

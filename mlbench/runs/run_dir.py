@@ -123,8 +123,12 @@ class Run:
         def watch(progress: Progress) -> None:
             nonlocal epochs
             self.display.advance(progress)
+            validation = {"loss": progress.validation_losses, "accuracy": progress.validation_accuracies}
             for epoch, loss in enumerate(progress.losses[epochs:], start=epochs + 1):
                 self.log(epoch, "train", task, "train", "loss", loss)
+                for metric, values in validation.items():
+                    if len(values) >= epoch:
+                        self.log(epoch, "train", task, "validation", metric, values[epoch - 1])
                 if self.keep == "all" and network is not None:
                     self.save_network(network(), f"{prefix}epoch_{epoch:03d}")
             epochs = len(progress.losses)

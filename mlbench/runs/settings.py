@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator
 from typing import Any
 
 from mlbench.core.config_groups import RUNNING
-from mlbench.core.renamed import NEW_NAMES, translate_all
+from mlbench.core.renamed import NEW_NAMES, translate_all, without_later_settings
 
 # not a setting, and why not
 NOT_SETTINGS = {
@@ -46,7 +46,7 @@ def flatten(config: dict[str, Any], without: Container[str] = ()) -> dict[str, s
         else:
             yield prefix, value if isinstance(value, str) else json.dumps(value, default=str)
 
-    return dict(leaves("", with_current_targets(config)))
+    return dict(leaves("", without_later_settings(with_current_targets(config))))
 
 
 def label_of(overrides: list[str]) -> str:
@@ -56,6 +56,6 @@ def label_of(overrides: list[str]) -> str:
 
 def joint_comparison_key(config: dict[str, Any]) -> str:
     """What a run and the joint run it is compared with must have in common."""
-    config = with_current_targets(config)
+    config = without_later_settings(with_current_targets(config))
     return json.dumps({name: value for name, value in config.items() if name not in NOT_IN_JOINT_COMPARISON},
                       sort_keys=True)  # fmt: skip

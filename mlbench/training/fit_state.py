@@ -24,13 +24,21 @@ class Progress:
     step: int = 0
     running: list[Tensor] = field(default_factory=list)  # this epoch's losses, one a step
     losses: list[float] = field(default_factory=list)  # mean loss of each finished epoch
+    validation_losses: list[float] = field(default_factory=list)  # of each finished epoch, where there is such data
+    validation_accuracies: list[float] = field(default_factory=list)  # the same, where the session measures it
     optimizer: dict[str, Any] | None = None
     best: dict[str, Any] | None = None  # early stopping: loss, epoch and weights of the best epoch
     stopped: bool = False
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values, for a checkpoint."""
-        return {**vars(self), "running": [loss.item() for loss in self.running], "losses": list(self.losses)}
+        lists = {name: list(getattr(self, name)) for name in ("losses", "validation_losses", "validation_accuracies")}
+        return {**vars(self), "running": [loss.item() for loss in self.running], **lists}
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch (from 1) whose weights early stopping keeps; None without early stopping."""
+        return None if self.best is None else self.best["epoch"]
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> "Progress":
@@ -52,11 +60,13 @@ class Session:
         watch: Sees `progress` after every chunk of batches, when it may be saved.
         validation: Data that the caller has cut off already; without it, `fit` cuts train.validation off itself where
             train.patience asks for some.
+        accuracy: Gives the accuracy on validation data at the end of each epoch; None measures the loss alone.
     """
 
     progress: Progress = field(default_factory=Progress)
     watch: Watch | None = None
     validation: Split | None = None
+    accuracy: Callable[[Split], float] | None = None
 
 
 def end_epoch(progress: Progress, lr_setting: str) -> None:

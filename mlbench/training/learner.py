@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.data.split import Batch, Split
+from mlbench.training.losses import weighted_cross_entropy
 from mlbench.training.theta import Theta
 
 
@@ -13,6 +13,7 @@ class Learner:
     """What `fit` asks at each step. The defaults are plain training with cross-entropy."""
 
     lr_setting: str = "train.lr"  # the setting to make smaller where the loss is not finite any more
+    class_weights: Tensor | None = None  # train.class_weights for the examples of the present fit, [C]; None: equal
     samples_replayed: int = 0  # old examples passed through the network again, counted by those who do
 
     def logits(self, net: nn.Module, batch: Batch) -> Tensor:
@@ -28,7 +29,7 @@ class Learner:
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The scalar to make small."""
-        return F.cross_entropy(self.logits(net, batch), batch.y)
+        return weighted_cross_entropy(self.logits(net, batch), batch.y, self.class_weights)
 
     def validation_loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The scalar on validation data that early stopping goes by."""

@@ -15,6 +15,7 @@ from mlbench.data.stream import Task
 from mlbench.training.compute import Compute
 from mlbench.training.fit_state import Progress, Session, Watch, end_epoch
 from mlbench.training.learner import Learner
+from mlbench.training.losses import class_weights
 from mlbench.training.module_modes import eval_mode, has_batch_norm
 from mlbench.training.optimizer import Training, make_optimizer, one_step, set_lr
 from mlbench.training.theta import Theta
@@ -52,8 +53,7 @@ def fit(
     progress, watch, validation = session.progress, session.watch, session.validation
     began = time.perf_counter() - progress.seconds
     if validation is None and training.patience:
-        fixed = torch.Generator().manual_seed(generator.initial_seed())  # the same cut when resumed
-        split, validation = split.cut(training.validation, fixed)
+        split, validation = held_out(split, training, generator)
     used = examples_in_epoch(net, len(split), training.batch_size)
     if not used:
         raise RunError(f"there are {len(split)} examples to learn from, too few for a network like this one")
@@ -70,7 +70,7 @@ def fit(
             progress.samples += len(index)
         end_epoch(progress, learner.lr_setting)
         if validation is not None:
-            validate(net, validation, learner, training, progress)
+            validate(net, validation, learner, training, session)
         began += shown(progress, optimizer, compute, began, watch)
     if not theta.value.isfinite().all():
         raise RunError(f"the last step left weights that are not finite; try a smaller {learner.lr_setting}")
@@ -79,6 +79,15 @@ def fit(
     theta.check()
     net.eval()
     return theta
+
+
+def held_out(split: Split, training: Training, generator: torch.Generator) -> tuple[Split, Split]:
+    """Cut train.validation off; the same cut for every state of `generator`, so also in a resumed run.
+
+    Returns:
+        (training data, validation data).
+    """
+    return split.cut(training.validation, torch.Generator().manual_seed(generator.initial_seed()))
 
 
 def begun(
@@ -91,6 +100,7 @@ def begun(
     progress.running = [loss.to(theta.value.device) for loss in progress.running]
     if progress.optimizer is not None:
         optimizer.load_state_dict(progress.optimizer)
+    learner.class_weights = class_weights(training.class_weights, split.labels)
     learner.start(net, theta)
     used = examples_in_epoch(net, len(split), training.batch_size)
     total = training.epochs * math.ceil(used / training.batch_size)
@@ -178,6 +188,11 @@ def check_trainable(net: nn.Module, task: Task, learned: int, training: Training
     """
     if not len(task.train) or not len(task.test):
         raise UserError(f"task {task.name}: there are {len(task.train)} training and {len(task.test)} test examples")
+    if training.patience and not training.validation and task.validation is None:
+        raise UserError(
+            f"train.patience={training.patience} goes by validation data, and this data has none of its own\n"
+            "train.validation=0.1 holds a tenth of the training data out"
+        )
     if training.augment not in task.modality.augmentations:
         kind = task.modality.name
         raise UserError(f"train.augment={training.augment} changes pictures, and this data is {kind}; take none")
@@ -193,13 +208,19 @@ def augmentation(training: Training, generator: torch.Generator) -> Callable[[Te
     return None if augment is None else lambda pictures: augment(pictures, generator)
 
 
-def validate(net: nn.Module, held_out: Split, learner: Learner, training: Training, progress: Progress) -> None:
-    """Early stopping: keep the weights with the lowest validation loss, stop after `patience` epochs without."""
-    total = 0.0
+def validate(net: nn.Module, validation: Split, learner: Learner, training: Training, session: Session) -> None:
+    """Measure on validation data. Early stopping, where train.patience asks for it, keeps the weights with the lowest
+    validation loss and stops after `patience` epochs without."""
+    total, progress = 0.0, session.progress
     with eval_mode(net), torch.inference_mode():  # layers that a method holds in eval mode stay there
-        for index in held_out.chunks(1000):
-            total += learner.validation_loss(net, held_out.batch(index)).item() * len(index)
-    loss = total / len(held_out)
+        for index in validation.chunks(1000):
+            total += learner.validation_loss(net, validation.batch(index)).item() * len(index)
+    loss = total / len(validation)
+    progress.validation_losses.append(loss)
+    if session.accuracy is not None:
+        progress.validation_accuracies.append(session.accuracy(validation))
+    if not training.patience:
+        return
     if progress.best is None or loss < progress.best["loss"]:
         weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         progress.best = {"loss": loss, "epoch": progress.epoch, "weights": weights}

@@ -26,6 +26,7 @@ class Training:
     augment: Literal["none", "crop_flip", "shift"]
     validation: float
     patience: int
+    class_weights: str | list[float] = "none"
 
     def __post_init__(self):
         require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
@@ -35,7 +36,14 @@ class Training:
         require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "0 or more")
         require(0 <= self.validation < 1, "validation", self.validation, "0 to below 1, a share of the training data")
         require(self.patience >= 0, "patience", self.patience, "0 (off) or more epochs")
-        require(not self.patience or self.validation > 0, "patience", self.patience, "0 unless train.validation > 0")
+        weights = self.class_weights
+        ok = are_weights(weights) if isinstance(weights, list) else weights in ("none", "balanced")
+        require(ok, "class_weights", weights, "none, balanced, or the weight of each class, 0 or more, as in [1,5]")
+
+
+def are_weights(values: list[float]) -> bool:
+    """Whether these are finite numbers, none of them negative, not all of them 0."""
+    return all(isinstance(each, int | float) and 0 <= each < math.inf for each in values) and any(values)
 
 
 def make_optimizer(theta: Theta, training: Training, undecayed: list[slice]) -> torch.optim.Optimizer:

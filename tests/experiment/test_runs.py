@@ -101,7 +101,7 @@ def test_a_run_leaves_what_the_design_says(mlbench, tmp_path):
     pictures = ("accuracy_matrix", "accuracy_over_time", "average_accuracy", "task_seconds")
     figures = {f"figures/{name}.png" for name in pictures}
     hydra_files = {f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides", "names")}
-    tables = {"accuracy_matrix.csv", "tasks.csv", "table.md", "metrics.jsonl"}
+    tables = {"accuracy_matrix.csv", "class_counts.csv", "tasks.csv", "table.md", "metrics.jsonl"}
     about = {"summary.json", "env.json", "config.yaml"}
     assert names == tables | about | figures | hydra_files | {"checkpoints/model.pt"}
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

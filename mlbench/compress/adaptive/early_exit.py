@@ -17,6 +17,7 @@ from mlbench.core.statistics import spread
 from mlbench.data.split import Batch, Split
 from mlbench.runs.results import Panel, Row
 from mlbench.training.learner import Learner
+from mlbench.training.losses import weighted_cross_entropy
 
 EXAMPLES_PER_EXIT = 12  # in the figure
 
@@ -116,4 +117,4 @@ class AllExits(Learner):
 
     def loss(self, net: Exits, batch: Batch) -> Tensor:
         """The sum of the cross-entropies of all exits, a scalar."""
-        return sum(nn.functional.cross_entropy(logits, batch.y) for logits in net.all_logits(batch.x))
+        return sum(weighted_cross_entropy(logits, batch.y, self.class_weights) for logits in net.all_logits(batch.x))

@@ -20,7 +20,7 @@ from mlbench.data.split import Batch, Split
 from mlbench.models.surgery import last_linear
 from mlbench.runs.results import Panel, Row
 from mlbench.training.learner import Learner
-from mlbench.training.losses import distillation
+from mlbench.training.losses import distillation, weighted_cross_entropy
 
 BATCH_SIZE = 1000  # validation examples
 
@@ -139,7 +139,7 @@ class Distillation(Learner):
             target = mean_logits([teacher(batch.x) for teacher in self.teachers], temperature)
         loss = alpha * distillation(logits, target, temperature)
         if alpha < 1:
-            loss = loss + (1 - alpha) * F.cross_entropy(logits, batch.y)
+            loss = loss + (1 - alpha) * weighted_cross_entropy(logits, batch.y, self.class_weights)
         if self.features:
             own, *others = (similarities(each.value) for each in self.features)
             hint = sum(F.mse_loss(own, other) for other in others) / len(others)

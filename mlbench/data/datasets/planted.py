@@ -70,7 +70,10 @@ class PlantedTexture(Data):
         train, test = (replace(split, normalise=normalise) for split in (train, test))
         answer = Planted(corners, test_corners, size, clean)
         tasks = [Task(task.name, train, test, planted=answer)]
-        return replace(base, tasks=tasks, outputs=len(classes), classes=classes)
+        remarks = list(base.remarks)
+        if task.validation is not None:
+            remarks.append(f"{len(task.validation)} validation examples are left out: they have no textures")
+        return replace(base, tasks=tasks, outputs=len(classes), classes=classes, remarks=remarks)
 
     def selection(self, split: Split) -> Split:
         """Return the examples of the classes that are used."""

@@ -23,12 +23,13 @@ class TableSource(Source):
     """Rows of numbers with a class each, of which a stratified share is for testing.
 
     Args:
-        normalise: `standardise` (each feature has mean 0 and standard deviation 1 over the training rows), or `none`.
+        normalise: `standardise` (each feature has mean 0 and standard deviation 1 over all training rows), `first_task`
+            (over those of a stream's first task), or `none`.
         test_share: The share of the rows that is for testing; the same rows at every seed.
     """
 
     # pyrefly: ignore[bad-override]  # the words differ: tables have no `unit`, pictures no `none`
-    normalise: Literal["standardise", "none"] = field(default="standardise")
+    normalise: Literal["standardise", "first_task", "none"] = field(default="standardise")
     test_share: float = 0.25
 
     def __post_init__(self):
@@ -37,7 +38,7 @@ class TableSource(Source):
 
     def normaliser(self, arrays: Arrays) -> Normalise:
         """Constants of the training rows, or none at all."""
-        if self.normalise == "standardise":
+        if self.normalise != "none":
             return Normalise.of_features(arrays.x_train)
         features = arrays.x_train.shape[1]
         return Normalise(torch.zeros(1, features), torch.ones(1, features))

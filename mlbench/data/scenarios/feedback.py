@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlbench.core.errors import SettingError, require
-from mlbench.data.dataset import Arrays, Data, Source, check_complete, check_pictures
+from mlbench.data.dataset import Arrays, Data, Source, check_complete, check_pictures, remarks_of_stream
 from mlbench.data.output_heads import SharedHead
 from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Corrections, Stream, Task
@@ -58,8 +58,9 @@ class Feedback(Data):
         arrays = self.source.load(data_dir)
         if self.drift != "classes":
             check_pictures(arrays, f"data.drift={self.drift} changes")
-        normalise = self.source.normaliser(arrays)
         train_rows, test_rows = self.rows(arrays, generator)
+        first = arrays.x_train[train_rows[0]] if self.source.normalise == "first_task" else arrays.x_train
+        normalise = self.source.normaliser(replace(arrays, x_train=first))
         drift, amounts = DRIFTS[self.drift], [self.severity * i / self.rounds for i in range(self.rounds + 1)]
         trains = [drift(arrays.x_train[rows], a, generator) for rows, a in zip(train_rows, amounts, strict=True)]
         tests = [drift(arrays.x_test[rows], a, generator) for rows, a in zip(test_rows, amounts, strict=True)]
@@ -73,7 +74,7 @@ class Feedback(Data):
             start += len(rows)
         classes = arrays.classes
         corrections = Corrections(self.feedback_rate, self.feedback)
-        return Stream(tasks, "domain", len(classes), classes, SharedHead(), corrections)
+        return Stream(tasks, "domain", len(classes), classes, SharedHead(), corrections, remarks_of_stream(arrays))
 
     def rows(self, arrays: Arrays, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
         """Row numbers of the training and of the test pictures of the original data and of each round."""

@@ -4,18 +4,18 @@ Every draw (class order, permutations, angles, which examples) comes from a gene
 meet the same tasks at one seed. Scenarios after van de Ven & Tolias (2019): `task`, `domain`, `class`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from mlbench.core.errors import SettingError, require
-from mlbench.data.dataset import Arrays, Data, Source, check_complete, check_pictures
+from mlbench.data.class_counts import check_divisible
+from mlbench.data.dataset import Arrays, Data, Source, check_complete, check_pictures, remarks_of_stream
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import GrowingHead, OwnHeads, SharedHead
-from mlbench.data.split import Pool, Split, Transform
+from mlbench.data.split import Pool, Split, Transform, drawn
 from mlbench.data.stream import Scenario, Stream, Task
 from mlbench.data.task_transforms import Permutation, Rotation
 
@@ -31,6 +31,7 @@ class Sequence(Data):
     test_per_task: int | None
     task_order: str | list[int]
     order_seed: int | None
+    balanced: bool = field(default=False, kw_only=True)  # as many examples of each class as there are
 
     def __post_init__(self):
         check_complete(self.source)
@@ -59,7 +60,12 @@ class Sequence(Data):
         normalise = self.source.normaliser(arrays)
         train, test = (Pool(x, arrays.modality) for x in (arrays.x_train, arrays.x_test))
         stream = self.cut(arrays, train, test, normalise, generator)
-        return stream if self.task_order == "fixed" else reorder(stream, self.order(generator))
+        if self.task_order != "fixed":
+            stream = reorder(stream, self.order(generator))
+        if self.source.normalise == "first_task":
+            first = stream.tasks[0].train
+            stream.seen_through(self.source.normaliser(replace(arrays, x_train=first.raw(first.places))))
+        return replace(stream, remarks=remarks_of_stream(arrays))
 
     def order(self, generator: torch.Generator) -> list[int]:
         """Return the order of the tasks (from 0), drawn last, so that the tasks themselves do not depend on it."""
@@ -73,10 +79,6 @@ class Sequence(Data):
     def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
         """Make the stream; each scenario its own way."""
         raise NotImplementedError
-
-    def sample(self, count: int, limit: int | None, generator: torch.Generator) -> Tensor:
-        """At most `limit` of `count` row numbers, drawn without replacement."""
-        return torch.randperm(count, generator=generator)[:limit]
 
     def heads(self, classes_per_task: int) -> tuple[SharedHead, int]:
         """The head of the scenario and the outputs it needs."""
@@ -120,6 +122,7 @@ class SplitClasses(Sequence):
     def cut(self, arrays: Arrays, train: Pool, test: Pool, normalise: Normalise, generator: torch.Generator) -> Stream:
         """One task for each group of classes."""
         total = len(arrays.classes)
+        check_divisible(arrays.classes, arrays.y_train, arrays.y_test)
         if total % self.tasks:
             divisors = ", ".join(str(n) for n in range(2, total + 1) if total % n == 0)
             raise SettingError("tasks", self.tasks, f"a divisor of the {total} classes: {divisors}")
@@ -140,7 +143,7 @@ class SplitClasses(Sequence):
                 (test, arrays.y_test, self.test_per_task),
             ):
                 rows = torch.isin(labels, group).nonzero().squeeze(1)
-                rows = rows[self.sample(len(rows), limit, generator)]
+                rows = rows[drawn(labels[rows], limit, self.balanced, generator)]
                 splits.append(Split(pool, rows, label[labels[rows]], number, normalise))
             names = [arrays.classes[c] for c in group.tolist()]
             tasks.append(Task(" ".join(names) if per_task <= 3 else f"{names[0]} to {names[-1]}", splits[0], splits[1]))
@@ -165,7 +168,7 @@ class Transformed(Sequence):
                 (train, arrays.y_train, self.train_per_task),
                 (test, arrays.y_test, self.test_per_task),
             ):
-                rows = self.sample(len(labels), limit, generator)
+                rows = drawn(labels, limit, self.balanced, generator)
                 splits.append(Split(pool, rows, labels[rows] + shift, number, normalise, transform))
             tasks.append(Task(name, splits[0], splits[1]))
         return Stream(tasks, self.scenario, outputs, arrays.classes, heads)

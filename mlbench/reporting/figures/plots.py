@@ -1,5 +1,6 @@
 """Figures of one run, from its tables: losses, networks against what they cost, and any column over another."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,36 @@ from mlbench.runs.point_columns import POINT_COSTS
 LABELS_UP_TO = 12  # points that still have room for their names
 
 
-def draw_losses(losses: list[float], path: Path) -> None:
-    """The training loss, epoch by epoch."""
-    figure = canvas(5.5, 3.6)
-    axes = figure.subplots()
-    axes.plot(range(1, len(losses) + 1), losses, marker="o" if len(losses) < 40 else None)
-    axes.set(xlabel="epoch", ylabel="loss", title="training loss", ylim=(0, None))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
+@dataclass
+class LearningCurve:
+    """What was measured at the end of each epoch of a fit; validation lists are empty where there was no such data."""
+
+    losses: list[float]
+    validation_losses: list[float] = field(default_factory=list)
+    validation_accuracies: list[float] = field(default_factory=list)
+    kept_epoch: int | None = None  # whose weights early stopping kept
+
+
+def draw_learning_curve(curve: LearningCurve, path: Path) -> None:
+    """The losses epoch by epoch, and beside them the accuracy on validation data where there are some."""
+    both = bool(curve.validation_accuracies)
+    figure = canvas(9 if both else 5.5, 3.6)
+    axes, *others = np.atleast_1d(figure.subplots(1, 1 + both))
+    series = [(axes, curve.losses, "training", "C0"), (axes, curve.validation_losses, "validation", "C1")]
+    series += [(other, curve.validation_accuracies, "validation", "C1") for other in others]
+    for panel, values, label, colour in (each for each in series if each[1]):
+        panel.plot(range(1, len(values) + 1), values, marker="o" if len(values) < 40 else None, label=label, c=colour)
+    axes.set(ylabel="loss", title="loss", ylim=(0, None))
+    for other in others:
+        other.set(ylabel="accuracy", title="accuracy on validation data")
+    for panel in (axes, *others):
+        if curve.kept_epoch is not None:
+            panel.axvline(curve.kept_epoch, color="0.4", linestyle=":", label=f"kept: epoch {curve.kept_epoch}")
+        panel.set(xlabel="epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.grid(alpha=0.3)
+        if curve.validation_losses:
+            panel.legend(fontsize=8)
     save(figure, path)
 
 
