@@ -87,7 +87,7 @@ class Compress(MultiFitRunner):
         row = {"stage": point.stage, **self.fresh.ask("point", path=str(path))}
         with apart(self.compute.device):  # building the network again must not change later draws
             for form in self.config.settings.export:
-                export(form, path, self.input_shape, self.config.dirs)
+                export(form, path, self.input_shape, self.config.dirs, self.stream.modality)
         known = {line for earlier in self.rows for line in earlier.get("notes", [])}
         self.rows.append(row)
         self.fits.seconds["measure"] += time.perf_counter() - start

@@ -161,7 +161,7 @@ class Owners:
         self.ends, self.names = [ends[start] for start in self.starts], [places[start] for start in self.starts]
 
     def weights(self, given: Any, innermost: str) -> list[tuple[str, str]]:
-        """The parameters among `given`, or what it views: (layer, name); if layers share one, the layer being called."""
+        """The parameters that `given` holds or views, (layer, name): of `innermost` where it shares them."""
         found = []
         for value in tree_leaves(given):
             if isinstance(value, Tensor) and is_plain(value):
