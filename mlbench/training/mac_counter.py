@@ -112,7 +112,7 @@ class MacCounter:
                 f"0 multiply-adds are counted for the weights of {named(elementwise)}: in no product torch names"
             )
         if idle:
-            lines.append(f"0 multiply-adds for the weights of {named(idle)}: not used for these outputs")
+            lines.append(f"0 multiply-adds for the weights of {named(idle)}: these outputs do not need them")
         return lines
 
     def is_open(self, path: str, name: str, weight: nn.Parameter) -> bool:

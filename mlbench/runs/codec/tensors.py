@@ -44,5 +44,5 @@ def to_array(tensor: Tensor) -> tuple[str, np.ndarray]:
 def to_tensor(kind: str, array: np.ndarray) -> Tensor:
     """The inverse of `to_array`, with numbers of its own."""
     dtype = getattr(torch, kind)
-    tensor = torch.from_numpy(np.array(array))
+    tensor = torch.from_numpy(np.array(array).reshape(-1)).reshape(array.shape)  # numpy's strides of nothing are odd
     return torch.view_as_complex(tensor) if dtype.is_complex else tensor.view(dtype)
