@@ -172,6 +172,7 @@ KINDS += ("complex64", "complex128", "float8_e4m3fn", "float8_e5m2", "float64")
 
 
 @pytest.mark.parametrize("entropy", [False, True])
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 @pytest.mark.parametrize("kind", KINDS)
 def test_numbers_of_every_kind_come_back(kind, entropy):
     numbers = torch.from_numpy(draws().normal(size=(6, 5)) * 40).abs().to(getattr(torch, kind))

@@ -293,6 +293,12 @@ def test_a_layer_that_runs_twice_counts_twice_and_hooks_are_gone():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning:torch.jit", "ignore::DeprecationWarning:torch.jit")
+def test_a_scripted_network_takes_no_hooks_and_is_counted():
+    net = torch.jit.script(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)))
+    assert counted(net, torch.zeros(3, 4)).by_layer == {"0": 60, "2": 30}
+
+
 def test_an_error_inside_leaves_nothing_behind():
     net = nn.Sequential(nn.Linear(4, 4))
     with pytest.raises(RuntimeError), MacCounter(net) as counter:
