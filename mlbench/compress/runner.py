@@ -31,6 +31,7 @@ from mlbench.experiment.runner import RunnerFactory
 from mlbench.reporting.figures import grids, plots
 from mlbench.runs import layout
 from mlbench.runs.codec import container
+from mlbench.runs.codec.tensors import why_not_written
 from mlbench.runs.point_columns import LAYER_COLUMNS, POINT_COLUMNS
 
 HEADLINES = {  # metrics that tables show, and which end is better
@@ -86,13 +87,17 @@ class Compress(MultiFitRunner):
         row = {"stage": point.stage, **self.fresh.ask("point", path=str(path))}
         with apart(self.compute.device):  # building the network again must not change later draws
             for form in self.config.settings.export:
-                export(form, path, self.input_shape, self.config.dirs)
+                export(form, path, self.input_shape, self.config.dirs, self.stream.modality)
+        known = {line for earlier in self.rows for line in earlier.get("notes", [])}
         self.rows.append(row)
         self.fits.seconds["measure"] += time.perf_counter() - start
         self.run.log(step, "eval", 1, "test", "accuracy", row["accuracy"])
         self.run.log(step, "eval", 1, "test", "bytes", row["bytes"])
         ratio = compression_ratio(row, self.rows[0])
         self.run.display.note(f"{point.stage}: accuracy {row['accuracy']:.4f}, {row['bytes']:,} bytes ({ratio:.1f}x)")
+        for line in row["notes"]:
+            if line not in known:
+                self.run.display.note(line)
         self.run.save(self.state(None))
 
     def artefact(self, step: int) -> Path:
@@ -224,6 +229,9 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
 def check_network(config: CheckedConfig, stream: Stream, net: nn.Module) -> None:
     """Raise UserError where the method, or `export`, cannot handle this network or this kind of data."""
     name = config.names["compress"]
+    for entry, value in net.state_dict().items():
+        if reason := why_not_written(value):
+            raise UserError(f"compress={name} writes networks to files, and {entry} of this one {reason}")
     if config.technique.changes_weights and not weights(net):
         reason = "and this network has none of its own (int8 layers have whole numbers)"
         raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {reason}")

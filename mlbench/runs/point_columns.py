@@ -32,7 +32,7 @@ POINT_COLUMNS = (
     Column("stage", "", "name of the point: the method, and the setting where there are several"),
     Column("accuracy", "share of 1", "test examples that are classified correctly", averaged=True),
     Column("error", "share of 1", "1 - accuracy", averaged=True),
-    Column("parameters", "numbers", "weights and biases of the network, without buffers"),
+    Column("parameters", "numbers", "weights and biases of the network, shared ones once, without buffers"),
     Column("nonzero", "numbers", "parameters that are not zero", averaged=True),
     Column("bytes", "bytes", "size of the artefact", averaged=True, chart="bytes of the file"),
     Column(
@@ -41,7 +41,7 @@ POINT_COLUMNS = (
     Column(
         "macs",
         "multiply-adds",
-        "executed for one example, the mean over the test set",
+        "executed for one example, the mean over the test set; texts without padding",
         averaged=True,
         chart="multiply-adds an example",
     ),
@@ -58,11 +58,15 @@ LAYER_COLUMNS = (
     Column("step", "", "number of the point: the dense network or the last one"),
     Column("layer", "", "path of the layer in the network"),
     Column("kind", "", "class of the layer"),
-    Column("parameters", "numbers", "weights and biases of the layer, without buffers"),
+    Column("parameters", "numbers", "weights and biases of the layer, shared ones in their first layer only"),
     Column("nonzero", "numbers", "parameters that are not zero"),
     Column("bytes", "bytes", "its parameters as the artefact stores them, without entropy coding"),
-    Column("macs", "multiply-adds", "executed for one example, the mean over a batch of latency_batch examples"),
-    Column("latency_ms", "ms", "time of the layer in a forward pass of such a batch, the median over passes"),
+    Column("macs", "multiply-adds", "executed for one example, the mean over the test set, without layers inside it"),
+    Column(
+        "latency_ms",
+        "ms",
+        "time of the layer and those inside it in a forward pass of latency_batch examples, the median over passes",
+    ),
 )
 
 POINT_COSTS = {column.name: column.chart for column in POINT_COLUMNS if column.chart}  # name -> axis

@@ -5,9 +5,9 @@ import os
 import joblib
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mlbench.core.errors import UserError
+from mlbench.training.mac_counter import MacCounter
 from mlbench.training.module_modes import eval_mode
 
 THREADING_PAYS = 3e8  # multiply-adds of a batch's forward pass; below, threads cost more than they bring
@@ -60,10 +60,9 @@ def choose_threads(wanted: int | str, net: nn.Module, example: Tensor, batch_siz
     """
     if wanted != "auto":
         return int(wanted)
-    with eval_mode(net), FlopCounterMode(display=False) as counter, torch.no_grad():
+    with eval_mode(net), MacCounter(net) as counter, torch.no_grad():
         net(example)
-    multiply_adds = counter.get_total_flops() / 2 * batch_size
-    if multiply_adds < THREADING_PAYS:
+    if counter.total * batch_size < THREADING_PAYS:
         return 1
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     cores = joblib.cpu_count()

@@ -1,5 +1,6 @@
 """Compressed networks for other programs: one file, the same outputs, and a clear word where that fails."""
 
+import json
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from mlbench.compress.measurement import export as exporting
 from mlbench.compress.measurement.export import export
 from mlbench.compress.pruning.structured import PruneNeurons
 from mlbench.core.errors import RunError, UserError
+from mlbench.data.modality import Tables
 from mlbench.data.normalisation import Normalise
 from mlbench.models.resnet import ResNet18
 from mlbench.runs.checkpoint import Trained
@@ -70,6 +72,33 @@ def test_the_exported_network_has_the_same_outputs(pruned, tmp_path, form):
     for n, x in inputs.items():
         with torch.no_grad():
             np.testing.assert_allclose(found[n], net(torch.from_numpy(x)).numpy(), atol=1e-5, rtol=0)
+
+
+def test_an_onnx_file_says_what_it_takes_and_gives(pruned):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(export("onnx", pruned, SHAPE), providers=["CPUExecutionProvider"])
+    (given,), (found,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, found.name) == ("input", "output")
+    assert (given.shape, found.shape) == (["batch", *SHAPE], ["batch", 100])
+    about = session.get_modelmeta().custom_metadata_map
+    told = {name: json.loads(about[name]) for name in ("classes", "mean", "std", "input_range", "input_shape")}
+    assert told == {
+        "classes": [str(i) for i in range(100)],
+        "mean": [128.0] * 3,
+        "std": [64.0] * 3,
+        "input_range": [0.0, 255.0],
+        "input_shape": list(SHAPE),
+    }
+    assert "pictures, float32 [batch, 3, 32, 32], values from 0 to 255" in about["input"]
+    assert "softmax" in about["output"]
+
+
+def test_a_table_has_no_range_of_values():
+    about = {"input_shape": [2], "classes": ["a"], "mean": torch.zeros(1, 2), "std": torch.ones(1, 2)}
+    told = exporting.description(about, Tables(("x", "y")))
+    assert "values as they stand in the table" in told["input"]
+    assert ("input_range" in told, told["mean"]) == (False, "[0.0, 0.0]")
 
 
 @pytest.mark.parametrize("wrong", [1.0, float("nan")])

@@ -15,13 +15,13 @@ from torch import nn
 import mlbench as package
 from mlbench.compress import runner
 from mlbench.compress.base import weights
-from mlbench.compress.measurement import worker
 from mlbench.compress.measurement.worker import Reader
 from mlbench.core.config_groups import entries
 from mlbench.data.modality import PAD
 from mlbench.experiment.fit_sequence import FitSequence
 from mlbench.models.bert import Bert
 from mlbench.runs import cache, run_dir
+from mlbench.training.mac_counter import MacCounter
 from tests.experiment.test_runs import folders, interrupt_at, only_run, summary
 
 METHODS = sorted(entries("compress"))
@@ -492,11 +492,11 @@ def test_multiply_adds_of_attention_by_hand(shortest):
     net = Bert((length,), 4, 100, width, depth, 4, 0.0, None, 0, 16, 0.002).eval()
     ids = torch.full((2, length), 5)
     ids[0, shortest:] = PAD  # with a mask as without
-    with torch.no_grad(), worker.FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), MacCounter(net) as counter:
         net(ids)
     linear, attention = depth * 12 * width * width * length, depth * 2 * length * length * width
     assert attention == 147_456
-    assert counter.get_total_flops() / 2 / len(ids) == linear + attention + width * 4
+    assert counter.total / len(ids) == linear + attention + width * 4
 
 
 TEXTS = ("data=grammar", "model=bert", "model.pretrain_epochs=0", "data.train_sentences=200", "train.epochs=1")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from mlbench.core.errors import UserError
 from mlbench.data.normalisation import Normalise
 from mlbench.models.mlp import MLP
-from mlbench.runs.checkpoint import Trained
+from mlbench.runs.checkpoint import Trained, read_network
 from mlbench.runs.codec import container, encodings, huffman
 
 
@@ -164,6 +165,47 @@ def test_the_file_holds_everything_exactly():
     assert torch.equal(found["mean"], content["mean"])
     assert torch.equal(found["std"], content["std"])
     assert found["model"] == content["model"]
+
+
+KINDS = ("bfloat16", "float16", "int16", "uint16", "uint32", "uint64", "uint8", "int8", "int32", "bool", "complex32")
+KINDS += ("complex64", "complex128", "float8_e4m3fn", "float8_e5m2", "float64")
+
+
+@pytest.mark.parametrize("entropy", [False, True])
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_of_every_kind_come_back(kind, entropy):
+    numbers = torch.from_numpy(draws().normal(size=(6, 5)) * 40).abs().to(getattr(torch, kind))
+    numbers[2:4] = torch.zeros((), dtype=numbers.dtype)
+    content = packed()[1] | {
+        "weights": {"matrix": numbers, "turned": numbers.t(), "one": numbers[0, 0], "no": numbers[:0]}
+    }
+    found = container.decode(container.encode(content, entropy))["weights"]
+    for name, tensor in content["weights"].items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        bits = [one.contiguous().reshape(-1).view(torch.uint8).tolist() for one in (found[name], tensor)]
+        assert bits[0] == bits[1]
+
+
+def test_a_shared_tensor_is_written_once_and_shared_again():
+    values = torch.from_numpy(draws().normal(size=(50, 40)).astype(np.float32))
+    alone, copied = {"a": values}, {"a": values, "b": values.clone(), "c": values}
+    size = lambda weights: len(container.encode(packed()[1] | {"weights": weights}, False))  # noqa: E731
+    assert 0 < size({"a": values, "b": values.detach(), "c": values.view(50, 40)}) - size(alone) < 60
+    assert size(copied) - size(alone) > values.nbytes
+    found = container.decode(container.encode(packed()[1] | {"weights": copied}, False))["weights"]
+    assert found["a"].data_ptr() == found["c"].data_ptr() != found["b"].data_ptr()
+    assert all(torch.equal(tensor, values) for tensor in found.values())
+    part = {"a": values, "b": values[:10], "c": values.t(), "d": values[:0], "e": values[:0].clone()}
+    found = container.decode(container.encode(packed()[1] | {"weights": part}, False))["weights"]
+    assert all(torch.equal(found[name], tensor) for name, tensor in part.items())  # others of the same numbers
+
+
+def test_a_file_that_shares_what_it_does_not_hold_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(container, "first_of_each", lambda weights: dict.fromkeys(weights, "nowhere"))
+    (tmp_path / "net.mlb").write_bytes(container.encode(packed()[1], False))
+    with pytest.raises(UserError, match=r"net.mlb cannot be read"):
+        read_network(tmp_path / "net.mlb")
 
 
 def test_a_network_for_texts_has_no_mean():

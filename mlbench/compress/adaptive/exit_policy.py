@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from mlbench.compress.adaptive.exit_network import Exits
 from mlbench.core.pareto import pareto_front
 from mlbench.data.split import Split
+from mlbench.training.mac_counter import MacCounter
 
 BATCH_SIZE = 500  # examples
 QUANTILES = 101  # candidate thresholds of an exit
@@ -58,16 +58,16 @@ def count_macs(net: Exits, x: Tensor) -> tuple[list[float], list[float]]:
     Returns:
         The multiply-adds of the blocks, [exits + 1], and of the classifiers, [exits].
     """
-    totals = [0.0]
-    with FlopCounterMode(display=False) as counter:
+    totals = [0]
+    with MacCounter(net) as counter:
         for number in range(len(net.heads)):
             x = net.block(number, x)
-            totals.append(counter.get_total_flops() / 2)
+            totals.append(counter.total)
             net.head(number, x)
-            totals.append(counter.get_total_flops() / 2)
+            totals.append(counter.total)
         net.block(len(net.heads), x)
-        totals.append(counter.get_total_flops() / 2)
-    steps = [after - before for before, after in pairwise(totals)]
+        totals.append(counter.total)
+    steps = [float(after - before) for before, after in pairwise(totals)]
     return steps[::2], steps[1::2]
 
 

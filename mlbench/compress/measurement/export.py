@@ -1,12 +1,16 @@
 """Export to formats that other programs read: ONNX, and torch's own exported programs."""
 
+import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from mlbench.core.atomic_io import write_whole
 from mlbench.core.errors import RunError, UserError
-from mlbench.runs.checkpoint import load
+from mlbench.data.modality import PICTURES, Modality, Pictures
+from mlbench.runs.checkpoint import load, read_network
 
 TOLERANCE = 1e-4  # largest deviation of the exported network's outputs, relative to the largest output above 1
 TORCH_WARNINGS = (
@@ -14,16 +18,24 @@ TORCH_WARNINGS = (
 )
 
 
-def export(form: str, path: Path, input_shape: tuple[int, int, int], config_dirs: tuple[Path, ...] = ()) -> Path:
+def export(
+    form: str,
+    path: Path,
+    input_shape: tuple[int, ...],
+    config_dirs: tuple[Path, ...] = (),
+    modality: Modality = PICTURES,
+) -> Path:
     """Export the network of an artefact, and verify the outputs of the written file.
 
-    The exported network takes float pictures [B, C, H, W] with values from 0 to 255.
+    The exported network normalises its inputs itself: it takes what `mlbench.load` takes, pictures [B, C, H, W] with
+    values from 0 to 255 for one, as floats. An ONNX file says so (`description`).
 
     Args:
         form: `onnx`, or `torch` for torch.export.
         path: The artefact; the exported file is written beside it.
-        input_shape: Channels, height and width of a picture.
+        input_shape: Channels, height and width of a picture, or features of a row.
         config_dirs: Folders with the modules of the user's own model.
+        modality: What an example is.
 
     Returns:
         The written file, .onnx or .pt2.
@@ -56,7 +68,42 @@ def export(form: str, path: Path, input_shape: tuple[int, int, int], config_dirs
     if not difference <= TOLERANCE * expected.abs().max().clamp(min=1).item():  # false for NaN too
         target.unlink()
         raise RunError(f"{target} gives other outputs than {path.name}: they differ by {difference:.2g}")
+    if form == "onnx":
+        describe(target, description(read_network(path), modality))
     return target
+
+
+def description(packed: dict[str, Any], modality: Modality) -> dict[str, str]:
+    """What is to be known to use an exported network: the metadata of an ONNX file, JSON but for sentences.
+
+    Args:
+        packed: The packed network.
+        modality: What an example is.
+
+    Returns:
+        `input` and `output`, sentences; `input_shape` of one example; `classes`, the names of the outputs in order;
+        `mean` and `std`, which the network itself applies; and for pictures and spectrograms `input_range`.
+    """
+    about = {"input_shape": packed["input_shape"], "classes": packed["classes"]}
+    about |= {name: packed[name].flatten().tolist() for name in ("mean", "std")}
+    values = "as they stand in the table"
+    if isinstance(modality, Pictures):
+        about["input_range"] = list(modality.value_range)
+        values = "from {:g} to {:g}, not scaled".format(*modality.value_range)
+    shape = ", ".join(str(side) for side in packed["input_shape"])
+    inputs = f"{modality.name}, float32 [batch, {shape}], values {values}; the network normalises them by mean and std"
+    outputs = "logits, float32 [batch, outputs], one for each class; softmax gives probabilities"
+    return {"input": inputs, "output": outputs, **{name: json.dumps(value) for name, value in about.items()}}
+
+
+def describe(target: Path, about: dict[str, str]) -> None:
+    """Write `about` into an ONNX file as its metadata."""
+    import onnx
+
+    model = onnx.load(target)
+    onnx.helper.set_model_props(model, about)
+    model.producer_name = "mlbench"
+    write_whole(target, lambda stream: stream.write(model.SerializeToString()))
 
 
 def write_torch(net: torch.nn.Module, example: torch.Tensor, target: Path) -> None:
@@ -72,10 +119,12 @@ def run_torch(target: Path, example: torch.Tensor) -> torch.Tensor:
 
 
 def write_onnx(net: torch.nn.Module, example: torch.Tensor, target: Path) -> None:
-    """Write an ONNX model, for any batch size."""
+    """Write an ONNX model from `input` to `output`, for any batch size."""
     batch = torch.export.Dim("batch", min=1)
     options = {
         "dynamo": True,
+        "input_names": ["input"],
+        "output_names": ["output"],
         "dynamic_shapes": ({0: batch},),
         "external_data": False,
     }  # the weights inside, so one file

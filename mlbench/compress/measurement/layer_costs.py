@@ -1,30 +1,45 @@
-"""The size and the costs of each layer of a network."""
+"""The size and the time of each layer of a network."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mlbench.runs.codec.encodings import encode
+from mlbench.runs.codec.tensors import place, to_array
 from mlbench.training.module_hooks import hooked
 
 
-def layer_size(layer: nn.Module) -> dict[str, Any]:
-    """The kind and the size of a layer, as columns of layers.csv."""
-    parameters = [dense(p) for p in layer.parameters(recurse=False)]
+def own_parameters(net: nn.Module) -> dict[str, list[Tensor]]:
+    """Path of a layer -> its parameters as ordinary tensors, for every layer with parameters of its own.
+
+    One that several layers share is with the first of them, as it is in the file only once.
+    """
+    seen, owned = set(), {}
+    for path, layer in net.named_modules():
+        for parameter in layer.parameters(recurse=False):
+            own = owned.setdefault(path, [])
+            plain = type(parameter) in (Tensor, nn.Parameter) and parameter.numel()
+            where = place(parameter) if plain else id(parameter)
+            if where not in seen:
+                own.append(dense(parameter))
+            seen.add(where)
+    return owned
+
+
+def size(parameters: list[Tensor]) -> dict[str, int]:
+    """The columns on the size of a layer in layers.csv, from its parameters."""
     return {
-        "kind": type(layer).__name__,
         "parameters": sum(p.numel() for p in parameters),
         "nonzero": sum(int(torch.count_nonzero(p)) for p in parameters),
-        "bytes": sum(len(encode(p.cpu().numpy(), entropy=False)) for p in parameters),
+        "bytes": sum(len(encode(to_array(p)[1], entropy=False)) for p in parameters),
     }
 
 
-def per_layer(
-    net: nn.Module, names: list[str], batch: Tensor, times: int, counter: Callable[[], float]
+def layer_seconds(
+    net: nn.Module, names: list[str], batch: Tensor, times: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Run `net` on `batch` several times, and read by how much a counter grows during each call of each layer.
+    """Run `net` on `batch` several times, and time each layer.
 
     A layer counts wherever it is called from: the modules that contain it need not be called themselves.
 
@@ -33,23 +48,31 @@ def per_layer(
         names: Paths of the layers.
         batch: Input of the network, [B, ...].
         times: Number of forward passes.
-        counter: Returns the present value of a quantity that grows, such as the time.
+        clock: Returns the present time in seconds.
 
     Returns:
-        Path of a layer -> the growth during each of its calls.
+        Path of a layer -> the seconds of all its calls in each pass, with the layers inside it, [times].
     """
-    growth: dict[str, list[float]] = {name: [] for name in names}
+    spent: dict[str, list[float]] = {name: [] for name in names}
     hooks = []
-    for name, own in growth.items():
+    for name, own in spent.items():
         starts: list[float] = []  # a stack: calls of one layer may be nested
-        before = lambda *_, starts=starts: starts.append(counter())  # noqa: E731
-        after = lambda *_, starts=starts, own=own: own.append(counter() - starts.pop())  # noqa: E731
+        before = lambda *_, starts=starts: starts.append(clock())  # noqa: E731
+        after = lambda *_, starts=starts, own=own: add(own, clock() - starts.pop(), nested=bool(starts))  # noqa: E731
         layer = net.get_submodule(name)
         hooks += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
     with hooked(hooks):
         for _ in range(times):
+            for own in spent.values():
+                own.append(0.0)
             net(batch)
-    return growth
+    return spent
+
+
+def add(spent: list[float], seconds: float, nested: bool) -> None:
+    """Add to the seconds of the last pass; a call inside a call of the same layer is in that one's time already."""
+    if not nested:
+        spent[-1] += seconds
 
 
 def dense(parameter: Tensor) -> Tensor:

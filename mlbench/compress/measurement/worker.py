@@ -16,28 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, register_flop_formula, sdpa_flop_count
 
-from mlbench.compress.measurement.layer_costs import dense, layer_size, per_layer
+from mlbench.compress.measurement.layer_costs import layer_seconds, own_parameters, size
+from mlbench.data.modality import PAD
+from mlbench.data.normalisation import AsIds
 from mlbench.runs.checkpoint import load
 from mlbench.training.compute import Compute
+from mlbench.training.mac_counter import MacCounter
 
 ROUNDS = 11  # of latency measurements; every round times every network once
 ROUND_SECONDS = 0.15  # approximate time for one network in a round
 BATCHES = (8, 300)  # fewest and most different batches in a round: early exits need easy and hard examples
 BATCH_SIZE = 500  # examples evaluated at a time
-
-
-@register_flop_formula(torch.ops.aten._int_mm)
-def int_mm_flops(a_shape: list[int], b_shape: list[int], *_: object, **__: object) -> int:
-    """Operations of a product of int8 matrices [m, k] and [k, n]: as many as for floats."""
-    return 2 * a_shape[0] * a_shape[1] * b_shape[1]
-
-
-@register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu)
-def attention_flops(query: list[int], key: list[int], value: list[int], *_: object, **__: object) -> int:
-    """Operations of attention on a CPU: as many as on a GPU, for which torch has the formula."""
-    return sdpa_flop_count(query, key, value)
 
 
 class Reader:
@@ -58,6 +48,7 @@ class Reader:
         self.pictures, self.labels = (content[name].to(device) for name in ("pictures", "labels"))
         self.latency_batch, self.config_dirs = latency_batch, config_dirs
         self.networks: dict[str, nn.Sequential] = {}
+        self.passes: dict[str, tuple[Tensor, MacCounter]] = {}
 
     def network(self, path: str) -> nn.Sequential:
         """The network of an artefact as a pair of modules, preprocessing and network; loaded once."""
@@ -65,7 +56,33 @@ class Reader:
             self.networks[path] = load(path, *self.config_dirs[:1]).to(self.compute.device)
         return self.networks[path]
 
+    def batches(self, path: str) -> list[Tensor]:
+        """The places of all test examples, some at a time: texts with others of their length, so that none is padded.
+
+        A text then costs what it costs alone, whatever texts the test set has beside it.
+        """
+        if not isinstance(self.network(path)[0], AsIds):
+            return list(torch.arange(len(self.labels), device=self.labels.device).split(BATCH_SIZE))
+        lengths = self.lengths
+        alike = [(lengths == length).nonzero().flatten() for length in lengths.unique()]
+        return [places for group in alike for places in group.split(BATCH_SIZE)]
+
+    @property
+    def lengths(self) -> Tensor:
+        """The tokens of each test text, int64 [N]."""
+        return (self.pictures != PAD).sum(1)
+
     @torch.no_grad()
+    def test_pass(self, path: str) -> tuple[Tensor, MacCounter]:
+        """Run a network on the test set, once; whether each example is classified correctly, [N], and the counter."""
+        if path not in self.passes:
+            net, correct = self.network(path), torch.empty_like(self.labels, dtype=torch.bool)
+            with MacCounter(net[1]) as counter:
+                for places in self.batches(path):
+                    correct[places] = net(self.pictures[places]).argmax(1) == self.labels[places]
+            self.passes[path] = correct, counter
+        return self.passes[path]
+
     def point(self, path: str) -> dict[str, Any]:
         """Measure the accuracy, the size and the multiply-adds of a network.
 
@@ -74,22 +91,25 @@ class Reader:
 
         Returns:
             Columns of points.csv (units in points.py); `entered`, the number of examples that each block of a network
-            with early exits ran on; and `correct`, one bit for each test example, packed and in hexadecimal.
+            with early exits ran on; `notes`, lines on what the multiply-adds stand for or lack; and `correct`, one bit
+            for each test example, packed and in hexadecimal.
         """
-        net, correct = self.network(path), []
-        with FlopCounterMode(display=False) as counter:
-            for pictures, labels in zip(self.pictures.split(BATCH_SIZE), self.labels.split(BATCH_SIZE), strict=True):
-                correct.append(net(pictures).argmax(1) == labels)
-        all_correct = torch.cat(correct)
-        parameters = list(net.parameters())
+        net = self.network(path)
+        correct, counter = self.test_pass(path)
+        parameters = [parameter for own in own_parameters(net[1]).values() for parameter in own]
+        notes = counter.gaps()
+        if isinstance(net[0], AsIds):
+            mean = self.lengths.double().mean().item()
+            notes.insert(0, f"multiply-adds are those of a text without padding, of {mean:.1f} tokens on average")
         return {
-            "accuracy": all_correct.double().mean().item(),
+            "accuracy": correct.double().mean().item(),
             "parameters": sum(p.numel() for p in parameters),
-            "nonzero": sum(int(torch.count_nonzero(dense(p))) for p in parameters),
+            "nonzero": sum(int(torch.count_nonzero(p)) for p in parameters),
             "bytes": Path(path).stat().st_size,
-            "macs": counter.get_total_flops() / 2 / len(all_correct),  # torch counts two operations
+            "macs": counter.total / len(correct),
             "entered": getattr(net[1], "entered", []),
-            "correct": np.packbits(all_correct.cpu().numpy()).tobytes().hex(),
+            "notes": notes,
+            "correct": np.packbits(correct.cpu().numpy()).tobytes().hex(),
         }
 
     @torch.inference_mode()
@@ -123,7 +143,7 @@ class Reader:
 
     @torch.inference_mode()
     def layers(self, path: str) -> list[dict[str, Any]]:
-        """Measure every layer of a network that has parameters of its own.
+        """Measure every layer of a network that has parameters of its own, or multiplies and adds by itself.
 
         Args:
             path: The artefact.
@@ -132,19 +152,20 @@ class Reader:
             One row of layers.csv for each layer (units in points.py), without the column `step`.
         """
         preprocessing, net = self.network(path)
-        owners = {p: m for p, m in net.named_modules() if next(m.parameters(recurse=False), None) is not None}
+        macs = self.test_pass(path)[1].by_layer
+        owned = own_parameters(net)
+        shown = {name: layer for name, layer in net.named_modules() if name in owned or macs[name]}
         batch = preprocessing(self.pictures[: self.latency_batch])
-        with FlopCounterMode(display=False) as counter:
-            flops = per_layer(net, list(owners), batch, 1, counter.get_total_flops)
-        times = per_layer(net, list(owners), batch, 4 * ROUNDS, self.now)
+        times = layer_seconds(net, list(shown), batch, 4 * ROUNDS, self.now)
         return [
             {
                 "layer": name or type(net).__name__,
-                **layer_size(layer),
-                "macs": sum(flops[name]) / 2 / len(batch),
-                "latency_ms": 1000 * float(np.median(times[name])) if times[name] else 0.0,
+                "kind": type(layer).__name__,
+                **size(owned.get(name, [])),
+                "macs": macs[name] / len(self.labels),
+                "latency_ms": 1000 * float(np.median(times[name])),
             }
-            for name, layer in owners.items()
+            for name, layer in shown.items()
         ]
 
     def now(self) -> float:

@@ -2,8 +2,9 @@
 
 8 bytes  MAGIC
 4 bytes  length of the header
-header   JSON, deflated: the packed network without its weights, and name, kind and shape of each tensor
-tensors  one behind the other (coding.py)
+header   JSON, deflated: the packed network without its weights; name, kind and shape of each tensor; and, by name, the
+         tensors that are the very numbers of another one
+tensors  one behind the other (encodings.py)
 4 bytes  CRC-32 of all before
 """
 
@@ -13,12 +14,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mlbench.core.atomic_io import write_whole
 from mlbench.runs.codec import encodings
+from mlbench.runs.codec.tensors import first_of_each, to_array, to_tensor
 
 MAGIC = b"MLBENCH1"
 
@@ -31,14 +32,17 @@ def write(path: Path, packed: dict[str, Any], entropy: bool) -> int:
 
 
 def encode(packed: dict[str, Any], entropy: bool) -> bytes:
-    """Return the content of the file. A tensor that two names share is written twice."""
-    weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in packed["weights"].items()}
+    """Return the content of the file. A tensor that several names share is written once."""
+    first = first_of_each(packed["weights"])
+    weights = {name: to_array(tensor) for name, tensor in packed["weights"].items() if first[name] == name}
     header = {
         **{name: plain(value) for name, value in packed.items() if name != "weights"},
-        "tensors": [[name, array.dtype.name, list(array.shape)] for name, array in weights.items()],
+        "tensors": [[name, kind, list(array.shape)] for name, (kind, array) in weights.items()],
     }
+    if shared := {name: other for name, other in first.items() if other != name}:
+        header["shared"] = shared
     text = zlib.compress(json.dumps(header, separators=(",", ":")).encode(), 9)
-    body = b"".join(encodings.encode(array, entropy) for array in weights.values())
+    body = b"".join(encodings.encode(array, entropy) for _, array in weights.values())
     content = MAGIC + struct.pack("<I", len(text)) + text + body
     return content + struct.pack("<I", zlib.crc32(content))
 
@@ -54,7 +58,10 @@ def is_artefact(content: bytes) -> bool:
 
 
 def decode(content: bytes) -> dict[str, Any]:
-    """The packed network. Raises ValueError for anything but an undamaged file; nothing in it can run code."""
+    """The packed network; names that shared a tensor share one again.
+
+    Raises ValueError for anything but an undamaged file; nothing in it can run code.
+    """
     if len(content) < len(MAGIC) + 8 or zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]:
         raise ValueError("truncated or damaged")
     reader = encodings.Reader(content[:-4])
@@ -62,7 +69,8 @@ def decode(content: bytes) -> dict[str, Any]:
     packed = json.loads(zlib.decompress(reader.take(reader.number("<I"))))
     weights = {}
     for name, kind, shape in packed.pop("tensors"):
-        array = encodings.decode(reader, kind, shape)
-        weights[name] = torch.from_numpy(np.array(array))
+        weights[name] = to_tensor(kind, encodings.decode(reader, kind, shape))
+    for name, other in packed.pop("shared", {}).items():
+        weights[name] = weights[other]
     constants = {name: torch.tensor(packed[name]) for name in ("mean", "std") if packed[name] is not None}
     return {**packed, **constants, "weights": weights}

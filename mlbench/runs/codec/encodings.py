@@ -18,6 +18,9 @@ CODEBOOK_UP_TO = 256  # distinct values
 GAP_BITS = range(1, 17)
 POSITIONS = ("all", "gaps", "mask")
 KINDS = {"float32": "<f4", "float64": "<f8", "int64": "<i8", "int32": "<i4", "int8": "i1", "uint8": "u1", "bool": "?"}
+KINDS |= {"float16": "<f2", "int16": "<i2", "uint16": "<u2", "uint32": "<u4", "uint64": "<u8"}
+KINDS |= {"bfloat16": "<i2", "complex32": "<f2", "complex64": "<f4", "complex128": "<f8"}  # as tensors.py gives them
+KINDS |= {f"float8_{kind}": "u1" for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0fnu")}
 
 
 def pack(numbers: np.ndarray, bits: int) -> bytes:
