@@ -146,7 +146,7 @@ def show_group(group: str, folders: list[Path]) -> None:
         table = Table("name", "what it is", title=f"{group}=", title_justify="left", box=None)
         for name, text in choices.items():
             table.add_row(name, text)
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False).print(table)
 
 
 def answer_data(words: list[str]) -> None:
@@ -184,8 +184,8 @@ def show_data(folder: Path) -> None:
     for path in sorted(folder.glob("*.npz")) if folder.is_dir() else []:
         if path.name not in known:
             table.add_row(f"npz data.path={path.name}", path.name, "there", f"{path.stat().st_size / 1e6:.0f} MB")
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(f"data_dir={folder}", soft_wrap=True, highlight=False)  # a path that can be copied
+    console = Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False)
+    console.print(f"data_dir={folder}", soft_wrap=True)  # a path that can be copied
     console.print(table)
 
 
