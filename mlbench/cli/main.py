@@ -11,6 +11,7 @@ from mlbench import __version__
 from mlbench.cli.error_messages import composition_error, own_folders
 from mlbench.cli.overrides import for_hydra
 from mlbench.cli.settings_help import show_settings
+from mlbench.cli.suggestions import instead_of_word
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
 
@@ -108,7 +109,7 @@ def dispatch(words: list[str]) -> int:
 def run(words: list[str]) -> int:
     """Hand the command to Hydra; modules beside the user's own config can be imported."""
     if words and re.fullmatch(r"[a-z_]+", words[0]):
-        raise UserError(f"no command called {words[0]}{nearest(words[0], COMMANDS)}; see mlbench --help")
+        raise UserError(f"no command called {words[0]}{instead_of_word(words[0], COMMANDS)}; see mlbench --help")
     sys.argv[1:] = words = for_hydra(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
     for folder in own_folders(words)[0]:
@@ -131,7 +132,8 @@ def answer_list(words: list[str], folders: list[str]) -> int:
         return 0
     for group in words:
         if group not in GROUPS:
-            raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
+            hint = instead_of_word(group, GROUPS, [Path(folder) for folder in folders])
+            raise UserError(f"no group called {group}{hint}\nthere are: {', '.join(GROUPS)}")
     for group in words or GROUPS:
         show_group(group, [conf_folder(), *map(Path, folders)])
     return 0

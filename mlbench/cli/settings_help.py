@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from mlbench.cli.class_source import Sources
+from mlbench.cli.suggestions import instead_of_choice
 from mlbench.cli.yaml_settings import Node, compose, find, read_mapping
 from mlbench.core.config_groups import GROUPS, conf_folder, entries, first_comment
 from mlbench.core.errors import UserError, nearest
@@ -120,7 +121,9 @@ def show_settings(word: str, own: Sequence[Path] = ()) -> None:
         raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
     there = [each for folder in (conf_folder(), *own) for each in entries(group, folder)]
     if name not in there:
-        raise UserError(f"{word}: there is no such {group}{nearest(name, there)}\nthere are: {', '.join(there)}")
+        raise UserError(
+            f"{word}: there is no such {group}{instead_of_choice(group, name, there, own)}\nthere are: {', '.join(there)}"
+        )
     show(describe(group, name, own))
 
 
