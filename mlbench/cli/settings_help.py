@@ -121,9 +121,8 @@ def show_settings(word: str, own: Sequence[Path] = ()) -> None:
         raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
     there = [each for folder in (conf_folder(), *own) for each in entries(group, folder)]
     if name not in there:
-        raise UserError(
-            f"{word}: there is no such {group}{instead_of_choice(group, name, there, own)}\nthere are: {', '.join(there)}"
-        )
+        hint = instead_of_choice(group, name, there, own)
+        raise UserError(f"{word}: there is no such {group}{hint}\nthere are: {', '.join(there)}")
     show(describe(group, name, own))
 
 

@@ -1,4 +1,4 @@
-"""What a user may have meant by a name that is not there: one spelled like it, one of another group, one that does it."""
+"""What a user may have meant by a name that is not there: one spelled like it, of another group, or that does it."""
 
 import difflib
 import re
