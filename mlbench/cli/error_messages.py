@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+from mlbench.cli.suggestions import instead_of_choice
 from mlbench.core.config_groups import FAMILIES, GROUPS, conf_folder
 from mlbench.core.errors import UserError, nearest
 
@@ -37,7 +38,9 @@ def composition_error(error: Exception, words: list[str]) -> str | None:
             package, extra = OF_EXTRAS[group, name]
             return f"{group}={name} needs the package {package}, which is not installed; pip install 'mlbench[{extra}]'"
         own = [option for option in error.options if not option.startswith("_")]
-        return f"{group}={name}: there is no such {group}{nearest(name, own)}\nthere are: {', '.join(own)}"
+        folders = [Path(folder) for folder in own_folders(words)[0]]
+        hint = instead_of_choice(group, name, own, folders)
+        return f"{group}={name}: there is no such {group}{hint}\nthere are: {', '.join(own)}"
     if isinstance(error, OverrideParseException):
         return f"cannot understand '{error.override}'; settings are written name=value"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
@@ -70,7 +73,8 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
     who = "" if len(lacking) == len(settings) else f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} "
     options = sorted(set.intersection(*lacking.values()) - {"_target_"})
     allowed = f"\nallowed here: {', '.join(options)}" if options else ""
-    return f"{key}: {who}no such setting{nearest(name, sorted(set.union(*lacking.values())))}{allowed}"
+    known = sorted(set.union(*lacking.values(), set() if parent else set(GROUPS)))
+    return f"{key}: {who}no such setting{nearest(name, known)}{allowed}"
 
 
 def settings_there(parent: str, words: list[str]) -> dict[str, set[str]]:

@@ -11,6 +11,7 @@ from mlbench import __version__
 from mlbench.cli.error_messages import composition_error, own_folders
 from mlbench.cli.overrides import for_hydra
 from mlbench.cli.settings_help import show_settings
+from mlbench.cli.suggestions import instead_of_word
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
 
@@ -108,7 +109,7 @@ def dispatch(words: list[str]) -> int:
 def run(words: list[str]) -> int:
     """Hand the command to Hydra; modules beside the user's own config can be imported."""
     if words and re.fullmatch(r"[a-z_]+", words[0]):
-        raise UserError(f"no command called {words[0]}{nearest(words[0], COMMANDS)}; see mlbench --help")
+        raise UserError(f"no command called {words[0]}{instead_of_word(words[0], COMMANDS)}; see mlbench --help")
     sys.argv[1:] = words = for_hydra(words)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
     for folder in own_folders(words)[0]:
@@ -131,7 +132,8 @@ def answer_list(words: list[str], folders: list[str]) -> int:
         return 0
     for group in words:
         if group not in GROUPS:
-            raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
+            hint = instead_of_word(group, GROUPS, [Path(folder) for folder in folders])
+            raise UserError(f"no group called {group}{hint}\nthere are: {', '.join(GROUPS)}")
     for group in words or GROUPS:
         show_group(group, [conf_folder(), *map(Path, folders)])
     return 0
@@ -146,7 +148,7 @@ def show_group(group: str, folders: list[Path]) -> None:
         table = Table("name", "what it is", title=f"{group}=", title_justify="left", box=None)
         for name, text in choices.items():
             table.add_row(name, text)
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False).print(table)
 
 
 def answer_data(words: list[str]) -> None:
@@ -184,8 +186,8 @@ def show_data(folder: Path) -> None:
     for path in sorted(folder.glob("*.npz")) if folder.is_dir() else []:
         if path.name not in known:
             table.add_row(f"npz data.path={path.name}", path.name, "there", f"{path.stat().st_size / 1e6:.0f} MB")
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(f"data_dir={folder}", soft_wrap=True, highlight=False)  # a path that can be copied
+    console = Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False)
+    console.print(f"data_dir={folder}", soft_wrap=True)  # a path that can be copied
     console.print(table)
 
 

@@ -1,20 +1,42 @@
-"""The words of a command as Hydra wants them: shorthands spelled out, flags first."""
+"""The words of a command as Hydra wants them: shorthands spelled out, flags first, texts in quotes."""
 
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlbench.core.config_groups import entries
+from mlbench.core.command_line import is_quoted, quoted
+from mlbench.core.config_groups import GROUPS, entries
 from mlbench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn")
 SWEEP_FLAGS, SHOW_FLAGS = {"-m", "--multirun"}, {"-c", "--cfg"}
+NEVER_SWEPT = {"out", "resume", "hydra.sweep.dir", "hydra.run.dir"}  # one for all runs of a command
+TEXTS = NEVER_SWEPT | {  # what a user may have called anything
+    "data_dir",
+    "checkpoint",
+    *(f"data.{name}" for name in ("path", "target", "name", "classes", "tokenizer")),
+    *(f"data.source.{name}" for name in ("path", "target")),
+    "model.pretrained",
+    "explain.images",
+    "explain.attribution.images",
+    "logger.uri",
+    "logger.experiment",
+    "logger.project",
+}
+LISTS = {"data.ignore", "data.source.ignore", "compress.teachers", "compress.distill.teachers"}  # of such texts
 
 
 def for_hydra(words: list[str]) -> list[str]:
     """The whole command, rewritten. Raises UserError."""
     if SHOW_FLAGS & set(words) and SWEEP_FLAGS & set(words):
         raise UserError("--cfg shows the config of one run; leave out --multirun (-m)")
-    words = [as_group(word) for word in flags_first(with_seeds(words))]
-    return [as_point(word) for word in words] if SWEEP_FLAGS & set(words) else words
+    flags, settings = flags_apart(with_seeds(words))
+    sweep = bool(SWEEP_FLAGS & set(flags))
+    settings = [as_meant(as_group(word), sweep) for word in settings]
+    return [*flags, *(map(as_point, settings) if sweep else settings)]
 
 
 def with_seeds(words: list[str]) -> list[str]:
@@ -36,18 +58,18 @@ def with_seeds(words: list[str]) -> list[str]:
     return [*flag, *others, "seed=" + ",".join(map(str, range(int(number))))]
 
 
-def flags_first(words: list[str]) -> list[str]:
-    """The words with Hydra's flags before the settings: its parser takes settings in one piece only."""
-    flags, settings_, left = [], [], list(words)
+def flags_apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags, which come first since its parser takes settings in one piece only, and the settings."""
+    flags, settings, left = [], [], list(words)
     while left:
         word = left.pop(0)
         if not word.startswith("-"):
-            settings_.append(word)
+            settings.append(word)
             continue
         flags.append(word)
         if word in FLAGS_WITH_VALUE and left:
             flags.append(left.pop(0))
-    return [*flags, *settings_]
+    return flags, settings
 
 
 def as_group(word: str) -> str:
@@ -60,18 +82,101 @@ def as_point(word: str) -> str:
     """In a sweep, `data.tasks=3` as a sweep over one value.
 
     Hydra composes a sweep's first config without the groups that are swept over, and there a setting that only their
-    choices bring does not exist yet; sweeps are applied job by job.
+    choices bring does not exist yet; sweeps are applied job by job. What stands in quotes would lose them on the way
+    through choice(): it is added instead, and a setting that no job knows is refused when the job is checked.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
-
     name, equals, value = word.partition("=")
-    if word.startswith("-") or "." not in name or name.lstrip("+").startswith("hydra.") or not equals or not value:
+    if "." not in name or name.lstrip("+").startswith("hydra.") or not equals or not value:
         return word
-    try:
-        swept = OverridesParser.create().parse_override(word).is_sweep_override()
-    except OverrideParseException:
+    if (override := parsed(word)) is None or override.is_sweep_override():
         return word
     if value == "null":
         value = "'null'"  # choice() takes no null, and hands a text on without its quotes
-    return word if swept else f"{name}=choice({value})"
+    elif is_quoted(value):
+        return f"++{name.lstrip('+')}={value}"
+    return f"{name}=choice({value})"
+
+
+def as_meant(word: str, sweep: bool) -> str:
+    """A setting in the quotes that Hydra's grammar wants around its value, where the user left them out.
+
+    A text (`TEXTS`: paths, names of columns) is taken as it is typed; only `null`, `${...}` and what stands in quotes
+    keep Hydra's meaning, and in a sweep commas between values. Any other value gets quotes where it would be a mistake
+    of grammar otherwise.
+    """
+    name, equals, value = word.partition("=")
+    key = name.lstrip("+")
+    if word.startswith(("-", "~")) or not equals or value in ("", "null", "???") or is_quoted(value):
+        return word
+    if key in TEXTS:
+        if stands_for_itself(value) or ("${" in value and parsed(word) is not None):
+            return word
+        return f"{name}={text_value(value, sweep and key not in NEVER_SWEPT)}"
+    if key in LISTS and value.startswith("[") and value.endswith("]"):
+        return f"{name}=[{','.join(map(in_quotes, commas(value[1:-1])))}]"
+    if key in GROUPS or parsed(word) is not None or parsed(f"{name}=x") is None:
+        return word
+    parts = commas(value) if sweep else [value]
+    return f"{name}=" + ",".join(part if parsed(f"{name}={part}") is not None else quoted(part) for part in parts)
+
+
+def text_value(value: str, sweep: bool) -> str:
+    """The value of a text: one, or several of a sweep. A name with a comma is one where such a file exists."""
+    if not sweep:
+        parts = commas(value)
+        several = len(parts) > 1 and not exists(value) and all(map(exists, parts))
+        return value if several else quoted(value)  # Hydra then says that several values need -m
+    if exists(value):
+        return quoted(value)
+    if re.match(r"(choice|glob)\(", value) and parsed(f"x={value}") is not None:
+        return value
+    return ",".join(map(in_quotes, commas(value)))
+
+
+def in_quotes(part: str) -> str:
+    """One of several texts."""
+    plain = is_quoted(part) or part in ("", "null") or "${" in part or stands_for_itself(part)
+    return part if plain else quoted(part)
+
+
+def stands_for_itself(value: str) -> bool:
+    """Whether Hydra's grammar takes a value for the text that it is."""
+    if value != value.strip() or "\\" in value:
+        return False
+    found = parsed(f"x={value}")
+    return found is not None and not found.is_sweep_override() and found.value() == value
+
+
+def commas(value: str) -> list[str]:
+    """A value taken apart at the commas that stand in no quotes and no brackets."""
+    parts, depth, quote = [""], 0, ""
+    for letter in value:
+        if letter == "," and not quote and depth == 0:
+            parts.append("")
+            continue
+        if letter in "'\"" and quote in ("", letter) and (quote or parts[-1].strip() == ""):
+            quote = "" if quote else letter
+        elif not quote:
+            depth = max(0, depth + (letter in "([{") - (letter in ")]}"))
+        parts[-1] += letter
+    whole = len(parts) == 1 or depth > 0 or quote
+    return [value] if whole else [part.strip() for part in parts]
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file or folder."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long, a home that is not there, a zero byte
+        return False
+
+
+def parsed(word: str) -> "Override | None":
+    """What Hydra's grammar makes of a setting; None for a mistake."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from mlbench.cli.class_source import Sources
+from mlbench.cli.suggestions import instead_of_choice
 from mlbench.cli.yaml_settings import Node, compose, find, read_mapping
 from mlbench.core.config_groups import GROUPS, conf_folder, entries, first_comment
 from mlbench.core.errors import UserError, nearest
@@ -120,27 +121,28 @@ def show_settings(word: str, own: Sequence[Path] = ()) -> None:
         raise UserError(f"no group called {group}{nearest(group, GROUPS)}\nthere are: {', '.join(GROUPS)}")
     there = [each for folder in (conf_folder(), *own) for each in entries(group, folder)]
     if name not in there:
-        raise UserError(f"{word}: there is no such {group}{nearest(name, there)}\nthere are: {', '.join(there)}")
+        hint = instead_of_choice(group, name, there, own)
+        raise UserError(f"{word}: there is no such {group}{hint}\nthere are: {', '.join(there)}")
     show(describe(group, name, own))
 
 
 def show(entry: Entry) -> None:
     """An entry as a table on standard output."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(f"[bold]{entry.group}={entry.name}[/]  {escape(entry.what)}")
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False)
+    console.print(Text.assemble((f"{entry.group}={entry.name}", "bold"), f"  {entry.what}"))
     if entry.summary:
-        console.print(f"\n{escape(entry.summary)}")
+        console.print(f"\n{entry.summary}")
     if entry.settings:
         table = Table("setting", "default", "meaning", "allowed", box=None, padding=(0, 2, 0, 0))
         for each in entry.settings:
             full = each.name if entry.group == "experiment" else f"{entry.group}.{each.name}"
-            table.add_row(full, *map(escape, (each.default or "(give one)", each.meaning, each.values)))
+            table.add_row(full, each.default or "(give one)", each.meaning, each.values)
         console.print()
         console.print(table)
     if entry.brings:
         brings = " ".join(f"{name}={value}" for name, value in entry.brings.items())
-        console.print(f"\nAlso sets, unless the command says otherwise: {escape(brings)}")
+        console.print(f"\nAlso sets, unless the command says otherwise: {brings}")

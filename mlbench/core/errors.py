@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+from mlbench.core.command_line import command, path_setting
+
 
 class UserError(Exception):
     """The user's mistake (exit code 2): what is wrong and what is allowed, in one or two lines."""
@@ -19,8 +21,10 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C in a run (exit code 130); the folder can be resumed, with the folders of the user's own modules."""
 
     def __init__(self, folder: Path, config_dirs: tuple[Path, ...]):
-        own = "".join(f"--config-dir {path} " for path in config_dirs)
-        super().__init__(f"interrupted; go on with: mlbench {own}resume={folder}")
+
+        own = [word for path in config_dirs for word in ("--config-dir", str(path))]
+        words = command("mlbench", *own, path_setting("resume", folder))
+        super().__init__(f"interrupted; go on with: {words}")
 
 
 class SettingError(ValueError):

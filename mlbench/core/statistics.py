@@ -1,6 +1,7 @@
 """Mean and confidence interval of a number over runs."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 
@@ -33,12 +34,25 @@ def components(groups: list[list[float]]) -> tuple[float, float]:
     return math.sqrt(max(between, 0.0)), math.sqrt(within)
 
 
-def spread(values: list[float]) -> Spread:
-    """Return mean and 95 % t interval of independent values."""
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and 95 % t interval of independent values (Student 1908): mean ± t(0.975, n - 1) · s / sqrt(n).
+
+    Args:
+        values: Numbers of any kind, also numpy's; one or more.
+
+    Raises:
+        ValueError: There is no value, or one that is not a finite number; no mean is defined then.
+    """
     from scipy.stats import t  # slow to import, and only tables over runs need it
 
-    count = len(values)
-    if count < 2:
-        return Spread(values[0], None, count)
-    half = float(t.ppf(0.975, count - 1)) * stdev(values) / math.sqrt(count)
-    return Spread(fmean(values), half, count)
+    try:
+        numbers = [float(value) for value in values]
+        if not numbers or not all(map(math.isfinite, numbers)):
+            raise ValueError(f"the mean of {numbers} is not defined: one or more finite numbers are needed")
+        count = len(numbers)
+        if count < 2:
+            return Spread(numbers[0], None, count)
+        half = float(t.ppf(0.975, count - 1)) * stdev(numbers) / math.sqrt(count)
+        return Spread(fmean(numbers), half, count)
+    except OverflowError as error:
+        raise ValueError("the mean or the interval of these numbers is beyond the range of floats") from error

@@ -6,6 +6,14 @@ from collections.abc import Iterable
 from mlbench.core.statistics import Spread, spread
 from mlbench.runs.run_record import RunRecord
 
+TRAINING = ("train_seconds", "finetune_seconds")  # costs: of the network, and of what a technique made of it
+
+
+def training_seconds(run: RunRecord) -> float | None:
+    """Seconds of all training of a run, in whatever phase; None where it has noted none."""
+    times = [run.costs[name] for name in TRAINING if name in run.costs]
+    return sum(times) if times else None
+
 
 def spreads_by_label(runs: Iterable[RunRecord]) -> dict[str, dict[str, Spread]]:
     """The spread of each metric, and of the training time, over the runs that share a label.
@@ -18,7 +26,7 @@ def spreads_by_label(runs: Iterable[RunRecord]) -> dict[str, dict[str, Spread]]:
     """
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        for name, value in {**run.metrics, "train_seconds": run.costs["train_seconds"]}.items():
+        for name, value in {**run.metrics, "train_seconds": training_seconds(run) or 0.0}.items():
             values[run.label][name].append(value)
     return {label: {name: spread(own) for name, own in metrics.items()} for label, metrics in values.items()}
 

@@ -6,26 +6,39 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mlbench.reporting.aggregate import headlines, spreads_by_label
+from mlbench.reporting.score_table import apart, number, score_tables
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_summary
+
+
+def plain_console() -> Console:
+    """Standard output, on which square brackets are square brackets."""
+    return Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False, emoji=False)
 
 
 def show_run(folder: Path) -> None:
     """On stdout: the matrix R, the headline metrics, the costs, and where everything is."""
     summary = read_summary(folder)
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = plain_console()
     matrix = folder / layout.ACCURACY_MATRIX
     if matrix.exists():
         console.print(matrix_table(matrix))
-    for title, values in (("metrics", summary["metrics"]), ("costs", summary["costs"])):
+    metrics, scores = apart(summary["metrics"], summary["technique"] or "")
+    for title, values in (("metrics", metrics), ("costs", summary["costs"])):
+        if not values:
+            continue
         table = Table("", "", title=title, title_justify="left", show_header=False, box=None)
         table.columns[1].justify = "right"
         for name, value in values.items():
-            table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+            table.add_row(name, number(value))
         console.print(table)
-    console.print(f"results: {folder}", soft_wrap=True, highlight=False)
+        if title == "metrics":
+            for scored in score_tables(scores, console):
+                console.print(scored)
+    console.print(f"results: {folder}", soft_wrap=True)
 
 
 def matrix_table(path: Path) -> Table:
@@ -33,11 +46,11 @@ def matrix_table(path: Path) -> Table:
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     table = Table(title="accuracy in % (rows: tasks learned, columns: tested on)", title_justify="left", padding=(0, 0))
-    for number, _ in enumerate(header):
-        table.add_column(str(number) if number else "", justify="right", no_wrap=True)
+    for column, _ in enumerate(header):
+        table.add_column(str(column) if column else "", justify="right", no_wrap=True)
     for learned, *values in rows:
         cells = [f"{100 * float(value):.0f}" for value in values]
-        table.add_row(learned, *(f"[bold]{c}[/]" if i < int(learned) else f"[dim]{c}[/]" for i, c in enumerate(cells)))
+        table.add_row(learned, *(Text(c, "bold" if i < int(learned) else "dim") for i, c in enumerate(cells)))
     return table
 
 

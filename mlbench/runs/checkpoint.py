@@ -19,8 +19,10 @@ from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.surgery import restore
 from mlbench.runs import layout
 from mlbench.runs.codec import container
+from mlbench.runs.foreign_files import ALLOWED, is_pickle, kind_of_archive, kind_of_file, kind_of_folder
 
 SCHEMA = 1
+REFUSED = "Unsupported global"  # in what torch says of a pickle that asks for more than tensors and plain values
 
 
 @dataclass
@@ -84,16 +86,30 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU; nothing in it can run code. Raises UserError naming the file."""
     try:
         raw = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+    if what := kind_of_file(raw) or kind_of_archive(path):
+        raise UserError(f"checkpoint {path} is {what}\n{ALLOWED}")
+    try:
         if container.is_artefact(raw):
             return container.decode(raw)
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {path} does not exist") from None
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
+        if is_pickle(raw) or REFUSED in str(error):
+            what = "a whole pickled module or other objects, which could run code when read"
+            raise UserError(f"checkpoint {path} is {what}\n{ALLOWED}") from error
         raise UserError(f"checkpoint {path} cannot be read; it is truncated or not a checkpoint") from error
     if not isinstance(content, dict) or ("weights" not in content and "network" not in content):
-        raise UserError(f"checkpoint {path} was not written by mlbench")
+        raise UserError(f"checkpoint {path} was not written by mlbench{weights_alone(content)}\n{ALLOWED}")
     return content
+
+
+def weights_alone(content: object) -> str:
+    """What a file with tensors is that lacks all else."""
+    tensors = isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values())
+    return "; it is a state_dict: weights alone, without what builds the network" if tensors else ""
 
 
 def read_network(path: Path) -> dict[str, Any]:
@@ -101,7 +117,11 @@ def read_network(path: Path) -> dict[str, Any]:
     path = Path(path).expanduser()
     if path.is_dir():
         places = [path / layout.CHECKPOINTS / name for name in (layout.MODEL, layout.LAST)]
-        path = next((place for place in places if place.exists()), places[0])
+        found = next((place for place in places if place.exists()), None)
+        if found is None:
+            what = kind_of_folder(path)
+            raise UserError(f"checkpoint {path} {f'is {what}' if what else 'holds no checkpoints/model.pt'}\n{ALLOWED}")
+        path = found
     content = read_tensors(path)
     packed = content.get("network", content)
     if not is_packed(packed):

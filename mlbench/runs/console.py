@@ -17,7 +17,7 @@ class Display:
     """Progress of the fits of one run."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, markup=False, emoji=False)
         self.bar: Progress | None = None
         self.title, self.accuracy = "", ""
 
@@ -28,9 +28,9 @@ class Display:
         self.start_time, self.start_samples, self.line_time = time.monotonic(), progress.samples, time.monotonic()
         if self.console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=8),
-                TextColumn("{task.fields[facts]}"),
+                TextColumn("{task.fields[facts]}", markup=False),
                 TimeRemainingColumn(),
             )
             self.bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)

@@ -2,22 +2,28 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from mlbench.core.errors import UserError
 from mlbench.core.statistics import Spread
+from mlbench.reporting.aggregate import spreads_by_label
 from mlbench.reporting.report import paired_tests
 from mlbench.reporting.report.build import answer, write_report
 from mlbench.reporting.report.grouping import compare, differences
 from mlbench.reporting.report.media_budget import choose, media
 from mlbench.reporting.report.run_records import collect
 from mlbench.reporting.report.table_export import Sheet, latex, markdown
+from mlbench.runs.run_record import read_run
 from tests import made_up_runs
 
 ACCURACY = {  # by seed
@@ -318,3 +324,63 @@ def test_the_command_line_answers_mistakes_with_2(mlbench, tmp_path):
     code, _, stderr = mlbench("report", str(tmp_path / "nowhere"), out=False)
     assert code == 2
     assert stderr.count("\n") <= 2
+
+
+def on_data(folder, settings, technique="gem", accuracy=0.5):
+    """A run on data with these settings."""
+    place = run(
+        folder, technique, 0, name=f"{technique}-{len(list(folder.rglob('summary.json')))}", average_accuracy=accuracy
+    )
+    config = yaml.safe_load((place / "config.yaml").read_text())
+    config["data"] |= settings
+    (place / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.mark.parametrize("name", ["path", "drop_classes", "train_examples"])
+def test_only_runs_on_equal_data_are_compared(tmp_path, name):
+    values = {"path": ["a.npz", "b.npz"], "drop_classes": [[], [3]], "train_examples": [100, 200]}[name]
+    for value in values:
+        for technique in ("gem", "ewc"):
+            on_data(tmp_path, {name: value}, technique, 0.5 + 0.1 * (technique == "gem"))
+    comparisons, _ = compare(collect(tmp_path, tmp_path / "report").runs)
+    assert [[setting.label for setting in each.settings] for each in comparisons] == [["gem", "ewc"]] * 2
+    titles = {each.title for each in comparisons}
+    assert len(titles) == len({each.name for each in comparisons}) == 2
+    assert all(any(f"{name}=" in part for part in title.split(" · ")) for title in titles)
+
+
+def test_an_empty_list_is_what_earlier_versions_left_out(tmp_path):
+    for settings in ({}, {"drop_classes": []}):
+        on_data(tmp_path, settings)
+    comparisons, _ = compare(collect(tmp_path, tmp_path / "report").runs)
+    assert len(comparisons) == 1
+
+
+def test_training_is_all_training(tmp_path):
+    """A student's training is booked apart from its teacher's, which may have been read from a file."""
+    place = run(tmp_path)
+    summary = json.loads((place / "summary.json").read_text())
+    summary["costs"] |= {"train_seconds": 0.0, "finetune_seconds": 41.5}
+    (place / "summary.json").write_text(json.dumps(summary))
+    write_report(tmp_path, tmp_path / "report")
+    assert (tmp_path / "report" / "index.html").read_text().count(">41.5<") == 2  # the setting, and the run
+    record = read_run(place, "one")
+    assert spreads_by_label([record])["one"]["train_seconds"].mean == 41.5
+
+
+def test_links_lead_to_folders_of_any_name(tmp_path):
+    place = run(tmp_path, name="a#b?c%20d 结果")
+    write_report(tmp_path, tmp_path / "report")
+    links = re.findall('<a href="([^"#][^"]*)"', (tmp_path / "report" / "index.html").read_text())
+    address = urljoin((tmp_path / "report" / "index.html").as_uri(), next(link for link in links if "gem-" in link))
+    assert url2pathname(urlsplit(address).path).rstrip("/") == str(place)
+
+
+def test_names_are_text_on_the_page(tmp_path):
+    name = "<script>alert(1)</script>&amp;[red]"
+    on_data(tmp_path, {"path": f"{name}.npz"})
+    on_data(tmp_path, {"path": "b.npz"})
+    write_report(tmp_path, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;amp;[red]" in page

@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from mlbench.runs.loggers.base import Logger
+from mlbench.runs.loggers.mlflow import database_address, database_file
 from mlbench.runs.run_dir import Run
 from mlbench.runs.tracking import Tracker, flat
 
@@ -259,3 +263,21 @@ def test_wandb_offline(mlbench, tmp_path, monkeypatch):
     files = records.parent / "files"
     assert (files / "accuracy_matrix.csv").read_bytes() == (folder / "accuracy_matrix.csv").read_bytes()
     assert list(files.glob("figures/*.png"))
+
+
+@pytest.mark.parametrize("name", ["plain", "what?", "a#b", "100%", "a%3Fb", "my run", "结果?x=1/y", "q?&uri=#"])
+def test_the_database_of_mlflow_lies_where_the_path_says(name, tmp_path):
+    """What SQLAlchemy hands to SQLite: the part before the options, as an address where they say uri=true."""
+    file = tmp_path / name / "mlflow.db"
+    file.parent.mkdir(parents=True)
+    database, _, options = database_address(f"sqlite:///{file}").removeprefix("sqlite:///").partition("?")
+    with closing(sqlite3.connect(database, uri="uri=true" in options)) as connection:
+        connection.execute("create table made (number)")
+    assert file.is_file()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
+
+
+def test_other_addresses_of_mlflow_stay_as_they_are():
+    for uri in ("http://localhost:5000/#/x?y", "sqlite:///a/b.db?timeout=5", "sqlite:///file:b.db?uri=true", "mlruns"):
+        assert database_address(uri) == uri
+    assert database_file("sqlite:////a?b/c.db?timeout=5") == Path("/a?b/c.db")

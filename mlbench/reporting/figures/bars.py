@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.figures.lettering import drawable
 from mlbench.runs.results import Bars
 
 BARS = 20  # in a panel: the largest
@@ -21,10 +22,11 @@ def draw_bars(panels: list[Bars], path: Path) -> None:
         axes.axis("off")
     for axes, panel in zip(figure.axes, panels, strict=False):
         order = sorted(range(len(panel.values)), key=lambda number: -abs(panel.values[number]))[:BARS]
+        names = drawable(panel.names, "feature")
         values = [panel.values[number] for number in order]
         axes.axis("on")
         axes.barh(range(len(order)), values, color=[POSITIVE if value >= 0 else NEGATIVE for value in values])
-        axes.set_yticks(range(len(order)), [panel.names[number] for number in order], fontsize=7)
+        axes.set_yticks(range(len(order)), [names[number] for number in order], fontsize=7)
         axes.tick_params(axis="x", labelsize=7)
         axes.locator_params(axis="x", nbins=4)
         axes.invert_yaxis()

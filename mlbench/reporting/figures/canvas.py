@@ -6,6 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mlbench.core.atomic_io import write_whole
+from mlbench.reporting.figures.lettering import letter
 
 
 def canvas(width: float, height: float) -> Figure:
@@ -16,5 +17,6 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG."""
+    """Write a PNG; texts stand in it as they are written."""
+    letter(figure)
     write_whole(path, lambda stream: figure.savefig(stream, format="png", dpi=130))

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.figures.lettering import drawable, legend_name
 from mlbench.runs.results import Cloud
 
 SIDE = 2.3  # inches of a panel
@@ -30,7 +31,8 @@ def draw_clouds(rows: list[list[Cloud]], path: Path) -> None:
             shades = [colours.get(int(value), GREY) for value in cloud.labels]
             axes.scatter(*cloud.points.T, s=5, c=shades, linewidths=0)
     dots = [panels[0, 0].scatter([], [], s=14, color=colour) for colour in colours.values()]
-    labels = [first.names[value] for value in colours]
+    named_as = drawable(first.names, "class")
+    labels = [legend_name(named_as[value]) for value in colours]
     if len(named) < np.count_nonzero(counts):
         dots.append(panels[0, 0].scatter([], [], s=14, color=GREY))
         labels.append("others")

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from mlbench.core.atomic_io import read_rows
 from mlbench.core.statistics import Spread
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.figures.lettering import legend_name
 from mlbench.reporting.figures.plots import LABELS_UP_TO, scale_to_costs
 from mlbench.reporting.figures.streams import OVER_TIME
 from mlbench.runs.point_columns import POINT_COSTS
@@ -70,7 +71,7 @@ def draw_curve(axes: Axes, rows: list[dict[str, str]], style: dict[str, object],
         draw_level(axes, means[0], halves[0], label)
         return
     learned = [int(row["tasks_learned"]) for row in rows]
-    axes.plot(learned, means, label=label, **style)
+    axes.plot(learned, means, label=legend_name(label), **style)
     pairs = list(zip(means, halves, strict=True))
     lower, upper = [mean - half for mean, half in pairs], [mean + half for mean, half in pairs]
     axes.fill_between(learned, lower, upper, color=style["color"], alpha=0.13, linewidth=0)
@@ -78,7 +79,7 @@ def draw_curve(axes: Axes, rows: list[dict[str, str]], style: dict[str, object],
 
 def draw_level(axes: Axes, mean: float, half: float, label: str) -> None:
     """A dashed horizontal line and its band."""
-    axes.axhline(mean, color="black", linestyle=(0, (6, 3)), linewidth=1.2, label=label)
+    axes.axhline(mean, color="black", linestyle=(0, (6, 3)), linewidth=1.2, label=legend_name(label))
     axes.axhspan(mean - half, mean + half, color="black", alpha=0.07, linewidth=0)
 
 
@@ -145,7 +146,7 @@ def draw_over_setting(
                 levels.append((heights[0], halves[0], label))
                 continue
             places, colour = [value for value, _ in own], f"C{place}"
-            axes.errorbar(places, heights, yerr=halves, marker="o", capsize=3, label=label, color=colour)
+            axes.errorbar(places, heights, yerr=halves, marker="o", capsize=3, label=legend_name(label), color=colour)
         axes.update_datalim([(value, 0) for value in values], updatey=False)  # levels alone have no place on it
         scale_to(axes, values)
         axes.autoscale_view(scaley=False)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.figures.lettering import drawable
 from mlbench.runs.results import Panel, Row
 
 PANEL = 1.15  # inches a side
@@ -39,7 +40,8 @@ def draw_grid(rows: list[Row], path: Path, upwards: bool = False) -> None:
 
 def names(panel: Panel) -> list[str]:
     """What stands at the sides of its map."""
-    return panel.classes if panel.classes is not None and len(panel.classes) <= NAMES_UP_TO else []
+    few = panel.classes is not None and len(panel.classes) <= NAMES_UP_TO
+    return drawable(panel.classes, "class") if few else []
 
 
 def draw_panel(axes: Axes, panel: Panel) -> None:

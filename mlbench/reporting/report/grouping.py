@@ -1,5 +1,6 @@
 """Runs that differ only in their seed are one setting; settings on the same data are compared with one another."""
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,6 +10,9 @@ from mlbench.core.config_groups import FAMILIES
 from mlbench.core.statistics import Spread, spread
 from mlbench.reporting.aggregate import headlines
 from mlbench.runs.run_record import RunRecord
+
+DataSettings = tuple[tuple[str, str], ...]  # (dotted name, value), in order
+NOTHING = ("[]", "null")  # values that stand for a setting that is not given
 
 
 @dataclass
@@ -40,16 +44,18 @@ class Comparison:
     kind: str
     settings: list[Setting]
     metrics: dict[str, str]  # the headlines, and the good end of each: `high`, `low` or none
+    variant: str = ""  # what tells its data from other data of that name, as in `path=b.npz`
 
     @property
     def title(self) -> str:
         """What is compared."""
-        return " · ".join(filter(None, (self.family, self.data.replace("_", " "), self.kind)))
+        return " · ".join(filter(None, (self.family, self.data.replace("_", " "), self.variant, self.kind)))
 
     @property
     def name(self) -> str:
         """The title as an anchor."""
-        return "-".join(filter(None, (self.family, self.data, self.kind.replace(" ", "-"))))
+        variant = hashlib.sha256(self.variant.encode()).hexdigest()[:8] if self.variant else ""
+        return "-".join(filter(None, (self.family, self.data, variant, self.kind.replace(" ", "-"))))
 
 
 def compare(runs: Iterable[RunRecord]) -> tuple[list[Comparison], list[RunRecord]]:
@@ -62,21 +68,36 @@ def compare(runs: Iterable[RunRecord]) -> tuple[list[Comparison], list[RunRecord
         The comparisons in the order of their families, and the runs that are not counted because a newer one has the
         same setting and seed.
     """
-    groups: dict[tuple[str, str, str], dict[str, Setting]] = defaultdict(dict)
+    groups: dict[tuple[str, str, str, DataSettings], dict[str, Setting]] = defaultdict(dict)
     repeated = []
     for run in runs:
         key = json.dumps(run.flat, sort_keys=True) if run.config else str(run.folder)
-        setting = groups[run.family, run.data, run.kind].setdefault(key, Setting({}, run.flat))
+        setting = groups[run.family, run.data, run.kind, data_settings(run)].setdefault(key, Setting({}, run.flat))
         other = setting.runs.get(run.seed)
         if other is not None:
             repeated.append(min(run, other, key=lambda one: one.ended))
             run = max(run, other, key=lambda one: one.ended)
         setting.runs[run.seed] = run
     order = sorted(groups, key=lambda key: (FAMILIES.index(key[0]) if key[0] in FAMILIES else len(FAMILIES), key))
-    return [comparison(*key, list(groups[key].values())) for key in order], repeated
+    return [comparison(*key[:3], variant(key, order), list(groups[key].values())) for key in order], repeated
 
 
-def comparison(family: str, data: str, kind: str, settings: list[Setting]) -> Comparison:
+def data_settings(run: RunRecord) -> DataSettings:
+    """All that is set of a run's data: only runs on equal data can be compared."""
+    own = {name: value for name, value in run.flat.items() if name.startswith("data.") and "_target_" not in name}
+    return tuple(sorted((name, value) for name, value in own.items() if value not in NOTHING))
+
+
+def variant(key: tuple[str, str, str, DataSettings], keys: list[tuple[str, str, str, DataSettings]]) -> str:
+    """What is not the same in all data of one name that are otherwise compared alike; empty where there is one only."""
+    alike = [dict(other[3]) for other in keys if other[:3] == key[:3]]
+    own = dict(key[3])
+    given = {name for each in alike for name in each}
+    names = sorted(name for name in given if len({each.get(name) for each in alike}) > 1)
+    return " ".join(f"{name.removeprefix('data.')}={own.get(name, 'null')}" for name in names)
+
+
+def comparison(family: str, data: str, kind: str, variant: str, settings: list[Setting]) -> Comparison:
     """Settings with labels and spreads, in the order of their first headline metric that has a good end."""
     for setting in settings:
         numbers = {name for run in setting.runs.values() for name in (*run.metrics, *run.costs)}
@@ -86,7 +107,7 @@ def comparison(family: str, data: str, kind: str, settings: list[Setting]) -> Co
     first = next((name for name, end in metrics.items() if end), None)
     sign = -1 if metrics.get(first) == "high" else 1
     settings.sort(key=lambda one: (first not in one.spreads, sort_value(one, first, sign), one.label))
-    return Comparison(family, data, kind, settings, metrics)
+    return Comparison(family, data, kind, settings, metrics, variant)
 
 
 def sort_value(setting: Setting, metric: str | None, sign: int) -> float:

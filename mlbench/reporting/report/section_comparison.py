@@ -2,6 +2,8 @@
 
 from markupsafe import Markup
 
+from mlbench.core.statistics import spread
+from mlbench.reporting.aggregate import training_seconds
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.axes import span
 from mlbench.reporting.html.page import Cell, Column, Section
@@ -15,8 +17,8 @@ TOWARDS = {"high": "higher is better", "low": "lower is better", "": ""}
 LEAD = (
     "Runs that differ only in their seed are one setting: mean ± half the 95 % confidence interval, below it each run "
     "as a dot. Bold is the best mean; ≈ marks what does not differ significantly from it in a paired t test over the "
-    "shared seeds (p ≥ .05 after Holm's correction for all pairs of the table). Only settings that differ in the "
-    "technique or in one thing are tested against one another."
+    "shared seeds (p ≥ .05 after Holm's correction for all pairs of the table on that metric). Only settings that "
+    "differ in the technique or in one thing are tested against one another."
 )
 TestedComparisons = list[tuple[Comparison, list[PairedTest]]]
 
@@ -50,12 +52,13 @@ def overview(comparison: Comparison, tests: list[PairedTest]) -> Markup:
     columns = [Column("setting"), Column("runs", number=True)]
     headlines = comparison.metrics.items()
     columns += [Column(name.replace("_", " "), number=True, hint=TOWARDS[end]) for name, end in headlines]
-    columns.append(Column("train s", number=True, hint="mean seconds of training"))
+    columns.append(Column("train s", number=True, hint="mean seconds of all training, fine-tuning included"))
     marks = {name: best_marks(comparison, tests, name) for name in comparison.metrics}
     ranges = {name: reach(comparison, name) for name in comparison.metrics}
     rows = []
     for place, setting in enumerate(comparison.settings):
-        seconds = setting.spreads.get("train_seconds")
+        times = [time for run in setting.runs.values() if (time := training_seconds(run)) is not None]
+        seconds = spread(times) if times else None
         cells = [cell(setting, name, marks[name].get(place, ""), ranges[name]) for name in comparison.metrics]
         time = None if seconds is None else Cell(f"{seconds.mean:,.1f}", seconds.mean)
         rows.append([setting.label, len(setting.runs), *cells, time])

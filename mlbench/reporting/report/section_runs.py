@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 from markupsafe import Markup
 
+from mlbench.reporting.aggregate import training_seconds
 from mlbench.reporting.html import page
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.report.grouping import Comparison
@@ -39,9 +41,11 @@ def section(runs: list[RunRecord], repeated: list[RunRecord], comparisons: list[
     ]  # fmt: skip
     rows = []
     for run in runs:
-        link = Markup('<a href="{}">{}</a>').format(relative(run.folder, out), named.get(run.folder, run.technique))
+        link = Markup('<a href="{}">{}</a>').format(
+            quote(relative(run.folder, out)), named.get(run.folder, run.technique)
+        )
         numbers = [number(run.metrics.get(name)) for name in names]
-        seconds = number(run.costs.get("train_seconds"), 1)
+        seconds = number(training_seconds(run), 1)
         remark = "repeated later, not counted" if run.folder in again else ""
         rows.append([link, run.family, run.data, run.model, run.seed, *numbers, seconds, run.minute, remark])
     return Section("runs", "Runs", page.table(columns, rows, name="all-runs"), LEAD)

@@ -1,17 +1,14 @@
 """What a sweep says at its end. Reads and writes only files."""
 
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mlbench.core.atomic_io import write_text
 from mlbench.core.errors import RunError, UserError
 from mlbench.reporting.sweep.labels import short_labels
-from mlbench.reporting.terminal import sweep_table
+from mlbench.reporting.terminal import plain_console, sweep_table
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_run
 from mlbench.runs.settings import joint_comparison_key
@@ -35,7 +32,7 @@ def conclude(sweep: Path, new_folders: list[Path]) -> None:
     if runs := finished(jobs):
         from mlbench.reporting.sweep.tables import write_sweep  # imports matplotlib
 
-        Console(width=None if sys.stdout.isatty() else 160).print(sweep_table(runs))
+        plain_console().print(sweep_table(runs))
         for path in write_sweep(runs, sweep):
             print(path)
     failures = [job for job in jobs if job["failure"]]

@@ -1,10 +1,12 @@
 """MLflow: a local SQLite file, or a server."""
 
 import os
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from mlbench.runs.loggers.base import Logger, Measurement
 
@@ -29,7 +31,7 @@ class MLflow(Logger):
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
-        self.folder, self.client = folder, MlflowClient(self.uri)
+        self.folder, self.client = folder, MlflowClient(database_address(self.uri))
         if run is not None:
             self.run = run
             self.client.update_run(run, status="RUNNING")
@@ -44,10 +46,10 @@ class MLflow(Logger):
         """The experiment's, which is made where it is missing."""
         from mlflow.exceptions import MlflowException
 
-        path, place = self.uri.removeprefix("sqlite:///"), None
-        if path != self.uri:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            place = str(Path(path).resolve().with_suffix(""))
+        path, place = database_file(self.uri), None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            place = path.resolve().with_suffix("").as_uri()  # a plain path would end at its first # or ?
         if self.client.get_experiment_by_name(self.experiment) is None:
             with suppress(MlflowException):  # another job of the sweep was faster
                 self.client.create_experiment(self.experiment, artifact_location=place)
@@ -72,3 +74,21 @@ class MLflow(Logger):
     def close(self, done: bool) -> None:
         """See `Logger`."""
         self.client.set_terminated(self.run, "FINISHED" if done else "FAILED")
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of `sqlite:///FILE`, whatever letters it has, without options such as `?timeout=5`; None for others."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    path = re.sub(r"\?\w+=[\w.]+(&\w+=[\w.]+)*$", "", uri.removeprefix("sqlite:///"))
+    return None if path.startswith("file:") else Path(path)
+
+
+def database_address(uri: str) -> str:
+    """The uri as SQLAlchemy has to be given it: a path with `?` or `#` is one of SQLite's own addresses in it, where
+    such letters are written as percentages."""
+    path = database_file(uri)
+    if path is None or not set(str(path)) & set("?#"):
+        return uri
+    options = uri.removeprefix(f"sqlite:///{path}").lstrip("?")
+    return f"sqlite:///file:{quote(str(path.absolute()))}?" + "&".join(filter(None, (options, "uri=true")))

@@ -1,0 +1,109 @@
+"""Texts of figures as they are written: no mathematics in dollar signs, and every letter in a font that has it."""
+
+import functools
+import sys
+from collections.abc import Iterable, Sequence
+
+from matplotlib import font_manager
+from matplotlib.artist import Artist
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
+
+STAND_IN = "Last Resort"  # draws a box with a number for whatever it is asked for
+
+
+def letter(figure: Figure) -> None:
+    """Make all texts of a figure stand for themselves, each in fonts that have its letters.
+
+    Letters that no installed font has are drawn as their numbers in Unicode; a line on stderr says so, once.
+    """
+    for text in figure.findobj(Text):
+        missing = undrawable(text.get_text(), tuple(text.get_fontfamily()))
+        if missing:
+            fonts = families(missing)
+            text.set_fontfamily([*text.get_fontfamily(), *fonts])
+            if rest := undrawable(text.get_text(), tuple(text.get_fontfamily())):
+                warn("".join(sorted(rest)))
+                text.set_text("".join(f"<{ord(each):X}>" if each in rest else each for each in text.get_text()))
+    log_ticks = {id(text) for axis in figure.findobj(is_logarithmic) for text in axis.findobj(Text)}
+    for text in figure.findobj(Text):
+        if id(text) not in log_ticks:  # their powers of ten are matplotlib's own mathematics
+            text.set_parse_math(False)
+
+
+def is_logarithmic(artist: Artist) -> bool:
+    """Whether this is an axis whose numbers matplotlib writes as powers."""
+    return isinstance(artist, Axis) and isinstance(artist.get_major_formatter(), LogFormatter)
+
+
+def legend_name(name: str) -> str:
+    """A name as a legend shows it; matplotlib leaves out those that begin with an underscore."""
+    return f" {name}" if name.startswith("_") else name
+
+
+def drawable(names: Sequence[str], what: str) -> list[str]:
+    """Names as figures can show them: `class 3` (counted from 0) for one with letters that no installed font has."""
+    found = []
+    for number, name in enumerate(names):
+        missing = undrawable(name, ("sans-serif",))
+        rest = missing and undrawable(name, ("sans-serif", *families(missing)))
+        if rest:
+            warn("".join(sorted(rest)))
+        found.append(f"{what} {number}" if rest else name)
+    return found
+
+
+@functools.cache
+def warn(letters: str) -> None:
+    """Say once for the same letters what becomes of them."""
+    shown = letters if len(letters) <= 10 else f"{letters[:10]}..."
+    print(
+        f"no installed font has {shown}: figures show numbers instead; a font such as Noto Sans CJK brings them",
+        file=sys.stderr,
+    )
+
+
+@functools.cache
+def undrawable(text: str, fonts: tuple[str, ...]) -> frozenset[str]:
+    """The letters of a text that none of these families of fonts has."""
+    if text.isascii():
+        return frozenset()
+    there = frozenset().union(*(coverage(file_of(font)) for font in fonts))
+    return frozenset(each for each in text if not each.isspace() and ord(each) not in there)
+
+
+@functools.cache
+def families(letters: frozenset[str]) -> tuple[str, ...]:
+    """Installed families that have as many of these letters as there are, few of them."""
+    chosen: list[str] = []
+    wanted = {ord(each) for each in letters}
+    candidates = dict(regular_fonts())
+    while wanted and candidates:
+        best = max(candidates, key=lambda name: len(wanted & coverage(candidates[name])))
+        if not wanted & coverage(candidates[best]):
+            break
+        chosen.append(best)
+        wanted -= coverage(candidates.pop(best))
+    return tuple(chosen)
+
+
+def regular_fonts() -> Iterable[tuple[str, str]]:
+    """Name and file of every installed family that is upright and can be read by its name."""
+    for font in font_manager.fontManager.ttflist:
+        if font.style == "normal" and STAND_IN not in font.name and file_of(font.name) == font.fname:
+            yield font.name, font.fname
+
+
+@functools.cache
+def file_of(family: str) -> str:
+    """The file that matplotlib takes for a family."""
+    return str(font_manager.findfont(FontProperties(family=[family])))
+
+
+@functools.cache
+def coverage(file: str) -> frozenset[int]:
+    """The numbers in Unicode of the letters that a font has."""
+    return frozenset(font_manager.get_font(file).get_charmap())
