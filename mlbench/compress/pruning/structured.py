@@ -13,7 +13,7 @@ from mlbench.data.modality import Pictures, Spectrograms, Tables
 from mlbench.models.surgery import has_early_exits, note_sizes
 from mlbench.training.learner import Learner
 from mlbench.training.module_hooks import hooked
-from mlbench.training.module_modes import eval_mode
+from mlbench.training.module_modes import eval_mode, unfrozen
 
 Importance = dict[nn.Module, Tensor]  # layer -> score of each of its outputs, [O]
 BATCH_SIZE = 100
@@ -88,7 +88,7 @@ def taylor(net: nn.Module, context: Context, samples: int) -> Importance:
     """
     parameters, learner = {layer: list(layer.parameters()) for layer in outputs(net)}, Learner()
     totals = {layer: torch.zeros(len(layer.weight), device=layer.weight.device) for layer in parameters}
-    with eval_mode(net):
+    with eval_mode(net), unfrozen([part for parts in parameters.values() for part in parts]):
         for batch in batches(context.train, samples, BATCH_SIZE, context.generator):
             loss, parts = learner.loss(net, batch), [part for parts in parameters.values() for part in parts]
             gradients = dict(zip(parts, torch.autograd.grad(loss, parts, materialize_grads=True), strict=True))
