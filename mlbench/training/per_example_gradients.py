@@ -82,7 +82,7 @@ class Looks(TorchDispatchMode):
         super().__init__()
         self.found = False
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         self.found |= func is torch.ops.aten._local_scalar_dense.default
         return func(*args, **(kwargs or {}))
 
