@@ -49,6 +49,7 @@ class Method(Technique):
     chooses = True
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers to change
     yields_weights: ClassVar[bool] = True  # whether its last point has such layers, for a next stage to change
+    changes_layers: ClassVar[bool] = False  # whether it puts other layers in the network, which is rehearsed
     keeps_network: ClassVar[bool] = False  # whether it yields the network unchanged
 
     @property

@@ -9,6 +9,7 @@ builds: a copy of the same class whose counts and whose parameters have other si
 import copy
 import inspect
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -112,7 +113,21 @@ def computes_plainly(layer: nn.Module) -> bool:
 
 def read_by_others(net: nn.Module) -> set[nn.Module]:
     """The layers whose weights the module around them computes with, so that nothing can stand in their place."""
-    return {layer for module in net.modules() if isinstance(module, READERS) for layer in module.children()}
+    return {
+        layer
+        for module in net.modules()
+        for name, layer in module.named_children()
+        if isinstance(module, READERS) or f"self.{name}.weight" in source_of(type(module))
+    }
+
+
+@cache
+def source_of(cls: type[nn.Module]) -> str:
+    """What the forward of a class is written like; nothing where that cannot be had."""
+    try:
+        return inspect.getsource(cls.forward)
+    except (OSError, TypeError):
+        return ""
 
 
 @torch.no_grad()

@@ -28,6 +28,8 @@ class LowRank(Finetuned):
             the two is set.
     """
 
+    changes_layers = True
+
     energy: float | None
     fraction: float | None
 
