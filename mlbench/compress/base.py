@@ -1,6 +1,7 @@
 """The base of compression methods: a method takes a network and yields smaller or faster ones (runner: runner.py)."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mlbench.runs.results import Row
 from mlbench.training.learner import Learner
 from mlbench.training.module_modes import batch_statistics
 
+WEIGHT = re.compile(r"([a-z]+_)*weight(_(ih|hh|hr)(_l\d+(_reverse)?)?)?")  # as torch's layers call theirs
 RECALIBRATION_EXAMPLES = 2000
 RECALIBRATION_BATCH = 200
 
@@ -47,6 +49,7 @@ class Method(Technique):
     chooses = True
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers to change
     yields_weights: ClassVar[bool] = True  # whether its last point has such layers, for a next stage to change
+    changes_layers: ClassVar[bool] = False  # whether it puts other layers in the network, which is rehearsed
     keeps_network: ClassVar[bool] = False  # whether it yields the network unchanged
 
     @property
@@ -65,6 +68,10 @@ class Method(Technique):
     def files(self) -> list[Path]:
         """Files and folders that it reads; the results depend on their content."""
         return self.networks()
+
+    def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
+        """The weights that it may change; a run says which other matrices there are, and their share."""
+        return weights(net) if self.changes_weights else dict(net.named_parameters())
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError for settings that do not suit the network; called before anything is trained."""
@@ -150,20 +157,23 @@ class Finetuned(Method):
 
 
 def weights(net: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that can be compressed: those of linear and convolutional layers.
+    """The weights that can be compressed: those of linear, convolutional, recurrent and attention layers.
 
-    A weight that several such layers share appears once. One that is also a parameter of a layer of another kind, such
-    as BERT's word embeddings, is left out.
+    They are the parameters of two dimensions or more that are called a weight (`weight`, `in_proj_weight`,
+    `weight_hh_l0`), but for those of embeddings. A weight that several layers share appears once. One that is also a
+    parameter of a layer of another kind, such as BERT's word embeddings, is left out.
 
     Returns:
         Parameter name -> weight, in the order of the network.
     """
     names, others = {}, set()
     for path, module in net.named_modules():
-        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-            names.setdefault(module.weight, f"{path}.weight" if path else "weight")
-        else:
-            others |= set(module.parameters(recurse=False))
+        embeds = isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        for name, parameter in module.named_parameters(recurse=False):
+            if WEIGHT.fullmatch(name) and parameter.ndim > 1 and parameter.is_floating_point() and not embeds:
+                names.setdefault(parameter, f"{path}.{name}" if path else name)
+            elif parameter.ndim > 1:
+                others.add(parameter)
     return {name: weight for weight, name in names.items() if weight not in others}
 
 

@@ -41,6 +41,7 @@ class Chain(Method):
             allowed = f"before {before}, which leaves no weights to change"
             require(methods[before].yields_weights or not methods[name].changes_weights, "stages", name, allowed)
         self.stages, self.methods = stages, methods
+        self.changes_layers = methods[stages[0]].changes_layers  # the first step is rehearsed
         self.changes_weights = (
             bool(acting) and methods[acting[0]].changes_weights
         )  # later stages get the first one's layers
@@ -61,6 +62,10 @@ class Chain(Method):
     def files(self) -> list[Path]:
         """Files and folders that the stages read."""
         return [path for name in self.stages for path in self.methods[name].files()]
+
+    def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
+        """Those that any stage may change."""
+        return {name: weight for stage in self.stages for name, weight in self.methods[stage].changed(net).items()}
 
     def check(self, net: nn.Module) -> None:
         """Raise SettingError or UserError where any stage would."""

@@ -20,6 +20,7 @@ from mlbench.compress.measurement.points import (
     correct_predictions,
     write_table,
 )
+from mlbench.compress.rehearsal import rehearse
 from mlbench.core.errors import SettingError, UserError
 from mlbench.core.rng import apart
 from mlbench.core.statistics import spread
@@ -41,6 +42,8 @@ HEADLINES = {  # metrics that tables show, and which end is better
     "macs_saved": "high",
     "speedup": "high",
 }
+
+NAMED = 3  # matrices that a note names
 
 
 @dataclass
@@ -64,6 +67,7 @@ class Compress(MultiFitRunner):
             self.load(saved)
         settings = self.config.settings
         with FreshProcess(self.stream.tasks[0].test, settings.latency_batch, self.config.dirs) as self.fresh:
+            self.say_what_stays()
             result = Point("dense", self.dense())
             self.fits.phase = "finetune"
             self.measure(0, result)
@@ -71,6 +75,16 @@ class Compress(MultiFitRunner):
                 self.measure(step, point)
                 result = point
             self.finish(result)
+
+    def say_what_stays(self) -> None:
+        """Name the matrices that the method leaves as they are, and their share of the parameters."""
+        changed = {id(weight) for weight in self.method.changed(self.net).values()}
+        left = {name: p.numel() for name, p in self.net.named_parameters() if p.ndim > 1 and id(p) not in changed}
+        if left:
+            names, total = list(left), sum(p.numel() for p in self.net.parameters())
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            share = f"{sum(left.values()) / total:.1%} of the parameters"
+            self.run.display.note(f"stays as it is: {', '.join(names[:NAMED])}{more} ({share})")
 
     def measure(self, step: int, point: Point) -> None:
         """Write the point's artefact, and let another process read and measure it.
@@ -223,6 +237,8 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
         raise UserError(f"compress.{error}") from error
     for path in config.technique.networks():
         read_matching(path, stream)
+    if config.technique.changes_layers:
+        rehearse(config, stream, net)
     return partial(Compress, config=config)
 
 

@@ -1,14 +1,19 @@
 """The model of a run: built for its data, tried on examples, given the weights of a checkpoint."""
 
+import copy
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
 from mlbench.core.instantiate import Blueprint
+from mlbench.core.rng import apart
 from mlbench.data.stream import Stream
+from mlbench.models.logits import with_logits
 from mlbench.runs.checkpoint import normaliser, read_network, restored
 
 
@@ -18,10 +23,10 @@ def build_network(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
     Args:
         blueprint: The config node of the network.
         name: What messages call it, such as `model=mlp`.
-        stream: Gives the shape of an input and the number of outputs.
+        stream: Gives the examples and the number of outputs.
 
     Raises:
-        UserError: When the network does not take these examples or gives other outputs.
+        UserError: When the network does not take these examples, gives other outputs, or cannot learn.
     """
     modality, shape = stream.modality, stream.input_shape
     try:
@@ -30,15 +35,48 @@ def build_network(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
         if not modality.model_hint:
             raise
         raise UserError(f"{error}\nthis data is {modality.name}; {modality.model_hint}") from error
-    try:
-        with torch.no_grad():
-            outputs = net.eval()(stream.example(2)).shape
-    except (RuntimeError, ValueError, IndexError) as error:
-        size, reason = "x".join(str(side) for side in shape), str(error).splitlines()[0]
-        raise UserError(f"{name} does not take {modality.name} of {size} ({reason})") from error
-    if outputs != (2, stream.outputs):
-        raise UserError(f"{name} gives {list(outputs[1:])} outputs; needed are {stream.outputs}")
+    with_logits(net, stream.outputs)
+    with refusal(f"{name} does not take {modality.name} of {'x'.join(str(side) for side in shape)}"), torch.no_grad():
+        check_outputs(net.eval()(stream.example(2)), name, stream)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise UserError(f"{name}: all its parameters are frozen (requires_grad=False); at least one layer must learn")
+    with refusal(f"{name} cannot be trained on this data"), apart(torch.device("cpu")):
+        learn_once(copy.deepcopy(net), name, stream)
     return net
+
+
+def learn_once(net: nn.Module, name: str, stream: Stream) -> None:
+    """Take the gradient of two training examples, in training mode, in which a network may behave otherwise."""
+    split = stream.tasks[0].train
+    x = split.batch(split.places[:2]).x if len(split) > 1 else stream.example(2)
+    outputs = net.train()(x)
+    check_outputs(outputs, name, stream, " in training mode")
+    outputs.float().logsumexp(1).sum().backward()
+
+
+def check_outputs(outputs: Tensor, name: str, stream: Stream, when: str = "") -> None:
+    """Raise UserError unless `outputs` are logits of two examples."""
+    if outputs.shape != (2, stream.outputs):
+        raise UserError(f"{name} gives {list(outputs.shape[1:])} outputs{when}; needed are {stream.outputs}")
+
+
+@contextmanager
+def refusal(what: str) -> Generator[None]:
+    """Raise UserError, `what` and the reason, for an error of any class that a network raises inside."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise UserError(f"{what} ({reason(error)})") from error
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error's message, with its class where that says more."""
+    kind, lines = type(error).__name__, str(error).strip().splitlines()
+    if not lines:
+        return kind
+    return lines[0] if isinstance(error, RuntimeError | ValueError | IndexError) else f"{kind}: {lines[0]}"
 
 
 def read_matching(path: Path, stream: Stream) -> dict[str, Any]:

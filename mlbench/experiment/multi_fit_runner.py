@@ -22,6 +22,7 @@ from mlbench.experiment.fit_sequence import FitSequence
 from mlbench.experiment.model_setup import read_matching
 from mlbench.experiment.network_cache import NETWORK, NetworkCache
 from mlbench.experiment.runner import Runner
+from mlbench.models.logits import with_logits
 from mlbench.runs.checkpoint import read_network, restored
 from mlbench.training.evaluation import accuracy
 from mlbench.training.learner import Learner
@@ -122,7 +123,7 @@ class MultiFitRunner(Runner):
         """See `Context`."""
         blueprint = blueprint or Blueprint(self.config.composed.model, "model", self.config.dirs)
         net = blueprint.build(nn.Module, input_shape=self.input_shape, outputs=self.outputs)
-        return net.to(self.compute.device)
+        return with_logits(net, self.outputs).to(self.compute.device)
 
     def read(self, path: str) -> nn.Module:
         """See `Context`."""

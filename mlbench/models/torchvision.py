@@ -1,8 +1,11 @@
 """The classification networks of torchvision."""
 
 import difflib
+import warnings
 
 from torch import Tensor, nn
+
+AUXILIARY = {"aux1", "aux2", "AuxLogits"}  # of GoogLeNet and Inception
 
 
 class Torchvision(nn.Module):
@@ -31,9 +34,15 @@ class Torchvision(nn.Module):
         if input_shape[0] not in (1, 3):
             raise ValueError(f"needs 1 or 3 channels, these pictures have {input_shape[0]}")
         try:
-            self.net = models.get_model(name, weights=weights)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The default weight initialization", FutureWarning)  # its own matter
+                self.net = models.get_model(name, weights=weights)
         except (KeyError, OSError) as error:
             raise ValueError(f"weights={weights} of {name} cannot be had ({error})") from error
+        if getattr(self.net, "aux_logits", False):  # classifiers half way, for a loss that nothing here asks for
+            self.net.aux_logits = False
+            for part in AUXILIARY & dict(self.net.named_children()).keys():
+                setattr(self.net, part, None)
         last = [(path, module) for path, module in self.net.named_modules() if isinstance(module, nn.Linear)]
         if not last:
             raise ValueError(f"name={name} does not end in a linear layer that could be made to fit")

@@ -16,6 +16,7 @@ from mlbench.core.errors import UserError
 from mlbench.core.instantiate import build
 from mlbench.core.renamed import published
 from mlbench.data.normalisation import AsIds, Normalise
+from mlbench.models.logits import with_logits
 from mlbench.models.surgery import restore
 from mlbench.runs import layout
 from mlbench.runs.codec import container
@@ -177,11 +178,12 @@ def restored(net: nn.Module, packed: dict[str, Any], config_dirs: tuple[Path, ..
         config_dirs: Folders of the user's own modules.
 
     Returns:
-        The network with its wrapping, its replaced layers and its weights.
+        The network with its wrapping, its replaced layers and its weights; it gives logits, whatever the model gives.
 
     Raises:
         RuntimeError: If the checkpoint is of another model.
     """
+    with_logits(net, packed["outputs"])
     if packed.get("wrapping") is not None:
         net = build(OmegaConf.create(packed["wrapping"]), nn.Module, "wrapping", config_dirs, net=net)
     try:

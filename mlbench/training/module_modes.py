@@ -68,6 +68,20 @@ def group_statistics(net: nn.Module) -> Generator[None]:
                 current.copy_(count)
 
 
+@contextmanager
+def unfrozen(parameters: Iterable[nn.Parameter]) -> Generator[None]:
+    """Let gradients reach those of `parameters` that are frozen, which are frozen again on leaving."""
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+
+
 def has_batch_norm(net: nn.Module) -> bool:
     """Whether any layer normalises by the statistics of a batch, which a single example does not have."""
     return any(isinstance(module, BatchNorm) for module in net.modules())

@@ -6,18 +6,20 @@ layer and the gradient d [B, O] at its output, the weight's gradient of example 
 Other networks take vmap for single examples, in eval mode, since a single example has no batch statistics, and one
 backward pass a group, where batch norm uses the statistics of the group, as it does in training: under its running
 averages, which lag behind small batches, the gradients of a residual network can be larger by orders of magnitude, and
-GEM diverged on CIFAR-100. Neither moves the running averages.
+GEM diverged on CIFAR-100. Neither moves the running averages. A network that vmap cannot follow, such as one that looks
+at its numbers to decide what to compute, takes one backward pass an example.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlbench.data.split import Batch
 from mlbench.training.module_hooks import hooked
@@ -30,20 +32,23 @@ VMAP_BYTES = 256 * 2**20  # for the gradients [b, P] of a chunk of single exampl
 
 
 def linear_factors(
-    net: nn.Module, theta: Theta, loss: Callable[[], Tensor]
+    net: nn.Module, theta: Theta, loss: Callable[[], Tensor], count: int
 ) -> dict[nn.Linear, tuple[Tensor, Tensor]] | None:
-    """For each linear layer its input [B, I] and the gradient [B, O] of `loss()` at its output.
+    """For each linear layer that learns its input [B, I] and the gradient [B, O] of `loss()` at its output.
 
-    None where the closed form does not apply: parameters outside linear layers, or used elsewhere too (tied, or made
-    into a weight as spectral_norm does), a layer used twice or not on [B, I], an input or output that is changed in
-    place afterwards, or batch norm, even one without parameters: each group has its own statistics.
+    None where the closed form does not apply: parameters that learn outside linear layers, or used elsewhere too (tied,
+    or made into a weight as spectral_norm does), a layer used twice or not on [B, I], an input or output that is
+    changed in place afterwards, a forward pass that looks at numbers, which are those of other examples too, or batch
+    norm, even one without parameters: each group has its own statistics.
     """
-    if has_batch_norm(net):
+    if has_batch_norm(net) or theta.branches:
         return None
-    layers = [module for module in net.modules() if type(module) is nn.Linear]
-    owned = [id(tensor) for layer in layers for tensor in (layer.weight, layer.bias) if is_trained(tensor)]
+    linear = [module for module in net.modules() if type(module) is nn.Linear]
+    trained = {layer: [t for t in (layer.weight, layer.bias) if is_trained(t)] for layer in linear}
+    owned = [id(tensor) for tensors in trained.values() for tensor in tensors]
     if sorted(owned) != sorted(map(id, theta.parameters.values())):
         return None
+    layers = [layer for layer, tensors in trained.items() if tensors]
     seen: list[tuple[nn.Linear, Tensor, Tensor]] = []
     versions: list[tuple[Tensor, int]] = []
 
@@ -52,10 +57,15 @@ def linear_factors(
         versions.extend((tensor, tensor._version) for tensor in (inputs[0], output))
 
     with hooked([layer.register_forward_hook(record) for layer in layers]):
-        value = loss()
-    if len(seen) != len(layers) or len({layer for layer, _, _ in seen}) != len(layers):
+        if theta.branches is None:
+            with Looks() as looks:
+                value = loss()
+            theta.branches = looks.found
+        else:
+            value = loss()
+    if theta.branches or len(seen) != len(layers) or len({layer for layer, _, _ in seen}) != len(layers):
         return None
-    if any(inputs.ndim != 2 for _, inputs, _ in seen):
+    if any(inputs.ndim != 2 or len(inputs) != count for _, inputs, _ in seen):
         return None
     if any(tensor._version != version for tensor, version in versions):
         return None
@@ -63,6 +73,18 @@ def linear_factors(
         return None
     deltas = torch.autograd.grad(value, [output for _, _, output in seen], materialize_grads=True)
     return {layer: (inputs.detach(), delta) for (layer, inputs, _), delta in zip(seen, deltas, strict=True)}
+
+
+class Looks(TorchDispatchMode):
+    """Notes in `found` whether numbers of tensors were looked at, as `if x.sum() > 0` and `x.max().item()` do."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        self.found |= func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
 
 
 def is_trained(tensor: Tensor | None) -> bool:
@@ -103,9 +125,9 @@ def mean_gradient_sizes(
     total, count = theta.zeros(), 0
     with eval_mode(net):
         for batch in batches:
-            factors = linear_factors(net, theta, lambda batch=batch: objective(net, batch).sum())
+            factors = linear_factors(net, theta, lambda batch=batch: objective(net, batch).sum(), len(batch.y))
             if factors is None:
-                total += sizes_by_vmap(net, theta, batch, objective, size)
+                total += single_sizes(net, theta, batch, objective, size)
             else:
                 for layer, weight, bias in layer_views(theta, total, factors):
                     inputs, deltas = (size(factor) for factor in factors[layer])
@@ -117,10 +139,31 @@ def mean_gradient_sizes(
     return total / count
 
 
-def sizes_by_vmap(
+def single_sizes(
     net: nn.Module, theta: Theta, batch: Batch, objective: Objective, size: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """The sum over a batch of the sizes of single gradients, [P], for any network."""
+    by_vmap, total = gradients_by_vmap(net, theta, objective), theta.zeros()
+    views = theta.named(total)
+    chunk = max(1, VMAP_BYTES // (4 * total.numel()))
+    for x, y, task in zip(*(part.split(chunk) for part in batch), strict=True):
+        part = Batch(x, y, task)
+        try:
+            gradients = None if theta.branches else by_vmap(part)
+        except Exception:  # vmap raises RuntimeError, the network whatever it makes of an example that has no numbers
+            gradients, theta.branches = None, True
+        if gradients is None:
+            for single in gradients_one_by_one(net, theta, part, objective):
+                for view, gradient in zip(views.values(), single, strict=True):
+                    view += size(gradient)
+            continue
+        for name, each in gradients.items():
+            views[name] += size(each).sum(0)
+    return total
+
+
+def gradients_by_vmap(net: nn.Module, theta: Theta, objective: Objective) -> Callable[[Batch], dict[str, Tensor]]:
+    """A function that gives the gradients [B, ...] of the examples of a batch, by parameter name."""
     parameters = {name: p.detach() for name, p in theta.parameters.items()}
     buffers = dict(net.named_buffers())
 
@@ -130,13 +173,17 @@ def sizes_by_vmap(
         return objective(cast(nn.Module, call), single).sum()  # which calls the network and does nothing else with it
 
     single_gradients = vmap(grad(value), in_dims=(None, 0, 0, 0))
-    total = theta.zeros()
-    views = theta.named(total)
-    chunk = max(1, VMAP_BYTES // (4 * total.numel()))
-    for x, y, task in zip(*(part.split(chunk) for part in batch), strict=True):
-        for name, gradients in single_gradients(parameters, x, y, task).items():
-            views[name] += size(gradients).sum(0)
-    return total
+    return lambda batch: single_gradients(parameters, *batch)
+
+
+def gradients_one_by_one(
+    net: nn.Module, theta: Theta, batch: Batch, objective: Objective
+) -> Iterator[tuple[Tensor, ...]]:
+    """The gradients of each example for all parameters, one backward pass an example."""
+    parameters = list(theta.parameters.values())
+    for number in range(len(batch.y)):
+        single = Batch(*(part[number : number + 1] for part in batch))
+        yield torch.autograd.grad(objective(net, single).sum(), parameters, materialize_grads=True)
 
 
 def group_gradients(
@@ -149,7 +196,7 @@ def group_gradients(
     weights = torch.cat([torch.full((size,), 1 / size, device=batch.y.device) for size in sizes])
     with eval_mode(net):
         factors = linear_factors(
-            net, theta, lambda: F.cross_entropy(logits(net, batch), batch.y, reduction="none") @ weights
+            net, theta, lambda: F.cross_entropy(logits(net, batch), batch.y, reduction="none") @ weights, len(batch.y)
         )
         if factors is None:
             for row, *parts in zip(out, *(part.split(sizes) for part in batch), strict=True):

@@ -22,6 +22,7 @@ class Theta:
         if not self.parameters:
             raise ValueError("the network has no trainable parameters")
         self.layout: dict[str, slice] = {}
+        self.branches: bool | None = None  # whether what the network computes depends on numbers; None: not known yet
         self.channels_last = channels_last
         first = next(iter(self.parameters.values()))
         size = sum(p.numel() for p in self.parameters.values())

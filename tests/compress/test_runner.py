@@ -15,6 +15,7 @@ from torch import nn
 import mlbench as package
 from mlbench.compress import runner
 from mlbench.compress.base import weights
+from mlbench.compress.measurement import export as measurement_export
 from mlbench.compress.measurement.worker import Reader
 from mlbench.core.config_groups import entries
 from mlbench.data.modality import PAD
@@ -572,3 +573,25 @@ def test_spectrograms_are_drawn_upright(mlbench, monkeypatch):
 def test_a_loss_that_diverges_names_the_rate_of_its_own_training(mlbench):
     code, _, error = mlbench("compress=prune", "compress.finetune_lr=1e30", *SMALL)
     assert (code, "try a smaller finetune_lr" in error) == (1, True), error
+
+
+def test_what_cannot_be_exported_is_refused_before_anything_is_trained(mlbench, tmp_path, monkeypatch):
+    pytest.importorskip("torchao")
+
+    def unable(*about):
+        raise ValueError("no such operator\nand more")
+
+    monkeypatch.setitem(measurement_export.FORMS, "torch", (unable, None, ".pt2"))
+    code, _, error = mlbench("compress=int8", "export=[torch]", *SMALL)
+    assert (code, "Traceback" in error, (tmp_path / "out").exists()) == (2, False, False), error
+    assert "compress=int8 with export=torch: the result cannot be exported as torch: no such operator" in error
+
+
+@pytest.mark.usefixtures("same_process")
+def test_a_rehearsal_draws_nothing_from_the_run(mlbench, tmp_path, monkeypatch):
+    words = ("compress=prune_neurons", "model.hidden=[12]", *SMALL)
+    for out in ("with", "without"):
+        assert mlbench(*words, f"out={tmp_path / out}", out=False)[0] == 0
+        monkeypatch.setattr(runner, "rehearse", lambda *about: None)
+    one, two = (next((tmp_path / out).glob("compress/*/*")) for out in ("with", "without"))
+    assert without_clocks(points(one)) == without_clocks(points(two))

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mlbench.compress.base import Context, Finetuned, Point
-from mlbench.models.surgery import replace
+from mlbench.compress.base import Context, Finetuned, Point, weights
+from mlbench.compress.factorisation.low_rank import like
+from mlbench.models.surgery import acts_as, computes_plainly, replace
 
 
 @dataclass
@@ -16,18 +17,41 @@ class Separable(Finetuned):
 
     K*K*I*O weights become K*K*I + I*O. Unlike the paper, which trains from random weights, the new layers start from
     the best approximation of the old: for each input channel, the first singular pair of the [O, K*K] matrix of its
-    filters. Convolutions with groups, and those that would not become smaller, stay as they are.
+    filters. Convolutions with groups, and those that would not become smaller, stay as they are. One of a class of the
+    user's own keeps its class in the depthwise convolution.
     """
 
+    changes_layers = True
+
+    def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
+        """The weights of the convolutions that are split."""
+        chosen = {layer.weight for layer in separable(net).values()}
+        return {name: weight for name, weight in weights(net).items() if weight in chosen}
+
     def compress(self, dense: Point, context: Context) -> Iterator[Point]:
-        """Yield one point: all convolutions regeometry, then fine-tuned."""
+        """Yield one point: all convolutions split, then fine-tuned."""
         net = dense.net
-        for path, layer in list(net.named_modules()):
-            if isinstance(layer, nn.Conv2d) and layer.groups == 1 and count(layer) > separated_count(layer):
-                pair = separated(layer)
-                assert count(pair[0]) + count(pair[1]) == separated_count(layer)
-                replace(net, path, pair)
+        for path, layer in separable(net).items():
+            pair = separated(layer)
+            assert count(pair[0]) + count(pair[1]) == separated_count(layer)
+            replace(net, path, pair)
         yield Point("separable", self.finetune(net, context, "separable"), dense.entropy, dense.blueprint)
+
+
+def separable(net: nn.Module) -> dict[str, nn.Conv2d]:
+    """Path -> convolution that becomes smaller as a depthwise and a pointwise one."""
+    kinds = {path: layer for path, layer in net.named_modules() if isinstance(layer, nn.Conv2d) and layer.groups == 1}
+    return {
+        path: layer
+        for path, layer in kinds.items()
+        if count(layer) > separated_count(layer)
+        if computes_plainly(layer) or acts_as(pair := separated(layer), layer, composed(*pair))
+    }
+
+
+def composed(depthwise: nn.Conv2d, pointwise: nn.Conv2d) -> Tensor:
+    """The weight [O, I, K, K] of the one convolution that computes what both do one after the other."""
+    return (pointwise.weight * depthwise.weight.transpose(0, 1)).detach()
 
 
 def count(layer: nn.Conv2d) -> int:
@@ -44,9 +68,8 @@ def separated_count(layer: nn.Conv2d) -> int:
 @torch.no_grad()
 def separated(layer: nn.Conv2d) -> nn.Sequential:
     """A depthwise and a pointwise convolution that approximate `layer`; the bias goes to the second."""
-    outputs, inputs, *kernel = layer.weight.shape
-    geometry = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
-    depthwise = nn.Conv2d(inputs, inputs, tuple(kernel), groups=inputs, bias=False, **geometry)
+    outputs, inputs = layer.weight.shape[:2]
+    depthwise = like(layer, inputs, groups=inputs)
     pointwise = nn.Conv2d(inputs, outputs, 1, bias=layer.bias is not None)
     left, singular, right = torch.linalg.svd(
         layer.weight.transpose(0, 1).flatten(2), full_matrices=False
@@ -56,4 +79,4 @@ def separated(layer: nn.Conv2d) -> nn.Sequential:
     pointwise.weight.copy_((root[:, None] * left[:, :, 0]).T.reshape(outputs, inputs, 1, 1))
     if layer.bias is not None:
         pointwise.bias.copy_(layer.bias)
-    return nn.Sequential(depthwise, pointwise).to(layer.weight.device)
+    return nn.Sequential(depthwise, pointwise).to(layer.weight.device).requires_grad_(layer.weight.requires_grad)

@@ -1,7 +1,7 @@
 """Importance scores of single weights, by which pruning chooses.
 
 Every function takes the network, the method's context, and the number of training examples to use, and returns a score
-for each element of each compressible weight; pruning removes the lowest.
+for each element of each compressible weight, frozen ones included; pruning removes the lowest.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mlbench.compress.base import Context, batches, weights
 from mlbench.training.learner import Learner
-from mlbench.training.module_modes import eval_mode
+from mlbench.training.module_modes import eval_mode, unfrozen
 from mlbench.training.per_example_gradients import squared_gradients
 from mlbench.training.theta import Theta
 
@@ -35,12 +35,12 @@ def taylor(net: nn.Module, context: Context, samples: int) -> Scores:
 
 def fisher(net: nn.Module, context: Context, samples: int) -> Scores:
     """w^2 F / 2, F the diagonal of the empirical Fisher matrix: to second order (Theis et al. 2018, eq. 4)."""
-    theta = Theta(net)
-    diagonal = squared_gradients(
-        net, theta, batches(context.train, samples, BATCH_SIZE, context.generator), Learner().logits
-    )
+    chosen = weights(net)
+    with unfrozen(chosen.values()):
+        theta, examples = Theta(net), batches(context.train, samples, BATCH_SIZE, context.generator)
+        diagonal = squared_gradients(net, theta, examples, Learner().logits)
     named = theta.named(theta.value.square() * diagonal / 2)
-    return {name: named[name].detach() for name in weights(net)}
+    return {name: named[name].detach() for name in chosen}
 
 
 def random(net: nn.Module, context: Context, samples: int) -> Scores:  # noqa: ARG001
@@ -56,7 +56,7 @@ def mean_gradients(net: nn.Module, context: Context, samples: int) -> Scores:
     parameters = weights(net)
     totals = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
     learner, count = Learner(), 0
-    with eval_mode(net):
+    with eval_mode(net), unfrozen(parameters.values()):
         for batch in batches(context.train, samples, BATCH_SIZE, context.generator):
             loss = learner.loss(net, batch) * len(batch.y)
             gradients = torch.autograd.grad(

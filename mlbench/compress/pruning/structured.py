@@ -10,11 +10,15 @@ from torch import Tensor, nn
 from mlbench.compress.base import Context, Finetuned, Point, batches
 from mlbench.core.errors import UserError, need, require
 from mlbench.data.modality import Pictures, Spectrograms, Tables
-from mlbench.models.surgery import has_early_exits, note_sizes
+from mlbench.models.surgery import can_be_described, has_early_exits, note_sizes
 from mlbench.training.learner import Learner
 from mlbench.training.module_hooks import hooked
-from mlbench.training.module_modes import eval_mode
+from mlbench.training.module_modes import eval_mode, unfrozen
 
+INSTANCE_NORMS = nn.modules.instancenorm._InstanceNorm
+UPWARDS = (nn.ConvTranspose1d, nn.ConvTranspose2d)  # their own channels stay; their inputs follow the layer before
+NORMS = (nn.modules.batchnorm._BatchNorm, INSTANCE_NORMS, nn.GroupNorm, nn.LayerNorm)
+FOLLOWED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.PReLU, *UPWARDS, *NORMS)
 Importance = dict[nn.Module, Tensor]  # layer -> score of each of its outputs, [O]
 BATCH_SIZE = 100
 
@@ -88,7 +92,7 @@ def taylor(net: nn.Module, context: Context, samples: int) -> Importance:
     """
     parameters, learner = {layer: list(layer.parameters()) for layer in outputs(net)}, Learner()
     totals = {layer: torch.zeros(len(layer.weight), device=layer.weight.device) for layer in parameters}
-    with eval_mode(net):
+    with eval_mode(net), unfrozen([part for parts in parameters.values() for part in parts]):
         for batch in batches(context.train, samples, BATCH_SIZE, context.generator):
             loss, parts = learner.loss(net, batch), [part for parts in parameters.values() for part in parts]
             gradients = dict(zip(parts, torch.autograd.grad(loss, parts, materialize_grads=True), strict=True))
@@ -126,6 +130,8 @@ class PruneNeurons(Finetuned):
     # torch-pruning follows numbers through the network, and word pieces are looked up
     modalities = (Pictures, Spectrograms, Tables)
 
+    changes_layers = True
+
     fraction: float
     rounds: int
     importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"]
@@ -145,6 +151,9 @@ class PruneNeurons(Finetuned):
             )
         if len(outputs(net)) < 2:
             raise UserError("compress=prune_neurons: the network has no neurons or channels beside its outputs")
+        if odd := unfollowed(net):
+            reason = f"channels cannot be followed through {', '.join(odd)}"
+            raise UserError(f"compress=prune_neurons: {reason}; compress=prune and low_rank take this network")
         need("torch_pruning", "compress", "compress=prune_neurons")
 
     def compress(self, dense: Point, context: Context) -> Iterator[Point]:
@@ -152,21 +161,27 @@ class PruneNeurons(Finetuned):
         from torch_pruning import BasePruner
 
         net = dense.net.eval()
+        learns = {name: parameter.requires_grad for name, parameter in net.named_parameters()}
+        before = odd_shapes(net)
         example = torch.zeros(2, *context.input_shape, device=context.train.labels.device)
         scores: Importance = {}
-        pruner = BasePruner(
-            net,
-            example,
-            importance=lambda group: group_score(group, scores),
-            pruning_ratio_dict={layer: self.pruning_ratio(len(layer.weight)) for layer in outputs(net)},
-            iterative_steps=self.rounds,
-            ignored_layers=output_layers(net, example),
-        )
+        with unfrozen(list(net.parameters())):  # torch-pruning follows gradients through the network
+            upwards = [module for module in net.modules() if isinstance(module, UPWARDS)]
+            pruner = BasePruner(
+                net,
+                example,
+                importance=lambda group: group_score(group, scores),
+                pruning_ratio_dict={layer: self.pruning_ratio(len(layer.weight)) for layer in outputs(net)},
+                iterative_steps=self.rounds,
+                ignored_layers=[*output_layers(net, example), *upwards],
+            )
         for number in range(1, self.rounds + 1):
             scores.clear()
             scores.update(IMPORTANCES[self.importance](net, context, self.samples))
             pruner.step()
-            note_sizes(net)
+            for name, parameter in net.named_parameters():
+                parameter.requires_grad_(learns[name])
+            note_sizes(net, [path for path, shapes in odd_shapes(net).items() if shapes != before[path]])
             left = 1 - (1 - self.fraction) * number / self.rounds
             net = self.finetune(net, context, f"{left:.3g} of the channels")
             yield Point(f"prune_neurons {left:.3g}", net, dense.entropy, dense.blueprint)
@@ -178,6 +193,26 @@ class PruneNeurons(Finetuned):
         and a layer that would lose every channel is not pruned at all. Adding half a channel avoids both.
         """
         return 1 - (max(1, round(count * self.fraction)) + 0.5) / count
+
+
+def unfollowed(net: nn.Module) -> list[str]:
+    """The kinds of layers with parameters through which torch-pruning does not follow channels, or does so wrongly."""
+    kinds = {}
+    for module in net.modules():
+        own = any(p.numel() > 1 for p in module.parameters(recurse=False))
+        double = isinstance(module, INSTANCE_NORMS) and module.track_running_stats  # cut twice
+        if own and (double or not isinstance(module, FOLLOWED)):
+            kinds[type(module).__name__] = None
+    return list(kinds)
+
+
+def odd_shapes(net: nn.Module) -> dict[str, list[torch.Size]]:
+    """Path -> shapes of the parameters, for layers of classes that surgery knows nothing else of."""
+    return {
+        path: [parameter.shape for parameter in module.parameters(recurse=False)]
+        for path, module in net.named_modules()
+        if not can_be_described(module) and any(True for _ in module.parameters(recurse=False))
+    }
 
 
 def output_layers(net: nn.Module, example: Tensor) -> list[nn.Module]:

@@ -14,6 +14,7 @@ from mlbench.core.errors import UserError, need
 from mlbench.core.quiet import errors_only
 from mlbench.models import surgery
 from mlbench.models.int8_linear import Int8Linear, rounded
+from mlbench.models.surgery import computes_plainly, read_by_others
 
 
 @dataclass
@@ -22,16 +23,23 @@ class Int8(Finetuned):
 
     The weights are quantised after training. With `finetune_epochs` above 0 there is a second point from
     quantisation-aware training (Jacob et al. 2018): quantised in the forward pass, with gradients straight through the
-    rounding. Convolutions, biases and batch norm stay in single precision, as torchao has no int8 convolution.
+    rounding. Convolutions, biases, batch norm and attention stay in single precision: torchao has no int8 convolution,
+    and attention reads the weights of its layers.
 
     Args:
         mode: `dynamic`: inputs are quantised too, each example by its own range, and the products are of integers.
             `weight_only`: the products are of floats, so only the artefact is smaller.
     """
 
+    changes_layers = True
     yields_weights = False  # integers cannot be trained
 
     mode: Literal["dynamic", "weight_only"]
+
+    def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
+        """The weights of the linear layers that become int8 ones."""
+        chosen = {layer.weight for layer in linear_layers(net)}
+        return {name: weight for name, weight in weights(net).items() if weight in chosen}
 
     def check(self, net: nn.Module) -> None:
         """Raise UserError without a linear layer or without torchao."""
@@ -57,9 +65,10 @@ def need_torchao() -> None:
 
 
 def linear_layers(net: nn.Module) -> set[nn.Module]:
-    """The linear layers that share their weights with no layer of another kind."""
-    own = set(weights(net).values())
-    return {layer for layer in net.modules() if isinstance(layer, nn.Linear) and layer.weight in own}
+    """The linear layers that compute as torch's own do, and whose weights nobody else computes with."""
+    own, inside = set(weights(net).values()), read_by_others(net)
+    plain = (layer for layer in net.modules() if isinstance(layer, nn.Linear) and computes_plainly(layer))
+    return {layer for layer in plain if layer.weight in own and layer not in inside}
 
 
 def quantised(net: nn.Module, dynamic: bool) -> nn.Module:

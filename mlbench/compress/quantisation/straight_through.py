@@ -30,9 +30,9 @@ class StraightThrough(Learner):
         self.limit = limit
 
     def start(self, net: nn.Module, theta: Theta) -> None:
-        """Find the views of the weights in the parameter vector."""
+        """Find the views of the weights in the parameter vector, or a frozen weight itself."""
         views = theta.named(theta.value)
-        self.views = [views[name] for name in weights(net)]
+        self.views = [views.get(name, weight.detach()) for name, weight in weights(net).items()]
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The cross-entropy of the quantised network; `adjust` restores the real weights after the backward pass."""

@@ -26,7 +26,9 @@ class Independent(PerTask):
         if not self.numbers:
             self.initial, self.learned_networks = frozen_copy(net), []
         super().start_task(net, task)
-        new = copy.deepcopy(self.initial).requires_grad_(True)
+        new = copy.deepcopy(self.initial)
+        for parameter, own in zip(new.parameters(), net.parameters(), strict=True):
+            parameter.requires_grad_(own.requires_grad)  # frozen layers stay frozen
         self.learned_networks.append(new)
         return new
 

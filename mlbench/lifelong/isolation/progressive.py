@@ -64,6 +64,7 @@ class Columns(nn.Module):
     def __init__(self, net: nn.Module, count: int, answers: int | None = None):
         super().__init__()
         self.columns, self.laterals = nn.ModuleList(), nn.ModuleList()
+        self.learning = [parameter.requires_grad for parameter in net.parameters()]  # the others stay frozen
         for _ in range(count):
             self.add_column(net)
         self.answers = count - 1 if answers is None else answers
@@ -83,7 +84,9 @@ class Columns(nn.Module):
                 for layer in layers_with_laterals(net)
             )
         )
-        self.columns.append(copy.deepcopy(net).requires_grad_(True))
+        self.columns.append(copy.deepcopy(net))
+        for parameter, learns in zip(self.columns[-1].parameters(), self.learning, strict=True):
+            parameter.requires_grad_(learns)
 
     def with_new_column(self, net: nn.Module) -> "Columns":
         """Add a copy of `net` as a column, which gives the output; returns itself."""
