@@ -33,7 +33,7 @@ class Arrays:
     modality: Modality = PICTURES
     x_val: Tensor | None = None  # [V, C, H, W] uint8, where the data comes with a validation part
     y_val: Tensor | None = None  # [V] int64
-    remarks: list[str] = field(default_factory=list)  # what a user should know of it, such as files left out: a line each
+    remarks: list[str] = field(default_factory=list)  # what a user should know, such as files left out: a line each
 
 
 class Data:

@@ -19,8 +19,9 @@ from mlbench.core.errors import UserError
 from mlbench.data.dataset import read_npz
 from mlbench.data.datasets.digits import Digits
 from mlbench.data.datasets.downloads import DOWNLOADS, VisionName
-from mlbench.data.datasets.image_folder import ImageFolder, listing
+from mlbench.data.datasets.image_folder import ImageFolder
 from mlbench.data.datasets.npz import Npz
+from mlbench.data.datasets.picture_files import list_pictures
 from mlbench.data.datasets.torchvision import Vision, pictures
 
 
@@ -206,7 +207,7 @@ def test_image_folder_leaves_alone_what_another_process_decoded_meanwhile(tmp_pa
     source.load(data)
     (done,) = data.iterdir()
     before = (done / "x_train.npy").stat()
-    source.decode(listing(root)[1], done)
+    source.decode(list_pictures(root), done)
     assert (done / "x_train.npy").stat() == before
     assert list(data.iterdir()) == [done]
 
@@ -246,10 +247,10 @@ def test_image_folder_takes_no_hidden_folder_for_a_class_and_knows_all_that_are_
     for part in ("train", "test"):
         folder_of_pictures(tmp_path / "p" / part, count=1)
         (tmp_path / "p" / part / ".ipynb_checkpoints").mkdir()
-    assert listing(tmp_path / "p")[0] == ["cat", "dog"]
+    assert list_pictures(tmp_path / "p").classes == ["cat", "dog"]
     (tmp_path / "p" / "test" / "cow").mkdir()
     with pytest.raises(UserError, match=r"test holds classes that are not in .*train: cow"):
-        listing(tmp_path / "p")
+        list_pictures(tmp_path / "p")
 
 
 def test_fewer_examples_are_drawn_by_the_seed_and_tell_the_same_pictures():
@@ -277,3 +278,131 @@ def test_numbers_of_examples_that_make_no_sense(mlbench, words):
 
 def test_every_download_has_a_name_that_the_config_takes():
     assert typing.get_args(VisionName) == tuple(DOWNLOADS)
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def test_a_damaged_cache_is_decoded_again_and_said(tmp_path):
+    source, data = ImageFolder(path=str(folder_of_pictures(tmp_path / "pictures")), size=8), tmp_path / "data"
+    expected = source.load(data).x_train.clone()
+    (folder,) = data.iterdir()
+    for damage in (
+        lambda file: file.write_bytes(file.read_bytes()[:200]),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.unlink(),
+        lambda file: np.save(file, np.zeros((16, 3, 8, 8))),
+        lambda file: np.save(file, np.zeros((15, 3, 8, 8), np.uint8)),
+    ):
+        damage(folder / "x_train.npy")
+        again = source.load(data)
+        assert torch.equal(again.x_train, expected)
+        assert again.remarks == [f"{folder} was damaged; its pictures were decoded again"]
+        assert source.load(data).remarks == []
+
+
+def test_pictures_of_another_version_of_the_decoder_are_not_taken(tmp_path, monkeypatch):
+    source, data = ImageFolder(path=str(folder_of_pictures(tmp_path / "pictures")), size=8), tmp_path / "data"
+    source.load(data)
+    monkeypatch.setattr("mlbench.data.datasets.image_folder.VERSION", 0)
+    source.load(data)
+    assert len(list(data.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_pictures_for_validation(tmp_path, name):
+    for part, count in (("train", 4), ("test", 3), (name, 2)):
+        folder_of_pictures(tmp_path / "p" / part, count=count)
+    for number in range(2):
+        Image.new("RGB", (8, 8), (0, 0, number)).save(tmp_path / "p" / name / "dog" / f"{number:02d}.png")
+    read = ImageFolder(path=str(tmp_path / "p"), size=8).load(tmp_path / "data")
+    assert (len(read.x_train), len(read.x_test)) == (8, 6)
+    assert read.y_val.tolist() == [0, 0, 1, 1]
+    assert read.x_val[:, :, 4, 4].tolist() == [[0, 0, 7], [0, 1, 7], [0, 0, 0], [0, 0, 1]]
+    assert read.remarks == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("train", "val"), r"holds train/ and val/ and no test/; if val/ is what you test on, rename it test/"),
+        (("train",), "holds train/ and no test/"),
+        (("train", "test", "val", "valid"), "holds val/ and valid/; one of them can be used"),
+    ],
+)
+def test_parts_that_do_not_fit_together(tmp_path, parts, message):
+    for part in parts:
+        folder_of_pictures(tmp_path / "p" / part, count=2)
+    with pytest.raises(UserError, match=message):
+        list_pictures(tmp_path / "p")
+
+
+def test_every_class_has_a_test_picture_and_large_ones_every_fifth(tmp_path):
+    for count in range(2, 13):
+        folder_of_pictures(tmp_path / "p", names=(f"{count:02d}",), count=count)
+    listing = list_pictures(tmp_path / "p")
+    for label, name in enumerate(listing.classes):
+        count = int(name)
+        tested = [int(path.stem) for path, number in listing.files["test"] if number == label]
+        learned = [int(path.stem) for path, number in listing.files["train"] if number == label]
+        assert tested == ([count - 1] if count < 5 else [n for n in range(count) if n % 5 == 4])
+        assert sorted(tested + learned) == list(range(count))
+
+
+def test_classes_without_pictures_or_with_one_are_named(tmp_path):
+    root = folder_of_pictures(tmp_path / "p")
+    (root / "cow").mkdir()
+    with pytest.raises(UserError, match=r"p: no pictures of cow\n"):
+        list_pictures(root)
+    touch(root / "cow" / "more" / "0.png")
+    with pytest.raises(UserError, match="no pictures of cow; what is in folders inside them is left out"):
+        list_pictures(root)
+    touch(root / "cow" / "1.png")
+    with pytest.raises(UserError, match="a single picture of cow"):
+        list_pictures(root)
+
+
+def test_a_class_that_is_empty_in_every_part_is_named(tmp_path):
+    for part in ("train", "test"):
+        folder_of_pictures(tmp_path / "p" / part, count=2)
+        (tmp_path / "p" / part / "cow").mkdir()
+    with pytest.raises(UserError, match="no pictures of cow"):
+        list_pictures(tmp_path / "p")
+
+
+def test_hidden_files_are_no_pictures_and_what_is_left_out_is_counted(tmp_path):
+    root = folder_of_pictures(tmp_path / "animals")
+    touch(root / "cat" / "._00.png", root / "cat" / ".DS_Store", root / ".cache" / "1.png")
+    assert list_pictures(root).remarks == []
+    deep = [root / "cat" / "more" / f"{place}{n}.png" for place in ("", "still/") for n in range(9)]
+    touch(
+        *deep, root / "cat" / "more" / "._0.png", root / "cat" / "0.heic", root / "cat" / "1.heic", root / "loose.png"
+    )
+    (root / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "dog" / "folder.png").mkdir()
+    listing = list_pictures(root)
+    assert sum(map(len, listing.files.values())) == 20
+    assert listing.remarks == [
+        "20 files left out in animals/cat/: 18 in sub-folders, 2 with endings that are not pictures (.heic)",
+        "1 file left out in animals/dog/: 1 that cannot be opened",
+        "1 file left out in animals/: 1 beside the folders of classes",
+    ]
+    for number in range(6):
+        touch(root / f"{number}" / "a.png", root / f"{number}" / "b.png", root / f"{number}" / "c.txt")
+    assert list_pictures(root).remarks == [
+        "28 files left out in 9 folders of animals: 18 in sub-folders, 1 that cannot be opened, "
+        "1 beside the folders of classes, 8 with endings that are not pictures (.heic, .txt)"
+    ]
+
+
+def test_folders_beside_train_and_test_are_counted(tmp_path):
+    for part in ("train", "test", "extra"):
+        folder_of_pictures(tmp_path / "p" / part, count=2)
+    touch(tmp_path / "p" / "test" / "cat" / "notes")
+    assert list_pictures(tmp_path / "p").remarks == [
+        "1 file left out in p/test/cat/: 1 with endings that are not pictures (none)",
+        "4 files left out in p/extra/: 4 in a folder that is no part",
+    ]

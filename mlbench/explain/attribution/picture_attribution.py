@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
-from mlbench.data.datasets.image_folder import SUFFIXES, decoded, images
+from mlbench.data.datasets.picture_files import images
+from mlbench.data.picture_decoder import SUFFIXES, decode_pictures
 from mlbench.explain.attribution.evaluation import in_parts
 from mlbench.explain.attribution.examples import Examples, View
 from mlbench.explain.base import Attribution, Context
@@ -90,9 +91,12 @@ def test_inputs(method: Attribution, context: Context) -> Inputs:
 
 
 def user_inputs(method: Attribution, context: Context) -> Inputs:
-    """The user's own pictures."""
+    """The user's own pictures in the network's shape. Raises UserError for what is no picture."""
     paths = files(Path(method.images).expanduser())[: method.samples]
-    raw = torch.stack([picture(path, context.input_shape) for path in paths]).to(context.compute.device)
+    channels, height, width = context.input_shape
+    if height != width:
+        raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
+    raw = torch.from_numpy(np.stack([*decode_pictures(paths, height, channels == 1)])).to(context.compute.device)
     return context.test.normalise(raw), raw.cpu().numpy(), None, None
 
 
@@ -105,14 +109,6 @@ def files(path: Path) -> list[Path]:
     if not (paths := images(path)):
         raise UserError(f"explain.images={path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return paths
-
-
-def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
-    """A file as uint8 [C, H, W] in the network's shape. Raises UserError for what is no picture."""
-    channels, height, width = shape
-    if height != width:
-        raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
-    return torch.from_numpy(decoded(path, height, channels == 1))
 
 
 def channel_sum(maps: Tensor) -> np.ndarray:
