@@ -62,6 +62,19 @@ def test_grey_and_colour_become_channels_first(tmp_path):
         ({"x_train": np.zeros((6, 0, 4), np.uint8)}, r"x_train is uint8 \[6, 0, 4\]; .* none of them 0"),
         ({"classes": np.array("abc")}, r"classes is <U3 \[\]; needed is a list of names"),
         ({"y_train": np.array([0, 1, 2, 0, 1, 10**9])}, "labels up to 1000000000 of 6 examples"),
+        ({"classes": np.array(["a", "b", "c", "b"])}, "classes holds 'b' more than once"),
+        ({"classes": np.zeros(0, "U1")}, "needed is a list of names"),
+        ({"classes": np.zeros(10**6, "S0")}, "needed is a list of names"),
+        ({"x_val": np.zeros((2, 4, 4), np.uint8)}, "holds x_val and no y_val; validation needs both"),
+        ({"y_val": np.zeros(2, int)}, "holds y_val and no x_val; validation needs both"),
+        ({"x_val": np.zeros((2, 5, 5), np.uint8), "y_val": np.zeros(2, int)}, "training and validation .* differ"),
+        ({"x_val": np.zeros((2, 4, 4)), "y_val": np.zeros(2, int)}, "x_val is float64"),
+        ({"x_val": np.zeros((2, 4, 4), np.uint8), "y_val": np.zeros(3, int)}, "y_val .* needed are 2 whole numbers"),
+        ({"x_val": np.zeros((2, 4, 4), np.uint8), "y_val": np.array([0, 3])}, r"y_val holds labels 0..3; .* are 0..2"),
+        ({"x_train": np.zeros((6, 3, 32, 32), np.uint8)}, r"\[6, 3, 32, 32\].*channels last\nstore x_train.transpose"),
+        ({"x_test": np.zeros((3, 1, 28, 28), np.uint8)}, r"store x_test.transpose\(0, 2, 3, 1\)"),
+        ({"x_train": np.zeros((6, 4, 20, 30), np.uint8)}, "channels last"),
+        ({"x_train": np.zeros((6, 13, 64, 64), np.uint8)}, "channels last"),
     ],
 )
 def test_a_file_that_breaks_the_format_is_refused(tmp_path, changes, message):
@@ -69,6 +82,34 @@ def test_a_file_that_breaks_the_format_is_refused(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as error:
         read_npz(tmp_path / "bad.npz")
     assert str(tmp_path / "bad.npz") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "shape", [(32, 32, 3), (3, 3, 3), (3, 20, 1), (64, 64, 13), (4, 4, 13), (8, 8, 8), (30, 40, 9)]
+)
+def test_channels_that_are_last_are_taken(tmp_path, shape):
+    x = np.zeros((6, *shape), np.uint8)
+    np.savez(tmp_path / "a.npz", **arrays(x_train=x, x_test=x[:3]))
+    assert read_npz(tmp_path / "a.npz").x_train.shape == (6, shape[2], *shape[:2])
+
+
+def test_validation_of_a_file_is_read_and_what_is_not_read_is_said(tmp_path):
+    x_val = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    x = np.zeros((6, 4, 5, 3), np.uint8)
+    whole = arrays(x_train=x, x_test=x[:3], x_val=x_val, y_val=np.array([2, 0]))
+    np.savez(tmp_path / "val.npz", **whole)
+    read = read_npz(tmp_path / "val.npz")
+    assert torch.equal(read.x_val, torch.from_numpy(x_val).permute(0, 3, 1, 2))
+    assert (read.y_val.tolist(), read.remarks) == ([2, 0], [])
+    np.savez(tmp_path / "more.npz", **arrays(x_valid=x_val, weights=np.ones(6)))
+    read = read_npz(tmp_path / "more.npz")
+    assert read.x_val is None
+    assert read.remarks == [f"{tmp_path / 'more.npz'} also holds x_valid, weights; not read; did you mean 'x_val'?"]
+
+
+def test_names_of_classes_in_bytes_are_text(tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays(classes=np.array([b"cat", b"dog", b"Kuh"])))
+    assert read_npz(tmp_path / "a.npz").classes == ["cat", "dog", "Kuh"]
 
 
 class Trap:
