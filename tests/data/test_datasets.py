@@ -353,6 +353,19 @@ def test_pictures_of_another_version_of_the_decoder_are_not_taken(tmp_path, monk
     assert len(list(data.iterdir())) == 2
 
 
+@pytest.mark.parametrize(("most", "remarks"), [(4095, 1), (65535, 0)])
+def test_files_that_use_a_part_of_their_depth_are_said(tmp_path, most, remarks):
+    for name in ("cat", "dog"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.fromarray(np.full((8, 8), most, np.uint16)).save(tmp_path / "p" / name / f"{number}.png")
+    read = ImageFolder(path=str(tmp_path / "p"), size=8).load(tmp_path / "data")
+    assert len(read.remarks) == remarks
+    assert all(
+        "the brightest value is 15 of 255; where files use a part of their depth" in remark for remark in read.remarks
+    )
+
+
 @pytest.mark.parametrize("name", ["val", "valid", "validation"])
 def test_pictures_for_validation(tmp_path, name):
     for part, count in (("train", 4), ("test", 3), (name, 2)):

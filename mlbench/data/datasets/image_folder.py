@@ -17,6 +17,8 @@ from mlbench.data.dataset import Arrays, Source
 from mlbench.data.datasets.picture_files import Listing, list_pictures
 from mlbench.data.picture_decoder import VERSION, decode_pictures
 
+DARK = 32  # of 255: what stays below has lost most of its grey values, as 12 bits in files of 16
+LOOKED_AT = 1000  # pictures, for the brightest value
 # what numpy raises for a file of pictures that is cut off, damaged or gone
 READ_ERRORS = (OSError, ValueError, EOFError, SyntaxError)
 
@@ -53,6 +55,9 @@ class ImageFolder(Source):
         if not folder.exists():
             self.decode(listing, folder)
         pictures = self.mapped(folder, listing)
+        if (brightest := int(pictures["train"][:LOOKED_AT].max())) < DARK:
+            hint = "where files use a part of their depth only, scale them to all of it"
+            remarks.append(f"{root}: the brightest value is {brightest} of 255; {hint}")
         labels = {part: torch.tensor([label for _, label in files]) for part, files in listing.files.items()}
         known = (pictures["train"], labels["train"], pictures["test"], labels["test"], listing.classes)
         return Arrays(*known, x_val=pictures.get("val"), y_val=labels.get("val"), remarks=remarks)

@@ -91,12 +91,9 @@ def test_inputs(method: Attribution, context: Context) -> Inputs:
 
 
 def user_inputs(method: Attribution, context: Context) -> Inputs:
-    """The user's own pictures in the network's shape. Raises UserError for what is no picture."""
+    """The user's own pictures."""
     paths = files(Path(method.images).expanduser())[: method.samples]
-    channels, height, width = context.input_shape
-    if height != width:
-        raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
-    raw = torch.from_numpy(np.stack([*decode_pictures(paths, height, channels == 1)])).to(context.compute.device)
+    raw = torch.stack([picture(path, context.input_shape) for path in paths]).to(context.compute.device)
     return context.test.normalise(raw), raw.cpu().numpy(), None, None
 
 
@@ -109,6 +106,15 @@ def files(path: Path) -> list[Path]:
     if not (paths := images(path)):
         raise UserError(f"explain.images={path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return paths
+
+
+def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
+    """A file as uint8 [C, H, W] in the network's shape. Raises UserError for what is no picture."""
+    channels, height, width = shape
+    if height != width:
+        raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
+    (found,) = decode_pictures([path], height, channels == 1)
+    return torch.from_numpy(found)
 
 
 def channel_sum(maps: Tensor) -> np.ndarray:
