@@ -12,7 +12,8 @@ from torch import nn
 from mlbench.explain.attribution.controls import edges
 from mlbench.explain.attribution.input_x_gradient import InputXGradient
 from mlbench.explain.attribution.occlusion import Occlusion, squares
-from mlbench.explain.attribution.picture_attribution import files, picture
+from mlbench.explain.attribution.picture_attribution import files
+from mlbench.explain.attribution.picture_attribution import picture as read_picture
 from mlbench.explain.attribution.saliency import Saliency
 from mlbench.explain.attribution.segments import slic
 from mlbench.explain.attribution.smoothgrad import SmoothGrad
@@ -168,4 +169,4 @@ def test_pictures_of_the_user_are_read_as_those_of_a_folder(tmp_path):
     Image.fromarray(values[::-1, ::-1].copy()).save(tmp_path / "a.png", exif=exif)
     (tmp_path / "._a.png").write_bytes(b"of a copy from another system")
     assert files(tmp_path) == [tmp_path / "a.png"]
-    assert picture(tmp_path / "a.png", (1, 16, 16)).tolist() == [(values // 256).tolist()]
+    assert read_picture(tmp_path / "a.png", (1, 16, 16)).tolist() == [(values // 256).tolist()]
