@@ -66,7 +66,8 @@ class ImageFolder(Source):
         """A name for what is decoded: the files as they are now, the settings and the version of the decoder."""
         key: list[object] = [VERSION, str(root), self.size, self.grey]
         for part, files in listing.files.items():
-            key += [part, *([str(p), p.stat().st_mtime_ns, p.stat().st_size, label] for p, label in files)]
+            states = [(path, path.stat(), label) for path, label in files]
+            key += [part, *([str(path), state.st_mtime_ns, state.st_size, label] for path, state, label in states)]
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
     def shape(self, count: int) -> tuple[int, int, int, int]:

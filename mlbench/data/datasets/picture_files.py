@@ -97,21 +97,33 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def visible(folder: Path) -> list[Path]:
-    """What is in a folder, in order, without hidden files and folders as .DS_Store, ._1.png, .ipynb_checkpoints."""
+def visible(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, in order, without hidden files and folders as .DS_Store, ._1.png, .ipynb_checkpoints.
+
+    Nothing where there is no such folder. Raises UserError where it may not be read.
+    """
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}") from error
 
 
 def subfolders(folder: Path) -> list[str]:
     """The names of the folders in a folder, sorted; none without it."""
-    return [path.name for path in visible(folder) if path.is_dir()]
+    return [entry.name for entry in visible(folder) if entry.is_dir()]
 
 
 def images(folder: Path) -> list[Path]:
     """The pictures of a folder, sorted by name; none when it does not exist."""
-    return [path for path in visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return [folder / entry.name for entry in visible(folder) if has_picture_ending(entry.name) and entry.is_file()]
+
+
+def has_picture_ending(name: str) -> bool:
+    """Whether a file of this name should be a picture."""
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def left_out(root: Path, of_classes: list[Path], holders: list[Path], unused: list[Path]) -> list[str]:
@@ -135,12 +147,12 @@ def left_out(root: Path, of_classes: list[Path], holders: list[Path], unused: li
 def left_out_of_class(folder: Path) -> Counter[str]:
     """How many files in a folder of pictures are none: in folders inside it, not to be opened, or by ending."""
     counts = Counter()
-    for path in visible(folder):
-        if path.is_dir():
-            counts[IN_FOLDERS] += files_below(path)
-        elif path.suffix.lower() not in SUFFIXES:
-            counts[path.suffix or "none"] += 1
-        elif not path.is_file():
+    for entry in visible(folder):
+        if entry.is_dir():
+            counts[IN_FOLDERS] += files_below(folder / entry.name)
+        elif not has_picture_ending(entry.name):
+            counts[Path(entry.name).suffix or "none"] += 1
+        elif not entry.is_file():
             counts[NO_FILE] += 1
     return counts
 
