@@ -17,8 +17,9 @@ WHITE_IS_ZERO, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 0, 258, 262, 339  # of TIFF: a
 UNSIGNED = (1, 4)  # values of SAMPLE_FORMAT: unsigned, and undefined, which readers take for it
 GREY_STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies grey values of 2 and 4 bits
 NO_RANGE = "have no agreed black and white; save it with 8 or 16 bits"
-# what Pillow raises for damaged files, beside errors of its own
-READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+# what Pillow raises for damaged files, beside errors of its own, and ImportError where it was built without a format
+READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, ImportError)
+READ_ERRORS += (struct.error,)
 
 
 def decode_pictures(paths: Iterable[Path], size: int, grey: bool) -> Iterator[np.ndarray]:
