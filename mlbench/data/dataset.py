@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlbench.core.errors import UserError, require
+from mlbench.core.errors import UserError, nearest, require
 from mlbench.data.modality import PICTURES, Modality, Pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import SharedHead
@@ -18,6 +19,9 @@ from mlbench.data.split import Pool, Split, drawn
 from mlbench.data.stream import Stream, Task
 
 LIMITS = ("train_examples", "test_examples")
+NEEDED = ("x_train", "y_train", "x_test", "y_test")  # of a .npz of pictures
+OPTIONAL = ("x_val", "y_val", "classes")
+CHANNELS = (1, 3, 4)  # of pictures, as a rule
 MOST_UNSEEN = 1000  # classes without an example and a name: more of them are ids, not labels
 
 
@@ -150,47 +154,87 @@ def check_pictures(arrays: Arrays, purpose: str) -> None:
 
 def read_npz(path: Path) -> Arrays:
     """Read and check a file in mlbench's format (manual: Your own data); never loads a pickle. Raises UserError."""
-    needed = ("x_train", "y_train", "x_test", "y_test")
     try:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} holds a single array; needed is a .npz with {', '.join(needed)}")
-            missing = [name for name in needed if name not in file.files]
+                raise UserError(f"{path} holds a single array; needed is a .npz with {', '.join(NEEDED)}")
+            missing = [name for name in NEEDED if name not in file.files]
             if missing:
-                raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(needed)}")
-            arrays = {name: file[name] for name in file.files if name in (*needed, "classes")}
+                raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(NEEDED)}")
+            arrays = {name: file[name] for name in file.files if name in (*NEEDED, *OPTIONAL)}
+            unknown = [name for name in file.files if name not in arrays]
     except FileNotFoundError:
         raise UserError(f"data file {path} does not exist; see `mlbench data`, or set data_dir") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise UserError(f"{path} is not a readable .npz without pickles ({error})") from error
-    return check_arrays(arrays, path)
+    read = check_arrays(arrays, path)
+    if unknown:
+        read.remarks.append(f"{path} also holds {', '.join(unknown)}; not read{nearest(unknown[0], OPTIONAL)}")
+    return read
 
 
 def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
     """Check the arrays of the file `path` and return them as tensors. Raises UserError for a wrong format."""
-    names = arrays.get("classes")
-    if names is not None and names.ndim != 1:
+    if ("x_val" in arrays) != ("y_val" in arrays):
+        there, other = ("x_val", "y_val") if "x_val" in arrays else ("y_val", "x_val")
+        raise UserError(f"{path} holds {there} and no {other}; validation needs both, or neither")
+    parts = [part for part in ("train", "test", "val") if f"x_{part}" in arrays]
+    for part in parts:
+        check_part(arrays[f"x_{part}"], arrays[f"y_{part}"], part, path)
+    classes = check_classes(arrays, path)
+    for part in parts:
+        y = arrays[f"y_{part}"]
+        if int(y.min()) < 0 or int(y.max()) >= len(classes):
+            allowed = f"0..{len(classes) - 1}"
+            raise UserError(f"{path}: y_{part} holds labels {y.min()}..{y.max()}; allowed are {allowed}")
+    x = {part: channels_first(arrays[f"x_{part}"]) for part in parts}
+    y = {part: torch.from_numpy(arrays[f"y_{part}"].astype(np.int64)) for part in parts}
+    for part, name in (("test", "test"), ("val", "validation")):
+        if part in x and x[part].shape[1:] != x["train"].shape[1:]:
+            raise UserError(f"{path}: training and {name} pictures differ in shape")
+    return Arrays(x["train"], y["train"], x["test"], y["test"], classes, x_val=x.get("val"), y_val=y.get("val"))
+
+
+def check_part(x: np.ndarray, y: np.ndarray, part: str, path: Path) -> None:
+    """Check types and shapes of the pictures and labels of one part of the file `path`. Raises UserError."""
+    if x.dtype != np.uint8 or x.ndim not in (3, 4) or not x.size:
+        needed = "uint8 [N, H, W] or [N, H, W, C], none of them 0"
+        raise UserError(f"{path}: x_{part} is {x.dtype} {list(x.shape)}; needed is {needed}")
+    if x.ndim == 4 and has_channels_first(*x.shape[1:]):
+        raise UserError(
+            f"{path}: x_{part} is {list(x.shape)}, and needed is [N, H, W, C], the channels last\n"
+            f"store x_{part}.transpose(0, 2, 3, 1)"
+        )
+    if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
+        raise UserError(f"{path}: y_{part} is {y.dtype} {list(y.shape)}; needed are {len(x)} whole numbers")
+
+
+def has_channels_first(second: int, third: int, last: int) -> bool:
+    """Whether the sizes behind N are [C, H, W]: 1, 3 or 4 channels before larger sides, or any number before a square.
+
+    More channels than 4, as of satellites, are fine behind the sides; a square before the last size is a picture.
+    """
+    return second < last and second != third and last not in CHANNELS and (second in CHANNELS or third == last)
+
+
+def check_classes(arrays: dict[str, np.ndarray], path: Path) -> list[str]:
+    """The names of the classes: those in the file, else the numbers up to the largest in y_train. Raises UserError."""
+    y, names = arrays["y_train"], arrays.get("classes")
+    most = len(y) + MOST_UNSEEN
+    if names is None:
+        if int(y.max()) >= most:
+            raise UserError(f"{path}: y_train holds labels up to {y.max()} of {len(y)} examples; number them from 0")
+        return [str(label) for label in range(int(y.max()) + 1)]
+    if names.ndim != 1 or not 0 < len(names) <= most:
         raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")
-    classes = None if names is None else [str(name) for name in names]
-    tensors = {}
-    for split in ("train", "test"):
-        x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not x.size:
-            needed = "uint8 [N, H, W] or [N, H, W, C], none of them 0"
-            raise UserError(f"{path}: x_{split} is {x.dtype} {list(x.shape)}; needed is {needed}")
-        if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
-            raise UserError(f"{path}: y_{split} is {y.dtype} {list(y.shape)}; needed are {len(x)} whole numbers")
-        limit = len(classes) if classes else int(arrays["y_train"].max()) + 1
-        if int(y.min()) < 0 or int(y.max()) >= limit:
-            raise UserError(f"{path}: y_{split} holds labels {y.min()}..{y.max()}; allowed are 0..{limit - 1}")
-        if split == "train" and not classes and limit > len(x) + MOST_UNSEEN:
-            raise UserError(f"{path}: y_train holds labels up to {limit - 1} of {len(x)} examples; number them from 0")
-        pictures = torch.from_numpy(x)
-        pictures = pictures.unsqueeze(1) if x.ndim == 3 else pictures.permute(0, 3, 1, 2)
-        tensors[f"x_{split}"] = pictures.contiguous()
-        tensors[f"y_{split}"] = torch.from_numpy(y.astype(np.int64))
-    if tensors["x_train"].shape[1:] != tensors["x_test"].shape[1:]:
-        raise UserError(f"{path}: training and test pictures differ in shape")
-    classes = classes or [str(label) for label in range(int(tensors["y_train"].max()) + 1)]
-    return Arrays(tensors["x_train"], tensors["y_train"], tensors["x_test"], tensors["y_test"], classes)
+    classes = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
+    if twice := [name for name, count in Counter(classes).items() if count > 1]:
+        raise UserError(f"{path}: classes holds {', '.join(map(repr, twice))} more than once; each class needs its own")
+    return classes
+
+
+def channels_first(x: np.ndarray) -> Tensor:
+    """Pictures [N, H, W] or [N, H, W, C] as [N, C, H, W]."""
+    pictures = torch.from_numpy(x)
+    return (pictures.unsqueeze(1) if x.ndim == 3 else pictures.permute(0, 3, 1, 2)).contiguous()

@@ -1,5 +1,7 @@
 """Utterances as data: lengths, splits, properties, files that are none; the network that hears them."""
 
+from wave import open as open_wave
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from scipy.io import wavfile
 
 from mlbench.core.errors import SettingError, UserError
 from mlbench.data.audio import Utterance, stream
-from mlbench.data.datasets.spoken_digits import SpokenDigits
+from mlbench.data.datasets.spoken_digits import SpokenDigits, full_scale, read
 from mlbench.data.datasets.tones import VOICES, Tones, utter
 from mlbench.data.mel_spectrogram import LogMel
 from mlbench.explain.representation.activations import activations
@@ -40,6 +42,18 @@ def spoil(folder, place, value):
     content = bytearray(path.read_bytes())
     content[place] = value
     path.write_bytes(content)
+
+
+TONE = 0.9 * np.sin(np.arange(80))
+NO_NUMBERS = (np.nan, np.inf, -np.inf, 1e300)  # the last is none in single precision
+
+
+def write(folder, samples):
+    wavfile.write(folder / "recordings" / "0_ann_3.wav", 8000, samples)
+
+
+def spoken(folder, bad):
+    write(folder, np.where(np.arange(80) == 7, bad, TONE))
 
 
 @pytest.fixture
@@ -87,6 +101,24 @@ def test_files_keep_what_their_names_say(recordings):
     assert same.count(True) == 1
 
 
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+def test_whole_numbers_of_every_depth_are_one_sound(tmp_path, bits):
+    values = np.round(TONE * 2 ** (bits - 1)).astype(np.int64) + (128 if bits == 8 else 0)
+    with open_wave(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, bits // 8, 8000, 80, "NONE", ""))
+        file.writeframes(values.astype("<i8").view(np.uint8).reshape(80, 8)[:, : bits // 8].tobytes())
+    samples = full_scale(wavfile.read(tmp_path / "a.wav")[1]).numpy()
+    np.testing.assert_allclose(samples, TONE, atol=2.0 ** -min(bits, 22))
+    expected = 0.05 * TONE / np.sqrt(np.mean(TONE**2))
+    np.testing.assert_allclose(read(tmp_path / "a.wav", 8000).numpy(), expected, atol=2.0 ** -(min(bits, 20) + 2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_are_taken_as_they_are(tmp_path, dtype):
+    wavfile.write(tmp_path / "a.wav", 8000, TONE.astype(dtype))
+    np.testing.assert_allclose(full_scale(wavfile.read(tmp_path / "a.wav")[1]).numpy(), TONE, rtol=1e-6)
+
+
 def test_nothing_is_learned_from_disjoint_speakers(recordings):
     task = SpokenDigits(str(recordings), "disjoint", 20).stream(recordings, generator()).tasks[0]
     learned, tested = (set(part.labels["speaker"].tolist()) for part in (task.properties.train, task.properties.test))
@@ -111,7 +143,12 @@ def test_nothing_is_learned_from_disjoint_speakers(recordings):
     [
         (lambda folder: record(folder, 1, "ann", 1, rate=16000), "16000 samples a second; needed are 8000"),
         (lambda folder: record(folder, 1, "ann", 1, shape=(1600, 2)), "one channel"),
-        (lambda folder: record(folder, 1, "ann", 1, dtype=np.uint8), "needed are int16"),
+        *((lambda folder, bad=bad: spoken(folder, bad), "3.wav: 1 of 80 samples are not finite") for bad in NO_NUMBERS),
+        (lambda folder: write(folder, np.zeros(80, np.int16)), "0_ann_3.wav holds no sound: all samples are 0"),
+        (lambda folder: write(folder, np.full(80, 128, np.uint8)), "0_ann_3.wav holds no sound: all samples are 128"),
+        (lambda folder: write(folder, np.full(80, 0.5)), "0_ann_3.wav holds no sound: all samples are 0.5"),
+        (lambda folder: write(folder, np.zeros(0, np.int16)), "0_ann_3.wav"),
+        *((lambda folder, by=by: write(folder, by * TONE), "0_ann_3.wav has a loudness of") for by in (1e-20, 1e20)),
         (
             lambda folder: (folder / "recordings" / "1_ann_1.wav").write_bytes(b"RIFFnothing"),
             "1_ann_1.wav cannot be read",

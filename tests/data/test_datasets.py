@@ -19,8 +19,9 @@ from mlbench.core.errors import UserError
 from mlbench.data.dataset import read_npz
 from mlbench.data.datasets.digits import Digits
 from mlbench.data.datasets.downloads import DOWNLOADS, VisionName
-from mlbench.data.datasets.image_folder import ImageFolder, listing
+from mlbench.data.datasets.image_folder import ImageFolder
 from mlbench.data.datasets.npz import Npz
+from mlbench.data.datasets.picture_files import list_pictures
 from mlbench.data.datasets.torchvision import Vision, pictures
 
 
@@ -61,6 +62,19 @@ def test_grey_and_colour_become_channels_first(tmp_path):
         ({"x_train": np.zeros((6, 0, 4), np.uint8)}, r"x_train is uint8 \[6, 0, 4\]; .* none of them 0"),
         ({"classes": np.array("abc")}, r"classes is <U3 \[\]; needed is a list of names"),
         ({"y_train": np.array([0, 1, 2, 0, 1, 10**9])}, "labels up to 1000000000 of 6 examples"),
+        ({"classes": np.array(["a", "b", "c", "b"])}, "classes holds 'b' more than once"),
+        ({"classes": np.zeros(0, "U1")}, "needed is a list of names"),
+        ({"classes": np.zeros(10**6, "S0")}, "needed is a list of names"),
+        ({"x_val": np.zeros((2, 4, 4), np.uint8)}, "holds x_val and no y_val; validation needs both"),
+        ({"y_val": np.zeros(2, int)}, "holds y_val and no x_val; validation needs both"),
+        ({"x_val": np.zeros((2, 5, 5), np.uint8), "y_val": np.zeros(2, int)}, "training and validation .* differ"),
+        ({"x_val": np.zeros((2, 4, 4)), "y_val": np.zeros(2, int)}, "x_val is float64"),
+        ({"x_val": np.zeros((2, 4, 4), np.uint8), "y_val": np.zeros(3, int)}, "y_val .* needed are 2 whole numbers"),
+        ({"x_val": np.zeros((2, 4, 4), np.uint8), "y_val": np.array([0, 3])}, r"y_val holds labels 0..3; .* are 0..2"),
+        ({"x_train": np.zeros((6, 3, 32, 32), np.uint8)}, r"\[6, 3, 32, 32\].*channels last\nstore x_train.transpose"),
+        ({"x_test": np.zeros((3, 1, 28, 28), np.uint8)}, r"store x_test.transpose\(0, 2, 3, 1\)"),
+        ({"x_train": np.zeros((6, 4, 20, 30), np.uint8)}, "channels last"),
+        ({"x_train": np.zeros((6, 13, 64, 64), np.uint8)}, "channels last"),
     ],
 )
 def test_a_file_that_breaks_the_format_is_refused(tmp_path, changes, message):
@@ -68,6 +82,34 @@ def test_a_file_that_breaks_the_format_is_refused(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as error:
         read_npz(tmp_path / "bad.npz")
     assert str(tmp_path / "bad.npz") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "shape", [(32, 32, 3), (3, 3, 3), (3, 20, 1), (64, 64, 13), (4, 4, 13), (8, 8, 8), (30, 40, 9)]
+)
+def test_channels_that_are_last_are_taken(tmp_path, shape):
+    x = np.zeros((6, *shape), np.uint8)
+    np.savez(tmp_path / "a.npz", **arrays(x_train=x, x_test=x[:3]))
+    assert read_npz(tmp_path / "a.npz").x_train.shape == (6, shape[2], *shape[:2])
+
+
+def test_validation_of_a_file_is_read_and_what_is_not_read_is_said(tmp_path):
+    x_val = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    x = np.zeros((6, 4, 5, 3), np.uint8)
+    whole = arrays(x_train=x, x_test=x[:3], x_val=x_val, y_val=np.array([2, 0]))
+    np.savez(tmp_path / "val.npz", **whole)
+    read = read_npz(tmp_path / "val.npz")
+    assert torch.equal(read.x_val, torch.from_numpy(x_val).permute(0, 3, 1, 2))
+    assert (read.y_val.tolist(), read.remarks) == ([2, 0], [])
+    np.savez(tmp_path / "more.npz", **arrays(x_valid=x_val, weights=np.ones(6)))
+    read = read_npz(tmp_path / "more.npz")
+    assert read.x_val is None
+    assert read.remarks == [f"{tmp_path / 'more.npz'} also holds x_valid, weights; not read; did you mean 'x_val'?"]
+
+
+def test_names_of_classes_in_bytes_are_text(tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays(classes=np.array([b"cat", b"dog", b"Kuh"])))
+    assert read_npz(tmp_path / "a.npz").classes == ["cat", "dog", "Kuh"]
 
 
 class Trap:
@@ -206,7 +248,7 @@ def test_image_folder_leaves_alone_what_another_process_decoded_meanwhile(tmp_pa
     source.load(data)
     (done,) = data.iterdir()
     before = (done / "x_train.npy").stat()
-    source.decode(listing(root)[1], done)
+    source.decode(list_pictures(root), done)
     assert (done / "x_train.npy").stat() == before
     assert list(data.iterdir()) == [done]
 
@@ -246,10 +288,10 @@ def test_image_folder_takes_no_hidden_folder_for_a_class_and_knows_all_that_are_
     for part in ("train", "test"):
         folder_of_pictures(tmp_path / "p" / part, count=1)
         (tmp_path / "p" / part / ".ipynb_checkpoints").mkdir()
-    assert listing(tmp_path / "p")[0] == ["cat", "dog"]
+    assert list_pictures(tmp_path / "p").classes == ["cat", "dog"]
     (tmp_path / "p" / "test" / "cow").mkdir()
     with pytest.raises(UserError, match=r"test holds classes that are not in .*train: cow"):
-        listing(tmp_path / "p")
+        list_pictures(tmp_path / "p")
 
 
 def test_fewer_examples_are_drawn_by_the_seed_and_tell_the_same_pictures():
@@ -277,3 +319,142 @@ def test_numbers_of_examples_that_make_no_sense(mlbench, words):
 
 def test_every_download_has_a_name_that_the_config_takes():
     assert typing.get_args(VisionName) == tuple(DOWNLOADS)
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def test_a_damaged_cache_is_decoded_again_and_said(tmp_path):
+    source, data = ImageFolder(path=str(folder_of_pictures(tmp_path / "pictures")), size=8), tmp_path / "data"
+    expected = source.load(data).x_train.clone()
+    (folder,) = data.iterdir()
+    for damage in (
+        lambda file: file.write_bytes(file.read_bytes()[:200]),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.unlink(),
+        lambda file: np.save(file, np.zeros((16, 3, 8, 8))),
+        lambda file: np.save(file, np.zeros((15, 3, 8, 8), np.uint8)),
+    ):
+        damage(folder / "x_train.npy")
+        again = source.load(data)
+        assert torch.equal(again.x_train, expected)
+        assert again.remarks == [f"{folder} was damaged; its pictures were decoded again"]
+        assert source.load(data).remarks == []
+
+
+def test_pictures_of_another_version_of_the_decoder_are_not_taken(tmp_path, monkeypatch):
+    source, data = ImageFolder(path=str(folder_of_pictures(tmp_path / "pictures")), size=8), tmp_path / "data"
+    source.load(data)
+    monkeypatch.setattr("mlbench.data.datasets.image_folder.VERSION", 0)
+    source.load(data)
+    assert len(list(data.iterdir())) == 2
+
+
+@pytest.mark.parametrize(("most", "remarks"), [(4095, 1), (65535, 0)])
+def test_files_that_use_a_part_of_their_depth_are_said(tmp_path, most, remarks):
+    for name in ("cat", "dog"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.fromarray(np.full((8, 8), most, np.uint16)).save(tmp_path / "p" / name / f"{number}.png")
+    read = ImageFolder(path=str(tmp_path / "p"), size=8).load(tmp_path / "data")
+    assert len(read.remarks) == remarks
+    assert all("the brightest value is 15 of 255; where files use a part" in remark for remark in read.remarks)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_pictures_for_validation(tmp_path, name):
+    for part, count in (("train", 4), ("test", 3), (name, 2)):
+        folder_of_pictures(tmp_path / "p" / part, count=count)
+    for number in range(2):
+        Image.new("RGB", (8, 8), (0, 0, number)).save(tmp_path / "p" / name / "dog" / f"{number:02d}.png")
+    read = ImageFolder(path=str(tmp_path / "p"), size=8).load(tmp_path / "data")
+    assert (len(read.x_train), len(read.x_test)) == (8, 6)
+    assert read.y_val.tolist() == [0, 0, 1, 1]
+    assert read.x_val[:, :, 4, 4].tolist() == [[0, 0, 7], [0, 1, 7], [0, 0, 0], [0, 0, 1]]
+    assert read.remarks == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("train", "val"), r"holds train/ and val/ and no test/; if val/ is what you test on, rename it test/"),
+        (("train",), "holds train/ and no test/"),
+        (("train", "test", "val", "valid"), "holds val/ and valid/; one of them can be used"),
+    ],
+)
+def test_parts_that_do_not_fit_together(tmp_path, parts, message):
+    for part in parts:
+        folder_of_pictures(tmp_path / "p" / part, count=2)
+    with pytest.raises(UserError, match=message):
+        list_pictures(tmp_path / "p")
+
+
+def test_every_class_has_a_test_picture_and_large_ones_every_fifth(tmp_path):
+    for count in range(2, 13):
+        folder_of_pictures(tmp_path / "p", names=(f"{count:02d}",), count=count)
+    listing = list_pictures(tmp_path / "p")
+    for label, name in enumerate(listing.classes):
+        count = int(name)
+        tested = [int(path.stem) for path, number in listing.files["test"] if number == label]
+        learned = [int(path.stem) for path, number in listing.files["train"] if number == label]
+        assert tested == ([count - 1] if count < 5 else [n for n in range(count) if n % 5 == 4])
+        assert sorted(tested + learned) == list(range(count))
+
+
+def test_classes_without_pictures_or_with_one_are_named(tmp_path):
+    root = folder_of_pictures(tmp_path / "p")
+    (root / "cow").mkdir()
+    with pytest.raises(UserError, match=r"p: no pictures of cow\n"):
+        list_pictures(root)
+    touch(root / "cow" / "more" / "0.png")
+    with pytest.raises(UserError, match="no pictures of cow; what is in folders inside them is left out"):
+        list_pictures(root)
+    touch(root / "cow" / "1.png")
+    with pytest.raises(UserError, match="a single picture of cow"):
+        list_pictures(root)
+
+
+def test_a_class_that_is_empty_in_every_part_is_named(tmp_path):
+    for part in ("train", "test"):
+        folder_of_pictures(tmp_path / "p" / part, count=2)
+        (tmp_path / "p" / part / "cow").mkdir()
+    with pytest.raises(UserError, match="no pictures of cow"):
+        list_pictures(tmp_path / "p")
+
+
+def test_hidden_files_are_no_pictures_and_what_is_left_out_is_counted(tmp_path):
+    root = folder_of_pictures(tmp_path / "animals")
+    touch(root / "cat" / "._00.png", root / "cat" / ".DS_Store", root / ".cache" / "1.png")
+    assert list_pictures(root).remarks == []
+    deep = [root / "cat" / "more" / f"{place}{n}.png" for place in ("", "still/") for n in range(9)]
+    touch(
+        *deep, root / "cat" / "more" / "._0.png", root / "cat" / "0.heic", root / "cat" / "1.heic", root / "loose.png"
+    )
+    (root / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "dog" / "folder.png").mkdir()
+    listing = list_pictures(root)
+    assert sum(map(len, listing.files.values())) == 20
+    assert listing.remarks == [
+        "20 files left out in animals/cat/: 18 in sub-folders, 2 with endings that are not pictures (.heic)",
+        "1 file left out in animals/dog/: 1 that cannot be opened",
+        "1 file left out in animals/: 1 beside the folders of classes",
+    ]
+    for number in range(6):
+        touch(root / f"{number}" / "a.png", root / f"{number}" / "b.png", root / f"{number}" / "c.txt")
+    assert list_pictures(root).remarks == [
+        "28 files left out in 9 folders of animals: 18 in sub-folders, 1 that cannot be opened, "
+        "1 beside the folders of classes, 8 with endings that are not pictures (.heic, .txt)"
+    ]
+
+
+def test_folders_beside_train_and_test_are_counted(tmp_path):
+    for part in ("train", "test", "extra"):
+        folder_of_pictures(tmp_path / "p" / part, count=2)
+    touch(tmp_path / "p" / "test" / "cat" / "notes")
+    assert list_pictures(tmp_path / "p").remarks == [
+        "1 file left out in p/test/cat/: 1 with endings that are not pictures (none)",
+        "4 files left out in p/extra/: 4 in a folder that is no part",
+    ]

@@ -74,6 +74,7 @@ def test_the_examples_are_scikit_learns_own(tmp_path, name, load):
         ("a,kind\n1,x\n2\n", {}, ["line 3", "1 cells", "2 columns"]),
         ("a,kind\n1,x\n,y\n", {}, ["line 3", "a is ''", "a number"]),
         ("a,kind\n1,x\nnan,y\n", {}, ["line 3", "a is 'nan'"]),
+        ("a,kind\n1,x\n-inf,y\n", {}, ["line 3", "a is '-inf'"]),
         ("a,kind\n1,x\n1e39,y\n", {}, ["line 3", "a is '1e39'"]),
         ("colour,kind\nred,x\n", {}, ["line 2", "colour is 'red'", "data.ignore=[colour]"]),
         ("a,kind\n1,x\n2,x\n", {}, ["the one class x"]),
@@ -98,6 +99,9 @@ def test_shares_that_leave_a_class_without_rows_are_refused(tmp_path):
         Table(path="t.csv", target="kind", test_share=1.0)
     with pytest.raises(SettingError, match="a share that leaves rows of every class"):
         loaded(tmp_path, ROWS, test_share=0.01)
+    rare = "a,kind\n" + "".join(f"{n},{'rare' if n < 2 else n % 2}\n" for n in range(40))
+    with pytest.raises(SettingError, match=r"test_share=0.1: .*every class \(no row for testing of rare\)"):
+        loaded(tmp_path, rare, test_share=0.1)
 
 
 def test_a_missing_file_and_one_that_is_no_text(mlbench, tmp_path):

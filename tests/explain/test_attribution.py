@@ -3,13 +3,17 @@
 from types import SimpleNamespace
 
 import captum.attr
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mlbench.explain.attribution.controls import edges
 from mlbench.explain.attribution.input_x_gradient import InputXGradient
 from mlbench.explain.attribution.occlusion import Occlusion, squares
+from mlbench.explain.attribution.picture_attribution import files
+from mlbench.explain.attribution.picture_attribution import picture as read_picture
 from mlbench.explain.attribution.saliency import Saliency
 from mlbench.explain.attribution.segments import slic
 from mlbench.explain.attribution.smoothgrad import SmoothGrad
@@ -156,3 +160,13 @@ def test_edges_are_sobels():
         expected = (sobel_h(picture) ** 2 + sobel_v(picture) ** 2) ** 0.5
         scale = found[0, 1:-1, 1:-1].double().numpy() / expected[1:-1, 1:-1]
         assert scale.std() < 1e-4 * scale.mean()
+
+
+def test_pictures_of_the_user_are_read_as_those_of_a_folder(tmp_path):
+    values = np.arange(256, dtype=np.uint16).reshape(16, 16) * 256
+    exif = Image.Exif()
+    exif[274] = 3  # upside down
+    Image.fromarray(values[::-1, ::-1].copy()).save(tmp_path / "a.png", exif=exif)
+    (tmp_path / "._a.png").write_bytes(b"of a copy from another system")
+    assert files(tmp_path) == [tmp_path / "a.png"]
+    assert read_picture(tmp_path / "a.png", (1, 16, 16)).tolist() == [(values // 256).tolist()]

@@ -4,25 +4,31 @@ import hashlib
 import json
 import secrets
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mlbench.core.atomic_io import move_into_place
 from mlbench.core.errors import UserError, require
 from mlbench.data.dataset import Arrays, Source
+from mlbench.data.datasets.picture_files import Listing, list_pictures
+from mlbench.data.picture_decoder import VERSION, decode_pictures
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+DARK = 32  # of 255: what stays below has lost most of its grey values, as 12 bits in files of 16
+LOOKED_AT = 1000  # pictures, for the brightest value
+# what numpy raises for a file of pictures that is cut off, damaged or gone
+READ_ERRORS = (OSError, ValueError, EOFError, SyntaxError)
 
 
 @dataclass(kw_only=True)
 class ImageFolder(Source):
     """Files `<path>/train/<class>/*` and `<path>/test/<class>/*`, or `<path>/<class>/*` with every fifth for testing.
 
-    Decoded once, scaled to `size` x `size` and kept in `<data_dir>` as uint8; read from there by memory mapping, so
+    Beside train/ and test/ there may be val/ (or valid/, validation/), whose pictures are for validation. All are
+    decoded once, scaled to `size` x `size` and kept in `<data_dir>` as uint8; read from there by memory mapping, so
     that a set larger than memory streams from the disk as the batches ask for it.
     """
 
@@ -41,89 +47,63 @@ class ImageFolder(Source):
     def load(self, data_dir: Path) -> Arrays:
         """Map the decoded pictures, after decoding them if the files changed. Raises UserError for bad folders."""
         root = self.files(data_dir)[0].resolve()
-        classes, files = listing(root)
-        key = [str(root), self.size, self.grey]
-        key += [
-            [str(path), path.stat().st_mtime_ns, path.stat().st_size, label]
-            for s in files.values()
-            for path, label in s
-        ]
-        folder = data_dir / f"image_folder-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+        listing = list_pictures(root)
+        folder, remarks = data_dir / f"image_folder-{self.key(root, listing)}", list(listing.remarks)
+        if folder.exists() and not self.intact(folder, listing):
+            remarks.append(f"{folder} was damaged; its pictures were decoded again")
+            shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
-            self.decode(files, folder)
-        pictures = {
-            split: torch.from_numpy(np.load(folder / f"x_{split}.npy", mmap_mode="c")) for split in ("train", "test")
-        }
-        labels = {split: torch.tensor([label for _, label in files[split]]) for split in ("train", "test")}
-        return Arrays(pictures["train"], labels["train"], pictures["test"], labels["test"], classes)
+            self.decode(listing, folder)
+        pictures = self.mapped(folder, listing)
+        if (brightest := int(pictures["train"][:LOOKED_AT].max())) < DARK:
+            hint = "where files use a part of their depth only, scale them to all of it"
+            remarks.append(f"{root}: the brightest value is {brightest} of 255; {hint}")
+        labels = {part: torch.tensor([label for _, label in files]) for part, files in listing.files.items()}
+        known = (pictures["train"], labels["train"], pictures["test"], labels["test"], listing.classes)
+        return Arrays(*known, x_val=pictures.get("val"), y_val=labels.get("val"), remarks=remarks)
 
-    def decode(self, files: dict[str, list[tuple[Path, int]]], folder: Path) -> None:
-        """Write x_train.npy and x_test.npy, uint8 [N, C, H, W], into `folder`, which appears whole."""
-        part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    def key(self, root: Path, listing: Listing) -> str:
+        """A name for what is decoded: the files as they are now, the settings and the version of the decoder."""
+        key: list[object] = [VERSION, str(root), self.size, self.grey]
+        for part, files in listing.files.items():
+            states = [(path, path.stat(), label) for path, label in files]
+            key += [part, *([str(path), state.st_mtime_ns, state.st_size, label] for path, state, label in states)]
+        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+    def shape(self, count: int) -> tuple[int, int, int, int]:
+        """Of an array of `count` pictures."""
+        return count, 1 if self.grey else 3, self.size, self.size
+
+    def mapped(self, folder: Path, listing: Listing) -> dict[str, Tensor]:
+        """The pictures of each part, uint8 [N, C, H, W]. Raises one of READ_ERRORS where a file is damaged."""
+        pictures = {part: np.load(folder / f"x_{part}.npy", mmap_mode="c") for part in listing.files}
+        for part, array in pictures.items():
+            if array.dtype != np.uint8 or array.shape != self.shape(len(listing.files[part])):
+                raise ValueError(f"{folder}: x_{part} is {array.dtype} {list(array.shape)}")
+        return {part: torch.from_numpy(array) for part, array in pictures.items()}
+
+    def intact(self, folder: Path, listing: Listing) -> bool:
+        """Whether the pictures of each part are there."""
         try:
-            part.mkdir(parents=True)
-            for split, entries in files.items():
-                shape = (len(entries), 1 if self.grey else 3, self.size, self.size)
-                target = np.lib.format.open_memmap(part / f"x_{split}.npy", mode="w+", dtype=np.uint8, shape=shape)
-                with ThreadPoolExecutor() as threads:
-                    for row, picture in enumerate(threads.map(self.picture, [path for path, _ in entries])):
-                        target[row] = picture
-                target.flush()
-            move_into_place(part, folder)
+            self.mapped(folder, listing)
+        except READ_ERRORS:
+            return False
+        return True
+
+    def decode(self, listing: Listing, folder: Path) -> None:
+        """Write x_train.npy, x_test.npy and, with one, x_val.npy, uint8 [N, C, H, W], into `folder`, whole or not."""
+        part_folder = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+        try:
+            part_folder.mkdir(parents=True)
+            for part, files in listing.files.items():
+                header = {"descr": "|u1", "fortran_order": False, "shape": self.shape(len(files))}
+                # written one after the other, not mapped: a full disk is then an error instead of a killed process
+                with (part_folder / f"x_{part}.npy").open("wb") as file:
+                    np.lib.format.write_array_header_1_0(file, header)
+                    for picture in decode_pictures([path for path, _ in files], self.size, self.grey):
+                        file.write(picture.tobytes())
+            move_into_place(part_folder, folder)
         except OSError as error:
             raise UserError(f"{error.filename or folder}: {error.strerror or error}") from error
         finally:
-            shutil.rmtree(part, ignore_errors=True)
-
-    def picture(self, path: Path) -> np.ndarray:
-        """One file."""
-        return decoded(path, self.size, self.grey)
-
-
-def decoded(path: Path, size: int, grey: bool) -> np.ndarray:
-    """A file as uint8 [C, H, W]: the centre square, scaled. Raises UserError for what is no picture."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size))
-            return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is not a picture that can be read ({error})") from error
-
-
-def listing(root: Path) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
-    """Class names, and for `train` and `test` the (file, label) pairs in a fixed order. Raises UserError."""
-    divided = (root / "train").is_dir() and (root / "test").is_dir()
-    top = root / "train" if divided else root
-    classes = subfolders(top)
-    if len(classes) < 2:
-        raise UserError(f"{root}: needed are folders of pictures, one a class (or train/ and test/ holding these)")
-    if divided and (unknown := sorted({*subfolders(root / "test")} - {*classes})):
-        raise UserError(f"{root / 'test'} holds classes that are not in {top}: {', '.join(unknown)}")
-    files: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
-    for label, name in enumerate(classes):
-        if divided:
-            for split in files:
-                files[split] += [(path, label) for path in images(root / split / name)]
-        else:
-            for number, path in enumerate(images(root / name)):
-                files["test" if number % 5 == 4 else "train"].append((path, label))
-    for split, entries in files.items():
-        if not entries:
-            raise UserError(f"{root}: no pictures for the {split} split")
-    return classes, files
-
-
-def subfolders(folder: Path) -> list[str]:
-    """The names of the folders in a folder, sorted, without hidden ones as .ipynb_checkpoints; none without it."""
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def images(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name; none when it does not exist."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+            shutil.rmtree(part_folder, ignore_errors=True)

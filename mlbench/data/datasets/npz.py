@@ -8,7 +8,10 @@ from mlbench.data.dataset import Arrays, Source, read_npz
 
 @dataclass(kw_only=True)
 class Npz(Source):
-    """The file `path` in mlbench's format: x_train uint8 [N, H, W] or [N, H, W, C], y_train, x_test, y_test."""
+    """The file `path` in mlbench's format: x_train uint8 [N, H, W] or [N, H, W, C], y_train, x_test, y_test.
+
+    It may hold x_val and y_val, for validation, and `classes`, their names.
+    """
 
     path: str
 

@@ -23,6 +23,7 @@ FILE_NAME = re.compile(r"(\d+)_(.+)_(\d+)\.wav")  # digit, speaker, index
 TEST_BELOW = 5  # the dataset's own rule: the first five of each digit and speaker are the test set
 TEST_SPEAKERS = 1 / 3  # of the speakers, for the test
 LOUDNESS = 0.05  # root mean square
+SOFTEST, LOUDEST = 1e-12, 1e12  # root mean squares that can be brought to it in single precision
 READ_ERRORS = (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning)  # what scipy raises for bad files
 READ_ERRORS += (UnboundLocalError, ZeroDivisionError)  # and for damaged headers
 
@@ -31,7 +32,7 @@ READ_ERRORS += (UnboundLocalError, ZeroDivisionError)  # and for damaged headers
 class SpokenDigits(Data):
     """Files `recordings/{digit}_{speaker}_{index}.wav` in the folder `path`; null takes <data_dir>/spoken_digits.
 
-    Mono, 16 or 32 bits or floats, 8,000 Hz. Tested are the indices 0 to 4 of each digit and speaker (`speakers:
+    Mono, 8 to 32 bits or floats, 8,000 Hz. Tested are the indices 0 to 4 of each digit and speaker (`speakers:
     shared`), or all of a third of the speakers, drawn by the seed, from whom nothing is learned (`disjoint`). All are
     brought to the same loudness: how near the microphone stood says who spoke. Of each there are `frames` frames of
     10 ms.
@@ -77,7 +78,7 @@ class SpokenDigits(Data):
 
 
 def read(path: Path, rate: int) -> Tensor:
-    """A mono wave [n] of LOUDNESS. Raises UserError for a file that is none, or has another rate."""
+    """A mono wave [n] of LOUDNESS. Raises UserError for a file that is none, has another rate, or holds no sound."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
@@ -89,8 +90,27 @@ def read(path: Path, rate: int) -> Tensor:
         raise UserError(f"{path} has {file_rate} samples a second; needed are {rate}")
     if wave.ndim != 1 or not len(wave):
         raise UserError(f"{path}: one channel with sound in it is needed, this is {list(wave.shape)}")
-    if wave.dtype not in (np.int16, np.int32) and wave.dtype.kind != "f":
-        raise UserError(f"{path}: samples are {wave.dtype}; needed are int16, int32 or floats")
-    samples = torch.from_numpy(wave.astype(np.float32))
-    loudness = samples.square().mean().sqrt().clamp(min=1e-12)
+    samples = full_scale(wave)
+    if bad := int((~samples.isfinite()).sum()):
+        raise UserError(f"{path}: {bad} of {len(samples)} samples are not finite numbers")
+    if samples.min() == samples.max():
+        raise UserError(f"{path} holds no sound: all samples are {wave[0]}")
+    loudness = samples.square().mean().sqrt()
+    if not SOFTEST < loudness < LOUDEST:
+        raise UserError(
+            f"{path} has a loudness of {loudness:.3g}, and 1 is full scale; it cannot be brought to {LOUDNESS}"
+        )
     return samples * (LOUDNESS / loudness)
+
+
+def full_scale(wave: np.ndarray) -> Tensor:
+    """Samples of any depth as numbers of -1 to 1: 8 bits are unsigned, 24 are the upper ones of 32; floats as they are.
+
+    A division by a power of two rounds nothing.
+    """
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        samples = torch.from_numpy(wave.astype(np.float32))
+    if wave.dtype.kind == "f":
+        return samples
+    half = 2.0 ** (8 * wave.dtype.itemsize - 1)
+    return (samples - half if wave.dtype.kind == "u" else samples) / half

@@ -65,6 +65,10 @@ class TableSource(Source):
             ) from error
         x_train, x_test = (torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in parts[:2])
         y_train, y_test = (torch.from_numpy(part.astype(np.int64)) for part in parts[2:])
+        for part, y in (("to learn from", y_train), ("for testing", y_test)):
+            if without := [name for label, name in enumerate(classes) if not (y == label).any()]:
+                missing = f"a share that leaves rows of every class (no row {part} of {', '.join(without)})"
+                raise SettingError("test_share", self.test_share, missing)
         return Arrays(x_train, y_train, x_test, y_test, classes, Tables(tuple(features)))
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
-from mlbench.data.datasets.image_folder import SUFFIXES, decoded, images
+from mlbench.data.datasets.picture_files import images
+from mlbench.data.picture_decoder import SUFFIXES, decode_pictures
 from mlbench.explain.attribution.evaluation import in_parts
 from mlbench.explain.attribution.examples import Examples, View
 from mlbench.explain.base import Attribution, Context
@@ -112,7 +113,8 @@ def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
     channels, height, width = shape
     if height != width:
         raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
-    return torch.from_numpy(decoded(path, height, channels == 1))
+    (found,) = decode_pictures([path], height, channels == 1)
+    return torch.from_numpy(found)
 
 
 def channel_sum(maps: Tensor) -> np.ndarray:

@@ -1,0 +1,115 @@
+"""Pictures from files: every format and depth to 8 bits, upright, over white; the one road by which files come in."""
+
+import struct
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlbench.core.errors import UserError
+
+VERSION = 2  # of what a file becomes here: one more with every change, so that no cache of another version is read
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+WHITE_IS_ZERO, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 0, 258, 262, 339  # of TIFF: a value, and numbers of tags
+UNSIGNED = (1, 4)  # values of SAMPLE_FORMAT: unsigned, and undefined, which readers take for it
+GREY_STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies grey values of 2 and 4 bits
+NO_RANGE = "have no agreed black and white; save it with 8 or 16 bits"
+# what Pillow raises for damaged files, beside errors of its own, and ImportError where it was built without a format
+READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, ImportError)
+READ_ERRORS += (struct.error,)
+
+
+def decode_pictures(paths: Iterable[Path], size: int, grey: bool) -> Iterator[np.ndarray]:
+    """The pictures of files in their order, decoded in several threads. Raises UserError at the first bad one."""
+    with warnings.catch_warnings(), ThreadPoolExecutor() as threads:
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # damaged remarks beside a good picture
+        yield from threads.map(lambda path: decode_picture(path, size, grey), paths)
+
+
+def decode_picture(path: Path, size: int, grey: bool) -> np.ndarray:
+    """Read a file as uint8 [C, size, size]: the centre square, scaled; C is 1 for `grey`, else 3.
+
+    Whole numbers of more than 8 bits are brought to 8 by the range of their depth (the upper 8 bits; PGM and PPM by the
+    maxval of the file), a picture is turned as its EXIF orientation says, transparent parts show white, CMYK, YCbCr and
+    LAB become RGB, and of several frames or pages the first is taken. Colour profiles are not applied.
+
+    Raises:
+        UserError: For what is no picture, is damaged, or has values without an agreed range (floats, signed numbers).
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            white = white_value(file)
+            scale_transparency(file)
+            file.load()
+            image = upright(file)
+            image = over_white(image if white is None else eight_bits(image, white, getattr(file, "tag_v2", {})))
+            image = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size))
+            return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
+    except (*READ_ERRORS, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} is not a picture that can be read ({error})") from error
+
+
+def white_value(file: Any) -> int | None:
+    """The value of white in a file with more than 8 bits, None up to 8. Raises ValueError where there is none."""
+    tags = getattr(file, "tag_v2", {})
+    if file.mode == "F" or any(kind not in UNSIGNED for kind in tags.get(SAMPLE_FORMAT, ())):
+        raise ValueError(f"its values are {'floats' if file.mode == 'F' else 'signed numbers'}, which {NO_RANGE}")
+    if file.mode.startswith("I;16"):
+        return 2 ** int(tags.get(BITS, (16,))[0]) - 1
+    if file.mode != "I":
+        return None
+    if file.format in ("PPM", "PNG"):
+        return 2**16 - 1  # Pillow brings PGM to 16 bits by its maxval, and older versions read 16-bit PNG so
+    if tags.get(BITS) == (32,):
+        return 2**32 - 1
+    raise ValueError(f"its values are whole numbers of 32 bits, which {NO_RANGE}")
+
+
+def scale_transparency(file: Any) -> None:
+    """Bring the transparent colour of a PNG, which Pillow leaves in the file's depth, to that of its pixels."""
+    if file.format != "PNG" or "transparency" not in file.info or not file.tile:
+        return
+    layout, colour = file.tile[0][3], file.info["transparency"]
+    if layout in GREY_STEPS:
+        file.info["transparency"] = colour * GREY_STEPS[layout]
+    elif layout == "RGB;16B":
+        file.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def upright(file: Any) -> Any:
+    """A picture turned as its EXIF orientation says; as it is where the EXIF data cannot be read."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(file)
+    except READ_ERRORS:
+        return file
+
+
+def eight_bits(image: Any, white: int, tags: Any) -> Any:
+    """The upper eight bits of a grey picture, with an alpha channel where one of its values is transparent."""
+    from PIL import Image
+
+    values = np.asarray(image)
+    values = (values.view(np.uint32) if values.dtype == np.int32 else values).astype(np.uint64)
+    seen = white - values if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else values  # Pillow inverts up to 8 bits only
+    picture = Image.fromarray((seen * 256 // (white + 1)).astype(np.uint8))
+    if "transparency" not in image.info:
+        return picture
+    alpha = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
+    return Image.merge("LA", (picture, alpha))
+
+
+def over_white(image: Any) -> Any:
+    """A picture without its transparency, as it looks on white paper."""
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
