@@ -10,7 +10,7 @@ from mlbench.core.rng import apart
 from mlbench.explain.base import Maps
 from mlbench.models.initialisation import redraw_module
 
-FAILS_FROM = 0.8  # rank correlation with the trained network's map after the top layer alone
+FAILS_FROM = 0.8  # rank correlation of sizes with the trained network's map, after the top layer alone
 
 
 def cascade(net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int) -> list[dict[str, object]]:
