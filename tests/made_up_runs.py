@@ -23,7 +23,7 @@ STREAMS = {
     "kind": "",
     "headlines": {"average_accuracy": "high", "backward_transfer": "high", "forgetting": "low"},
 }
-SCORES = ("deletion_auc", "insertion_auc", "sparsity", "randomisation_rho")
+SCORES = ("deletion_auc", "insertion_auc", "sparsity", "randomisation_abs_rho")
 
 
 def make(folder: Path, count: int) -> None:
@@ -107,7 +107,7 @@ def maps(folder: Path, setting: int, seed: int, draws: np.random.Generator, leve
         write_picture(
             place / "figures" / f"{name}.png", draws.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) // 32 * 32
         )
-    headlines = {"deletion_auc": "low", "insertion_auc": "high", "sparsity": "", "randomisation_rho": ""}
+    headlines = {"deletion_auc": "low", "insertion_auc": "high", "sparsity": "", "randomisation_abs_rho": ""}
     write(place, identity, seed, {"samples": setting}, metrics, {"kind": "maps", "headlines": headlines})
 
 

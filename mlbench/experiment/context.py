@@ -27,7 +27,9 @@ class Context(Protocol):
     input_shape: tuple[int, int, int]
     outputs: int
     classes: list[str]  # their names
-    start: nn.Module  # the dense network as it was before any training (in eval mode, not to be changed)
+    initial: nn.Module  # the dense network as its training began, perhaps with weights that its class loads
+    start: nn.Module  # the untrained network: fresh weights, even where its class loads some; both in eval mode and
+    # not to be changed
 
     def fit(
         self, net: nn.Module, title: str, learner: Learner | None = None, train: Split | None = None, **changes: object

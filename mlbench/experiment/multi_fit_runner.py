@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mlbench.experiment.fit_sequence import FitSequence
 from mlbench.experiment.model_setup import read_matching
 from mlbench.experiment.network_cache import NETWORK, NetworkCache
 from mlbench.experiment.runner import Runner
+from mlbench.models.initialisation import comes_with_weights, redraw
 from mlbench.models.logits import with_logits
 from mlbench.runs.checkpoint import read_network, restored
 from mlbench.training.evaluation import accuracy
@@ -36,7 +38,7 @@ class MultiFitRunner(Runner):
     Attributes:
         fits: Trains, and reads back what an interrupted run has trained.
         cache: The networks that runs share.
-        start: The network before any training.
+        initial: The network as its training began, in eval mode: with its own weights where its class loads some.
     """
 
     config: CheckedConfig
@@ -52,24 +54,35 @@ class MultiFitRunner(Runner):
         self.cache = NetworkCache(self.config, task, self.compute.device, self.run.display.note)
         about = (self.run, self.training, self.compute, self.draws)
         self.fits = FitSequence(*about, self.validation, lambda unfinished: self.state(unfinished))
-        self.start = self.untrained().eval()
+        self.initial = self.before_training().eval()
 
-    def untrained(self) -> nn.Module:
-        """The network before any training, drawn again by the seed where a checkpoint has trained it already.
+    def before_training(self) -> nn.Module:
+        """The network as its class builds it, by the seed once more where a checkpoint has trained it already.
 
         One whose structure a technique has changed has its layers drawn anew.
         """
-        start = copy.deepcopy(self.net)
+        initial = copy.deepcopy(self.net)
         if self.config.settings.checkpoint:
             with apart(self.compute.device, self.draws.derived("network")):
                 fresh = self.build(None)
-                if shapes(fresh) == shapes(start):
-                    start.load_state_dict(fresh.state_dict())
+                if shapes(fresh) == shapes(initial):
+                    initial.load_state_dict(fresh.state_dict())
                 else:
-                    for layer in start.modules():
-                        if hasattr(layer, "reset_parameters"):
-                            layer.reset_parameters()
-        return start
+                    redraw(initial)
+        return initial
+
+    @cached_property
+    def start(self) -> nn.Module:
+        """The untrained network, in eval mode: `initial` where the seed drew its weights, else drawn anew."""
+        with apart(self.compute.device, self.draws.derived("another network")):
+            other = self.build(None)
+        if shapes(other) != shapes(self.initial) or not comes_with_weights(self.initial, other):
+            return self.initial
+        start = copy.deepcopy(self.initial)
+        with apart(self.compute.device, self.draws.derived("network")):
+            unreached = redraw(start)
+        self.run.display.note(redrawn_note(self.config.names["model"], unreached))
+        return start.eval()
 
     def dense(self) -> nn.Module:
         """The trained network to start from: the one given, the one in the cache, or trained now and cached."""
@@ -149,6 +162,15 @@ class MultiFitRunner(Runner):
 def shapes(net: nn.Module) -> dict[str, torch.Size]:
     """Of each of its tensors."""
     return {name: tensor.shape for name, tensor in net.state_dict().items()}
+
+
+def redrawn_note(model: str, unreached: list[str]) -> str:
+    """What is said of an untrained network that is not the one the model builds."""
+    note = f"model={model} comes with weights; the untrained network has all of them drawn anew"
+    if unreached:
+        names = ", ".join(unreached[:3]) + (", ..." if len(unreached) > 3 else "")
+        note += f", {len(unreached)} of them as numbers of the same mean and deviation ({names})"
+    return note
 
 
 def check_single_task(config: CheckedConfig, stream: Stream) -> None:

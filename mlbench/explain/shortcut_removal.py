@@ -83,7 +83,7 @@ class Mend(Method):
                 results.grids["mended"] = [
                     example_row(i, before, maps, mended, random, context) for i in examples(mended)
                 ]
-            net = context.fit(copy.deepcopy(context.start), f"mended, round {number}", train=mended)
+            net = context.fit(copy.deepcopy(context.initial), f"mended, round {number}", train=mended)
             rows.append({"round": number, **accuracies(net, context)})
             if context.planted is not None:
                 truth = context.planted.train[context.train.rows]
@@ -92,7 +92,7 @@ class Mend(Method):
                 results.metrics["found_share"] = (~missed[truth[:, 0] >= 0]).double().mean().item()
                 rows[-1]["found_share"] = results.metrics["found_share"]
         results.metrics |= accuracies(net, context, "_after")
-        control = context.fit(copy.deepcopy(context.start), "control: random windows", train=random)
+        control = context.fit(copy.deepcopy(context.initial), "control: random windows", train=random)
         results.metrics |= accuracies(control, context, "_random")
         results.tables["rounds"] = rows
         return results

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from mlbench.core.statistics import Spread, spread
 from mlbench.runs.run_record import RunRecord
 
+CONTROLS = ("random", "edges", "input", "wrong_class")  # of maps: what knows nothing of the network, or of the class
 TRAINING = ("train_seconds", "finetune_seconds")  # costs: of the network, and of what a technique made of it
 
 
@@ -40,3 +41,22 @@ def headlines(runs: Iterable[RunRecord]) -> dict[str, str]:
     for run in runs:
         ends |= {name: end for name, end in run.headlines.items() if name in run.metrics}
     return ends
+
+
+def with_controls(label: str, spreads: dict[str, Spread], ends: dict[str, str]) -> dict[str, dict[str, Spread]]:
+    """The rows of a table for one label: its own, and below it one for each control of a map that has such scores.
+
+    Args:
+        label: What the first row is called.
+        spreads: The spread of each metric of the label, those of controls as `control_<name>_<metric>`.
+        ends: The metrics that the table shows.
+
+    Returns:
+        Name of the row -> metric -> spread.
+    """
+    rows = {label: spreads}
+    for control in CONTROLS:
+        prefix = f"control_{control}_"
+        if own := {name: spreads[prefix + name] for name in ends if prefix + name in spreads}:
+            rows[f"control: {control.replace('_', ' ')}"] = own
+    return rows

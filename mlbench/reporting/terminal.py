@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlbench.reporting.aggregate import headlines, spreads_by_label
+from mlbench.reporting.aggregate import headlines, spreads_by_label, with_controls
 from mlbench.reporting.score_table import apart, number, score_tables
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_summary
@@ -55,14 +55,15 @@ def matrix_table(path: Path) -> Table:
 
 
 def sweep_table(runs: list[RunRecord]) -> Table:
-    """One row a label, one column a headline metric."""
+    """One row a label, and below it one for each control of its maps; one column a headline metric."""
     groups, metrics = spreads_by_label(runs), headlines(runs)
     table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
     table.add_column("", overflow="fold")
     for name in (*metrics, "train_seconds", "runs"):
         table.add_column(name.replace("_", " "), justify="right")
     for label, spreads in groups.items():
-        cells = [str(spreads[name]) if name in spreads else "" for name in metrics]
-        seconds = f"{spreads['train_seconds'].mean:.1f}"
-        table.add_row(label, *cells, seconds, str(spreads["train_seconds"].count))
+        for title, own in with_controls(label, spreads, metrics).items():
+            cells = [str(own[name]) if name in own else "" for name in metrics]
+            costs = [f"{spreads['train_seconds'].mean:.1f}", str(spreads["train_seconds"].count)]
+            table.add_row(title, *cells, *(costs if own is spreads else ("", "")))
     return table

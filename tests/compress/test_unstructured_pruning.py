@@ -27,7 +27,8 @@ class Bench:
         self.train, self.validation = random_split(64, seed=1), random_split(32, seed=2)
         self.whole, self.dropped = self.train, []
         self.training, self.compute = settings or training(epochs=2), Compute()
-        self.generator, self.start = torch.Generator().manual_seed(0), copy.deepcopy(net).eval()
+        self.generator = torch.Generator().manual_seed(0)
+        self.initial = self.start = copy.deepcopy(net).eval()
         self.input_shape, self.outputs, self.fits = (1, 4, 4), 3, []
         self.classes = ["a", "b", "c"]
 

@@ -16,7 +16,7 @@ from mlbench.explain.attribution import evaluation
 from mlbench.explain.attribution import metrics as scores
 from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.evaluation import evaluate
-from mlbench.explain.attribution.examples import View
+from mlbench.explain.attribution.examples import Examples, View
 from mlbench.explain.attribution.picture_attribution import PictureView
 from mlbench.explain.attribution.randomisation import cascade, layers, similarity
 from mlbench.explain.attribution.saliency import Saliency
@@ -29,7 +29,7 @@ from tests.techniques import Late, configured
 def given(shape=(1, 8, 8), count=3):
     """(network, pictures, classes, maps)."""
     torch.manual_seed(0)
-    net, x, target = CNN(shape, 10, [4, 6]).eval(), torch.randn(count, *shape), torch.arange(count) + 2
+    net, x, target = CNN(shape, 10, [4, 6]).eval(), torch.randn(count, *shape), (torch.arange(count) + 2) % 10
     net[-1].weight.data *= 20
     return net, x, target, input_gradient(net, x, target)
 
@@ -55,6 +55,34 @@ def test_curves_by_hand(shape):
     torch.testing.assert_close(curve, scores.perturbation_curve(net, start, end, -maps, target))  # sizes count
 
 
+def test_signed_curves_begin_with_what_speaks_for_the_class_and_end_with_what_speaks_against_it():
+    net = Linear((2, 1, 4), 2)
+    net[1].weight.data = torch.stack([torch.tensor([3.0, -9, 1, 0, 0, 1, 0, -2]), torch.zeros(8)])
+    net[1].bias.data.zero_()
+    x, target = torch.ones(1, 2, 1, 4), torch.tensor([0])
+    maps = net[1].weight[:1].detach().view(1, 2, 1, 4)  # sums over the channels: 3, -8, 1, -2; sizes: 3, 10, 1, 2
+    for signed, order in ((True, [0, 2, 3, 1]), (False, [1, 0, 3, 2])):
+        left, expected = torch.tensor([3.0, -8, 1, -2]), []
+        for removed in range(5):
+            expected.append(left[order[removed:]].sum().sigmoid().item())
+        found = scores.perturbation_curve(net, x, 0 * x, maps, target, signed)[0]
+        assert found[::5].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_scores_by_size_and_by_sign_stand_beside_one_another():
+    net, x, target, maps = given()
+    view = View()
+    view.thorough = False
+    view.examples = [Examples(net, x, target, target, None, None, list("0123456789"))]
+    found, rows = evaluation.score_maps(view, [maps], input_gradient, torch.Generator(), "share")
+    for name, start, end in (("deletion", x, 0 * x), ("insertion", scores.blurred(x), x)):
+        for mark, signed in (("", False), ("_signed", True)):
+            curve = scores.perturbation_curve(net, start, end, maps, target, signed)
+            assert found[f"{name}_auc{mark}"] == pytest.approx(scores.area(curve).mean().item())
+            assert [row[name + mark] for row in rows] == pytest.approx(curve.mean(0).tolist())
+    assert found["deletion_auc"] != found["deletion_auc_signed"]
+
+
 def test_deleting_what_decides_costs_most():
     net = Linear((1, 4, 4), 2)
     net[1].weight.data = torch.stack([torch.arange(16.0), torch.zeros(16)])
@@ -65,12 +93,21 @@ def test_deleting_what_decides_costs_most():
     assert areas[0] < areas[1]
 
 
-def test_blur_is_gaussian():
-    x = torch.randn(2, 3, 32, 32)
+@pytest.mark.parametrize(
+    ("sides", "reach"), [((8, 8), 5), ((32, 32), 5), ((40, 60), 5), ((80, 90), 10), ((224, 224), 28)]
+)
+def test_blur_is_gaussian_and_in_proportion_to_large_pictures(sides, reach):
+    x = torch.randn(1, 2, *sides)
     own = scores.blurred(x)
     for picture, other in zip(x.flatten(0, 1).numpy(), own.flatten(0, 1).numpy(), strict=True):
-        expected = gaussian_filter(picture, scores.BLUR / 3, mode="nearest", radius=scores.BLUR)
+        expected = gaussian_filter(picture, reach / 3, mode="nearest", radius=reach)
         np.testing.assert_allclose(other, expected, atol=1e-5)
+
+
+def test_blur_leaves_as_little_of_a_large_picture_as_of_the_same_in_small():
+    small = torch.randn(1, 1, 32, 32)
+    large = nn.functional.interpolate(small, (224, 224), mode="bicubic")
+    assert max((scores.blurred(x).var() / x.var()).item() for x in (small, large)) < 0.1
 
 
 def test_pointing_and_share_of_hand_made_maps():
@@ -114,27 +151,47 @@ def test_sparsity_is_ginis():
     assert scores.sparsity(torch.ones(1, 1, 8, 8)).item() == pytest.approx(0, abs=1e-9)
 
 
-def test_infidelity_is_captums_as_a_share_of_the_changes():
+def test_infidelity_is_captums_with_the_scale_of_the_other_half_of_the_noise():
     net, x, target, maps = given()
-    count, draw = scores.PERTURBATIONS, torch.Generator().manual_seed(5)
+    count, draw = scores.PERTURBATIONS // 2, torch.Generator().manual_seed(5)
     size = scores.NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    noise = torch.stack([size * torch.randn(x.shape, generator=draw) for _ in range(count)], 1).flatten(0, 1)
-    theirs = captum.metrics.infidelity(
-        net, lambda inputs: (noise, inputs - noise), x, maps, target=target, n_perturb_samples=count, normalize=True
-    )
+    noise = torch.stack([size * torch.randn(x.shape, generator=draw) for _ in range(2 * count)], 1)
+    repeated, expected, changes = x.repeat_interleave(count, 0), 0, 0
     with torch.no_grad():
-        repeated = target.repeat_interleave(count)[:, None]
-        change = (net(x.repeat_interleave(count, 0)) - net(x.repeat_interleave(count, 0) - noise)).gather(1, repeated)
-    expected = theirs / change.view(len(x), count).square().mean(1)
+        effects = []
+        for half in noise.chunk(2, 1):
+            own = net(repeated) - net(repeated - half.flatten(0, 1))
+            effects.append(own.gather(1, target.repeat_interleave(count)[:, None]).view(len(x), count).numpy())
+    for fitted, measured in ((0, 1), (1, 0)):
+        known = (noise.chunk(2, 1)[fitted] * maps[:, None]).flatten(2).sum(2).numpy()
+        scale = [np.linalg.lstsq(a[:, None], b, rcond=None)[0][0] for a, b in zip(known, effects[fitted], strict=True)]
+        other = noise.chunk(2, 1)[measured].flatten(0, 1)
+        theirs = captum.metrics.infidelity(
+            net,
+            lambda inputs, other=other: (other, inputs - other),
+            x,
+            torch.tensor(scale, dtype=torch.float32)[:, None, None, None] * maps,
+            target=target,
+            n_perturb_samples=count,
+        )
+        expected, changes = expected + theirs.detach().numpy() * count, changes + (effects[measured] ** 2).sum(1)
     own = scores.infidelity(net, x, maps, target, torch.Generator().manual_seed(5))
-    np.testing.assert_allclose(own, expected.detach(), rtol=1e-3)
+    np.testing.assert_allclose(own, expected / changes, rtol=1e-3)
+
+
+def test_infidelity_of_noise_is_no_better_than_that_of_nothing_on_average():
+    net, x, target, maps = given(count=64)
+    of_noise = scores.infidelity(net, x, torch.randn_like(x), target, torch.Generator().manual_seed(0))
+    of_gradient = scores.infidelity(net, x, maps, target, torch.Generator().manual_seed(0))
+    assert of_noise.mean() >= 1
+    assert of_gradient.mean() < 0.5
 
 
 def test_infidelity_by_hand():
     net = Linear((1, 8, 8), 3)
     x, target = torch.randn(2, 1, 8, 8), torch.tensor([0, 2])
     weights = net[1].weight.detach()[target].view_as(x)
-    for maps, expected in ((weights, 0), (7 * weights, 0), (torch.zeros_like(x), 1)):
+    for maps, expected in ((weights, 0), (-7 * weights, 0), (torch.zeros_like(x), 1)):
         found = scores.infidelity(net, x, maps, target, torch.Generator().manual_seed(0))
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -231,6 +288,26 @@ def test_layers_are_drawn_anew_from_the_top_down_in_a_copy():
 def test_a_map_that_ignores_the_network_stays_the_same():
     net, x, target, _ = given()
     assert all(row["rho"] == pytest.approx(1) for row in cascade(net, x, target, lambda net, x, target: x, 0))
+
+
+def test_a_map_whose_sizes_stay_fails_the_check_whatever_its_signs_do():
+    net, x, target, _ = given()
+    examples = Examples(net, x, target, target, None, None, list("0123456789"))
+
+    def turning(other, x, target):
+        signs = torch.ones_like(x)
+        if not torch.equal(other[-1].weight, net[-1].weight):
+            signs[..., ::2] = -1
+        return x * signs
+
+    for maker, passed in ((turning, 0.0), (lambda *_: torch.randn_like(x), 1.0), (lambda *_: x, 0.0)):
+        depth = evaluation.randomisation(examples, maker, torch.Generator())
+        found = evaluation.checks(None, examples, x, depth)
+        assert found["randomisation_passed"] == passed
+    depth = evaluation.randomisation(examples, turning, torch.Generator())
+    found = evaluation.checks(None, examples, x, depth)
+    assert abs(found["randomisation_rho"]) < 0.5
+    assert found["randomisation_abs_rho"] == pytest.approx(1)
 
 
 def test_the_time_of_a_map_is_the_devices_own(monkeypatch):

@@ -179,3 +179,43 @@ def test_layers_of_one_number_and_probes_of_one_example(mlbench, tmp_path, words
 def test_baselines_need_two_classes(mlbench, tmp_path):
     code, _, error = mlbench("explain=baselines", "model=mlp", "data.train_examples=1")
     assert (code, "of one class" in error, (tmp_path / "out").exists()) == (2, True, False), error
+
+
+@pytest.mark.parametrize(("samples", "shown"), [(64, 12), (10, 10)])
+def test_every_picture_of_the_user_is_shown_with_its_name(mlbench, tmp_path, monkeypatch, samples, shown):
+    """Figures come in pages; a title tells how many files were found, also where explain.samples leaves some out."""
+    from PIL import Image
+
+    from mlbench.explain import runner
+
+    (tmp_path / "mine").mkdir()
+    for number in range(12):
+        Image.new("L", (8, 8), 20 * number).save(tmp_path / "mine" / f"picture_{number:02d}.png")
+    drawn = {}
+    monkeypatch.setattr(runner.grids, "draw_grid", lambda rows, path, **_: drawn.update({path.stem: rows}))
+    words = ("explain=saliency", f"explain.images={tmp_path / 'mine'}", f"explain.samples={samples}", *SMALL)
+    code, _, error = mlbench(*words)
+    assert code == 0, error
+    for figure, rows_up_to in (("maps", 8), ("classes", 4)):
+        pages = {name: rows for name, rows in drawn.items() if name.partition("_")[0] == figure}
+        assert list(pages) == [figure, *(f"{figure}_{number}" for number in range(2, 1 + -(-shown // rows_up_to)))]
+        assert all(len(rows) <= rows_up_to for rows in pages.values())
+        titles = [title for rows in pages.values() for title, _ in rows]
+        assert len(titles) == shown
+        for number, title in enumerate(titles):
+            assert title.startswith(f"picture_{number:02d}.png ({number + 1} of 12), ")
+    with np.load(only_run(tmp_path / "out") / "artefacts" / "maps.npz") as file:
+        assert file["files"].tolist() == [f"picture_{number:02d}.png" for number in range(shown)]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_sweep_shows_the_controls_of_maps_below_them(mlbench, tmp_path):
+    words = ("-m", "explain=saliency,occlusion", "data=planted", "explain.samples=4", "model=cnn", *SMALL)
+    code, text, error = mlbench(*words)
+    assert code == 0, error
+    for line in ("control: random", "control: edges", "control: input", "control: wrong class"):
+        assert text.count(line) == 2
+    runs = {summary(folder)["technique"]: summary(folder)["metrics"] for folder in folders(tmp_path / "out")}
+    below = [line for line in text.splitlines() if "control: input" in line]
+    for line in below:
+        assert f"{runs['occlusion']['control_input_deletion_auc']:.3f}".lstrip("0") in line

@@ -11,7 +11,7 @@ MAPS = {
     "control_random_pointing": 0.1,
     "control_random_deletion_auc": 0.4,
     "deletion_auc": 0.2,
-    "randomisation_rho": 0.1,
+    "randomisation_abs_rho": 0.1,
 }
 PROBE = {
     "ambiguous_accuracy": 0.9,
@@ -60,7 +60,7 @@ def runs(metrics, technique="saliency"):
     [
         (explain.pointing, MAPS, {"pointing": 0.2}),
         (explain.pointing, MAPS, {"deletion_auc": 0.4}),
-        (explain.saliency, MAPS, {"randomisation_rho": 0.9}),
+        (explain.saliency, MAPS, {"randomisation_abs_rho": 0.9}),
         (explain.power_against_interpretability, READABLE, {"linear_accuracy": 0.99}),
         (explain.power_against_interpretability, READABLE, {"forest_accuracy": 0.88}),
         (explain.hidden_layers, LAYERS, {"top_untrained_neighbours": 0.9}),

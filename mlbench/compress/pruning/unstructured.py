@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mlbench.compress.base import Context, Finetuned, Point, weights
 from mlbench.compress.pruning.importance import IMPORTANCES, Scores
 from mlbench.core.errors import require
+from mlbench.models.initialisation import redraw
 from mlbench.training.learner import Learner
 from mlbench.training.theta import Theta
 
@@ -62,8 +63,9 @@ class Prune(Finetuned):
         scope: Whether to compare scores over the whole network or within each layer.
         layers: Share of each layer's weights that is left at the end, instead of `fraction` and `scope`.
         last_layer: With scope=layer, the pruning rate of the output layer relative to the other layers.
-        rewind: What training starts from after each round: `none`, the present weights; `initial`, those before
-            training; `early`, those after `rewind_epochs` epochs; `reinitialise`, fresh ones.
+        rewind: What training starts from after each round: `none`, the present weights; `initial`, those that the dense
+            network's training began from, also where its class loads them; `early`, those after `rewind_epochs` epochs;
+            `reinitialise`, fresh ones.
         rewind_epochs: Epochs that lead to the weights of rewind=early.
         control: Whether to train each mask from fresh weights as well, for comparison.
         samples: Training examples for the importance scores.
@@ -167,7 +169,7 @@ class Prune(Finetuned):
 
     def rewind_target(self, context: Context) -> nn.Module:
         """The network whose weights rewind=initial and rewind=early return to."""
-        net = copy.deepcopy(context.start)
+        net = copy.deepcopy(context.initial)
         if self.rewind == "early":
             context.fit(net, "early training", epochs=self.rewind_epochs)
         return net
@@ -204,7 +206,5 @@ def masked(net: nn.Module, masks: Masks) -> nn.Module:
 def reinitialised(net: nn.Module) -> nn.Module:
     """A copy of `net` with fresh random weights."""
     copied = copy.deepcopy(net)
-    for module in copied.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+    redraw(copied)
     return copied

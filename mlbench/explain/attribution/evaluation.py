@@ -68,8 +68,8 @@ def evaluate(
         results.charts[curve] = Chart("curves", f"share of {modality.unit}", curve, by="map")
     if depths:
         results.tables["randomisation"] = depths
-    if any("rho" in row for row in depths):  # maps of a single pixel have no ranks
-        results.charts["randomisation"] = Chart("randomisation", "layers", "rho", by="map")
+    if any("abs_rho" in row for row in depths):  # maps of a single pixel have no ranks
+        results.charts["randomisation"] = Chart("randomisation", "layers", "abs_rho", by="map")
     view.show(results, method, name, maps)
     return results
 
@@ -85,18 +85,13 @@ def score_maps(
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
     """(means of the metrics over the examples, rows of the mean curves over the share of `part`)."""
     values: dict[str, list[Tensor]] = {}
-    deletions, insertions = [], []
+    curves: dict[str, list[Tensor]] = {}
     for examples, each in zip(view.examples, maps, strict=True):
-        net, x, target = examples.net, examples.x, examples.target
-        deletions.append(metrics.perturbation_curve(net, x, torch.zeros_like(x), each, target))
-        insertions.append(metrics.perturbation_curve(net, view.empty(x), x, each, target))
-        scores = {
-            "deletion_auc": metrics.area(deletions[-1]),
-            "insertion_auc": metrics.area(insertions[-1]),
-            "sparsity": metrics.sparsity(each),
-        }
+        own = perturbation_curves(view, examples, each)
+        scores = {area_name(name): metrics.area(curve) for name, curve in own.items()}
+        scores["sparsity"] = metrics.sparsity(each)
         if view.thorough:
-            few = (net, x[:COSTLY], each[:COSTLY], target[:COSTLY])
+            few = (examples.net, examples.x[:COSTLY], each[:COSTLY], examples.target[:COSTLY])
             scores["infidelity"] = metrics.infidelity(*few, generator)
             scores["sensitivity"] = metrics.sensitivity(*few, maker, generator)
         if examples.truth is not None and examples.truth.any():
@@ -104,15 +99,32 @@ def score_maps(
             scores["top25_share"] = metrics.top_share(each, examples.truth)
         for name, score in scores.items():
             values.setdefault(name, []).append(score.double())
+        for name, curve in own.items():
+            curves.setdefault(name, []).append(curve)
     means = {name: torch.cat(parts).nanmean().item() for name, parts in values.items()}
     means = {name: value for name, value in means.items() if not math.isnan(value)}  # defined for no example
-    lines = zip(
-        np.linspace(0, 1, metrics.STEPS + 1),
-        torch.cat(deletions).mean(0).tolist(),
-        torch.cat(insertions).mean(0).tolist(),
-        strict=True,
-    )
-    return means, [{part: share, "deletion": deletion, "insertion": insertion} for share, deletion, insertion in lines]
+    lines = {name: torch.cat(parts).mean(0).tolist() for name, parts in curves.items()}
+    shares = np.linspace(0, 1, metrics.STEPS + 1)
+    return means, [{part: share, **{name: line[k] for name, line in lines.items()}} for k, share in enumerate(shares)]
+
+
+def perturbation_curves(view: View, examples: Examples, maps: Tensor) -> dict[str, Tensor]:
+    """`deletion` and `insertion` by the sizes of the maps, and `_signed` by their signed values: [B, STEPS + 1] each.
+
+    Two rankings answer two questions: which pixels matter, and which speak for the class.
+    """
+    net, x, target = examples.net, examples.x, examples.target
+    curves = {}
+    for mark, signed in (("", False), ("_signed", True)):
+        curves[f"deletion{mark}"] = metrics.perturbation_curve(net, x, torch.zeros_like(x), maps, target, signed)
+        curves[f"insertion{mark}"] = metrics.perturbation_curve(net, view.empty(x), x, maps, target, signed)
+    return curves
+
+
+def area_name(curve: str) -> str:
+    """The metric of the area under a curve: `deletion_auc`, `deletion_auc_signed`."""
+    name, mark, _ = curve.partition("_signed")
+    return f"{name}_auc{mark}"
 
 
 def randomisation(examples: Examples, maker: Maps, generator: torch.Generator) -> list[dict[str, object]]:
@@ -135,6 +147,6 @@ def checks(
     if method is not None and (start := method.origin(examples.x)) is not None:
         about = (examples.net, examples.x, start, maps, examples.target)
         scores["completeness_error"] = metrics.completeness_error(*about)
-    if "randomisation_rho" in scores:
-        scores["randomisation_passed"] = float(scores["randomisation_rho"] < FAILS_FROM)
+    if "randomisation_abs_rho" in scores:  # by size, as the other scores rank
+        scores["randomisation_passed"] = float(scores["randomisation_abs_rho"] < FAILS_FROM)
     return scores

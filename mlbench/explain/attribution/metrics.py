@@ -10,11 +10,12 @@ from mlbench.explain.base import Maps, logit, strength
 
 STEPS = 20  # of the deletion and insertion curves
 STRONGEST = 25  # pixels
-PERTURBATIONS = 32  # for infidelity
+PERTURBATIONS = 32  # for infidelity, an even number
 NEIGHBOURS = 4  # for sensitivity
-NOISE = 0.2  # of infidelity's perturbations, a share of each picture's range
+NOISE = 0.05  # of infidelity's perturbations, a share of each picture's range: at .2 no linear map predicts the logit
 RADIUS = 0.02  # of sensitivity's neighbourhood, the same
-BLUR = 5  # pixels of standard deviation 5/3 around each, for the start of insertion
+BLUR = 5  # pixels to each side in pictures of up to BLUR_SIDE pixels a side; in larger ones as much in proportion
+BLUR_SIDE = 40
 AT_ONCE = 256  # pictures at once
 
 
@@ -31,12 +32,24 @@ HEADLINES = {  # metric shown in tables -> whether high or low values are better
     "deletion_auc": "low",
     "insertion_auc": "high",
     "sparsity": "",
-    "randomisation_rho": "",
+    "randomisation_abs_rho": "",
 }
 
 
-def blurred(x: Tensor, reach: int = BLUR) -> Tensor:
-    """Gaussian blur of x [B, C, H, W]: a window of `reach` pixels to each side, standard deviation `reach` / 3."""
+def reach_of_blur(sides: tuple[int, int]) -> int:
+    """How many pixels to each side are blurred together in a picture of these sides: BLUR, or a share of the shorter.
+
+    A blur of a few pixels leaves everything in a large picture.
+    """
+    return max(BLUR, round(BLUR * min(sides) / BLUR_SIDE))
+
+
+def blurred(x: Tensor, reach: int | None = None) -> Tensor:
+    """Gaussian blur of x [B, C, H, W]: a window of `reach` pixels to each side, standard deviation `reach` / 3.
+
+    Without `reach` it is `reach_of_blur`, in proportion to the picture.
+    """
+    reach = reach_of_blur((x.shape[2], x.shape[3])) if reach is None else reach
     window = torch.exp(-((torch.arange(2 * reach + 1.0) - reach) ** 2) / (2 * (reach / 3) ** 2)).to(x)
     window = (window / window.sum()).expand(x.shape[1], 1, 1, -1)
     padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
@@ -44,7 +57,9 @@ def blurred(x: Tensor, reach: int = BLUR) -> Tensor:
     return F.conv2d(rows, window.transpose(2, 3), groups=x.shape[1])
 
 
-def perturbation_curve(net: nn.Module, start: Tensor, end: Tensor, maps: Tensor, target: Tensor) -> Tensor:
+def perturbation_curve(
+    net: nn.Module, start: Tensor, end: Tensor, maps: Tensor, target: Tensor, signed: bool = False
+) -> Tensor:
     """The class probability while the pixels of `start` are replaced by those of `end`, the strongest first.
 
     Deletion replaces the input by zeros, insertion a blurred input by the original (Petsiuk et al. 2018, section 3.1).
@@ -55,12 +70,14 @@ def perturbation_curve(net: nn.Module, start: Tensor, end: Tensor, maps: Tensor,
         end: Inputs [B, C, H, W] at the last step.
         maps: Attributions [B, C, H, W], which give the order of the pixels.
         target: Classes [B].
+        signed: Whether the pixels that speak most for the class come first, those that speak against it last; else
+            they come by size, whatever the sign.
 
     Returns:
         Probabilities [B, STEPS + 1] at equal shares of replaced pixels from 0 to 1.
     """
     pixels = start.shape[2] * start.shape[3]
-    order = strength(maps).flatten(1).argsort(dim=1, descending=True, stable=True)
+    order = (maps.sum(1) if signed else strength(maps)).flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(1, order, torch.arange(pixels, device=order.device).expand_as(order))
     rank = rank.view(len(start), 1, *start.shape[2:])
     probabilities = []
@@ -127,10 +144,12 @@ def infidelity(net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, generato
     """Infidelity (Yeh et al. 2019, definition 2.1): how badly a map predicts the effect of noise on the logit.
 
     Deviations from the paper: maps are first multiplied by the best factor (proposition A.1), since most have no scale
-    of their own, and the error is divided by the mean square of the changes of the logit.
+    of their own; it is fitted to one half of the perturbations and the error measured on the other, each in turn, as a
+    factor fitted to what it is measured on makes noise look informed. The error is divided by the mean square of the
+    changes of the logit.
 
     Returns:
-        Float [B]: 0 is perfect, 1 no better than a map of zeros.
+        Float [B]: 0 is perfect, about 1 no better than a map of zeros.
     """
     size = NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
     before, predicted, changed = logit(net, x, target), [], []
@@ -139,8 +158,12 @@ def infidelity(net: nn.Module, x: Tensor, maps: Tensor, target: Tensor, generato
         predicted.append((noise * maps).flatten(1).sum(1))
         changed.append(before - logit(net, x - noise, target))
     predicted, changed = torch.stack(predicted).double(), torch.stack(changed).double()  # [n, B]
-    scale = (predicted * changed).sum(0) / predicted.square().sum(0).clamp(min=1e-300)
-    return (scale * predicted - changed).square().sum(0) / changed.square().sum(0).clamp(min=1e-300)
+    halves = list(zip(predicted.chunk(2), changed.chunk(2), strict=True))
+    missed = torch.zeros_like(before, dtype=torch.float64)
+    for (p, c), (own, true) in (halves, halves[::-1]):
+        scale = (p * c).sum(0) / p.square().sum(0).clamp(min=1e-300)
+        missed += (scale * own - true).square().sum(0)
+    return missed / changed.square().sum(0).clamp(min=1e-300)
 
 
 def sensitivity(

@@ -14,21 +14,22 @@ from mlbench.explain.attribution.examples import Examples, View
 from mlbench.explain.base import Attribution, Context
 from mlbench.runs.results import Panel, Results, Row
 
-SHOWN = 8  # examples in the figure of maps
-OF_CLASSES = 4  # in the figure of maps for every class
+SHOWN = 8  # examples in a figure of maps
+OF_CLASSES = 4  # in a figure of maps for every class
 CLASSES_UP_TO = 10  # columns that figure has room for
 
 
 class PictureView(View):
-    """Test pictures drawn by the seed, or the user's own."""
+    """Test pictures drawn by the seed, or the user's own: of these the figures show all, in pages, with their names."""
 
     takes_files = True
 
     def __init__(self, net: nn.Module, method: Attribution, context: Context):
         self.net = net
-        x, self.pictures, labels, truth = (
-            user_inputs(method, context) if method.images else test_inputs(method, context)
-        )
+        found = files(Path(method.images).expanduser()) if method.images else []
+        paths = found[: method.samples]
+        self.names, self.found = [path.name for path in paths], len(found)
+        x, self.pictures, labels, truth = user_inputs(paths, context) if method.images else test_inputs(method, context)
         with torch.no_grad():
             predicted = net(x).argmax(1)
         target = predicted if method.target is None else torch.full_like(predicted, method.target)
@@ -41,11 +42,20 @@ class PictureView(View):
         for part in ("target", "predicted", "labels", "truth"):
             if (tensor := getattr(examples, part)) is not None:
                 arrays[part] = tensor.cpu().numpy()
+        if self.names:
+            arrays["files"] = np.array(self.names)
         results.arrays["maps"] = arrays
-        shown = range(min(SHOWN, len(examples)))
-        results.grids["maps"] = [self.row(examples, first, name, number) for number in shown]
+        count = len(self.names)
+        shown = range(count or min(SHOWN, len(examples)))
+        rows = [self.row(examples, first, name, number) for number in shown]
+        results.grids |= pages("maps", rows, SHOWN)
         if len(examples.classes) <= CLASSES_UP_TO:
-            results.grids["classes"] = self.by_class(examples, method)
+            rows = self.by_class(examples, method, count or min(OF_CLASSES, len(examples)))
+            results.grids |= pages("classes", rows, OF_CLASSES)
+
+    def file_title(self, number: int) -> str:
+        """Which file this is, and of how many that were found; empty for test pictures."""
+        return f"{self.names[number]} ({number + 1} of {self.found}), " if self.names else ""
 
     def row(self, examples: Examples, maps: dict[str, Tensor], name: str, number: int) -> Row:
         """A picture, the method's map, the map over the picture, and the controls' maps."""
@@ -54,11 +64,11 @@ class PictureView(View):
         cells.append(Panel("overlay", picture, channel_sum(maps[name][number])))
         for title in (title for title in maps if title != name):
             cells.append(Panel(f"control: {title.replace('_', ' ')}", map=channel_sum(maps[title][number])))
-        return examples.title(number), cells
+        return self.file_title(number) + examples.title(number), cells
 
-    def by_class(self, examples: Examples, method: Attribution) -> list[Row]:
-        """The same pictures, explained for every class."""
-        x, rows = examples.x[:OF_CLASSES], []
+    def by_class(self, examples: Examples, method: Attribution, count: int) -> list[Row]:
+        """The first `count` of the same pictures, explained for every class."""
+        x, rows = examples.x[:count], []
         target = examples.target[: len(x)]
         maps = [
             in_parts(method.maps, examples.net, x, torch.full_like(target, number))
@@ -67,7 +77,9 @@ class PictureView(View):
         for number in range(len(x)):
             answer = examples.classes[examples.predicted[number]]
             cells = [Panel(c, map=channel_sum(each[number])) for c, each in zip(examples.classes, maps, strict=True)]
-            rows.append((f"answered: {answer}", [Panel("input", self.pictures[number]), *cells]))
+            rows.append(
+                (f"{self.file_title(number)}answered: {answer}", [Panel("input", self.pictures[number]), *cells])
+            )
         return rows
 
 
@@ -90,9 +102,8 @@ def test_inputs(method: Attribution, context: Context) -> Inputs:
     return batch.x, context.picture(batch.x), batch.y, truth
 
 
-def user_inputs(method: Attribution, context: Context) -> Inputs:
+def user_inputs(paths: list[Path], context: Context) -> Inputs:
     """The user's own pictures."""
-    paths = files(Path(method.images).expanduser())[: method.samples]
     raw = torch.stack([picture(path, context.input_shape) for path in paths]).to(context.compute.device)
     return context.test.normalise(raw), raw.cpu().numpy(), None, None
 
@@ -115,6 +126,12 @@ def picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
         raise UserError(f"explain.images is for square pictures, and these are {height}x{width}")
     (found,) = decode_pictures([path], height, channels == 1)
     return torch.from_numpy(found)
+
+
+def pages(name: str, rows: list[Row], most: int) -> dict[str, list[Row]]:
+    """Figures of up to `most` rows each: `name`, `name_2` and so on."""
+    parts = [rows[start : start + most] for start in range(0, len(rows), most)]
+    return {name if number == 1 else f"{name}_{number}": part for number, part in enumerate(parts, start=1)}
 
 
 def channel_sum(maps: Tensor) -> np.ndarray:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from mlbench.core.rng import apart
 from mlbench.explain.base import Maps
+from mlbench.models.initialisation import redraw_module
 
-FAILS_FROM = 0.8  # rank correlation with the trained network's map after the top layer alone
+FAILS_FROM = 0.8  # rank correlation of sizes with the trained network's map, after the top layer alone
 
 
 def cascade(net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int) -> list[dict[str, object]]:
@@ -30,15 +31,21 @@ def cascade(net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int) -> l
     before, changed, rows = of(net, x, target), copy.deepcopy(net), []
     for number, path in enumerate(reversed(layers(net)), start=1):
         with apart(x.device, seed + number):
-            changed.get_submodule(path).reset_parameters()
+            redraw_module(changed, path)
         after = of(changed, x, target)
         rows.append({"layers": number, "layer": path, **similarity(before, after)})
     return rows
 
 
 def layers(net: nn.Module) -> list[str]:
-    """Paths of the layers that can be reinitialised, from the input to the output."""
-    return [path for path, module in net.named_modules() if hasattr(module, "reset_parameters")]
+    """Paths of the modules that hold parameters themselves, or can be reinitialised, from the input to the output."""
+    modules = net.named_modules()
+    return [path for path, module in modules if hasattr(module, "reset_parameters") or holds_parameters(module)]
+
+
+def holds_parameters(module: nn.Module) -> bool:
+    """Whether a module has parameters beside those of the modules inside it."""
+    return any(True for _ in module.parameters(recurse=False))
 
 
 def similarity(one: Tensor, other: Tensor) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from mlbench.core.statistics import Spread, spread
+from mlbench.reporting.aggregate import with_controls
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
@@ -17,7 +18,6 @@ from mlbench.reporting.report.table_export import cell_text
 from mlbench.runs import layout
 from mlbench.runs.run_record import number
 
-CONTROLS = ("random", "edges", "input", "wrong_class")
 LARGE = 860  # pixels
 OPEN = 4  # settings of a comparison that stand open
 CURVED = 16  # settings whose curves are drawn
@@ -25,7 +25,7 @@ SHARES = ("share of pixels", "share of pieces")
 CHARTS = (  # table, columns that may be its x, y, title
     (layout.CURVES, SHARES, "deletion", "confidence left, strongest parts taken away first"),
     (layout.CURVES, SHARES, "insertion", "confidence, strongest parts put in first"),
-    (layout.RANDOMISATION, ("layers",), "rho", "likeness to the map, layers drawn anew from the top"),
+    (layout.RANDOMISATION, ("layers",), "abs_rho", "likeness of sizes to the map, layers drawn anew from the top"),
 )  # fmt: skip
 LEAD = (
     "Scores are means over seeds beside the same scores of controls, which know nothing of the network; pictures and "
@@ -87,12 +87,8 @@ def scores(setting: Setting) -> Markup:
     if setting.first.kind != "maps":
         return Markup("")
     names = [name for name in setting.first.headlines if name in setting.spreads]
-    rows = [scores_row(setting.first.technique, names, setting.spreads)]
-    for control in CONTROLS:
-        prefix = f"control_{control}_"
-        own = {name.removeprefix(prefix): one for name, one in setting.spreads.items() if name.startswith(prefix)}
-        if own:
-            rows.append(scores_row(f"control: {control.replace('_', ' ')}", names, own))
+    rows_of = with_controls(setting.first.technique, setting.spreads, dict.fromkeys(names, ""))
+    rows = [scores_row(title, names, own) for title, own in rows_of.items()]
     return page.table([Column("map"), *(Column(name.replace("_", " "), number=True) for name in names)], rows)
 
 
