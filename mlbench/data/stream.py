@@ -1,6 +1,6 @@
 """Tasks, each with training and test data, and streams of tasks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -98,6 +98,7 @@ class Stream:
     classes: list[str]
     heads: SharedHead
     feedback: Corrections | None = None  # the tasks after the first are rounds that a deployed model serves
+    remarks: list[str] = field(default_factory=list)  # what a user should know, such as words left out: a line each
 
     @property
     def modality(self) -> Modality:

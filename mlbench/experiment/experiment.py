@@ -100,6 +100,8 @@ class Experiment:
             try:
                 about = (config.identity(), chosen.keep, device, Display(), self.tracker(), config.inputs())
                 with Run(folder, *about) as run:
+                    for remark in stream.remarks:
+                        run.display.note(remark)
                     runner(stream.to(device), net, config.training, compute, run, draws, self.describe(stream))()
             except KeyboardInterrupt:
                 raise Interrupted(folder, config.dirs) from None

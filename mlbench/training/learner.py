@@ -13,6 +13,7 @@ class Learner:
     """What `fit` asks at each step. The defaults are plain training with cross-entropy."""
 
     lr_setting: str = "train.lr"  # the setting to make smaller where the loss is not finite any more
+    development: Split | None = None  # what early stopping goes by, where the run's own validation data do not fit
     samples_replayed: int = 0  # old examples passed through the network again, counted by those who do
 
     def logits(self, net: nn.Module, batch: Batch) -> Tensor:

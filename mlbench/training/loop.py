@@ -51,6 +51,8 @@ def fit(
     session = session or Session()
     progress, watch, validation = session.progress, session.watch, session.validation
     began = time.perf_counter() - progress.seconds
+    if learner.development is not None:
+        validation = learner.development
     if validation is None and training.patience:
         fixed = torch.Generator().manual_seed(generator.initial_seed())  # the same cut when resumed
         split, validation = split.cut(training.validation, fixed)
