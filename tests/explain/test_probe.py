@@ -189,6 +189,7 @@ def test_the_layer_is_chosen_on_validation_data_alone():
     assert metrics["accuracy"] == 0.6
     assert metrics["untrained_best_layer"] == 0
     assert metrics["untrained_best_accuracy"] == 0.2
+    assert metrics["untrained_ambiguous_accuracy"] == 0.0
 
 
 def test_all_numbers_of_a_probe_are_those_of_one_layer():

@@ -45,8 +45,8 @@ class Probe(Method):
 
     A linear probe is solved by L-BFGS until its gradient is zero. Others, those of mixes too, learn with Adam until the
     loss on development data has not fallen for `patience` epochs, or for all `epochs`; the best epoch is kept. What has
-    not converged is said. `weight_decay` null chooses the L2 penalty of each linear probe on development data, and takes
-    none for the others.
+    not converged is said. `weight_decay` null chooses each linear probe's L2 penalty on development data, and none
+    for others.
 
     All numbers of a probe are those of one layer, the one with the highest accuracy on validation data. `mix` adds
     linear probes on weighed sums of the layers 0 to l (Tenney et al. 2019). `train_samples` is how many items at most

@@ -105,6 +105,8 @@ class ProbeResults:
         metrics |= {"best_layer": float(best["layer"]), "untrained_accuracy": untrained[best["layer"]]["accuracy"]}
         highest = max(untrained, key=lambda row: row["validation_accuracy"])
         metrics |= {"untrained_best_accuracy": highest["accuracy"], "untrained_best_layer": float(highest["layer"])}
+        if "ambiguous_accuracy" in highest:
+            metrics["untrained_ambiguous_accuracy"] = highest["ambiguous_accuracy"]
         return metrics
 
     def references(self) -> dict[str, float]:
