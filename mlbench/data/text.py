@@ -1,7 +1,7 @@
 """A corpus of sentences becomes a stream of one task, with word pieces as tokens."""
 
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 
 import torch
 from torch import Tensor
@@ -46,7 +46,24 @@ def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Str
     word_properties = properties(parts, ids_by_word, length)
     about = {"validation": splits["validation"], "properties": word_properties, "unlabelled": unlabelled}
     task = Task("texts", splits["train"], splits["test"], **about)
-    return Stream([task], None, len(labels), labels, SharedHead())
+    return Stream([task], None, len(labels), labels, SharedHead(), remarks=words_left_out(ids_by_word, length))
+
+
+def words_left_out(ids_by_word: dict[str, list[list[list[int]]]], length: int) -> list[str]:
+    """A line on how many words of each part are left out because they stand beyond `length` pieces, if any are."""
+    told = []
+    for name, sentences in ids_by_word.items():
+        count = sum(len(words) for words in sentences)
+        out = count - sum(words_within(words, length) for words in sentences)
+        if out:
+            told.append(f"{out:,} of {count:,} {name} words ({out / count:.1%})")
+    return [f"data.length={length} pieces leaves out {', '.join(told)}"] if told else []
+
+
+def words_within(words: list[list[int]], length: int) -> int:
+    """How many words of a sentence end within `length` pieces, [CLS] and [SEP] among them."""
+    ends = accumulate(len(word) for word in words)
+    return sum(1 + end <= length - 1 for end in ends)
 
 
 def class_numbers(sentences: list[Sentence], labels: list[str]) -> Tensor:
@@ -112,10 +129,8 @@ def items(
     tags: dict[str, list[int]] = {name: [] for name in numbers}
     for row, (sentence, pieces) in enumerate(zip(sentences, ids_by_word, strict=True)):
         start = 1  # behind [CLS]
-        for place, word in enumerate(pieces):
+        for place, word in enumerate(pieces[: words_within(pieces, length)]):
             end = start + len(word)
-            if end > length - 1:
-                break
             if word:
                 places.append((row, start, end))
                 forms.append(words[sentence.words[place]])

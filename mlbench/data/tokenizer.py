@@ -102,6 +102,8 @@ def load_tokenizer(name: str) -> Pieces:
         except OSError:
             wrapped = read(name, trust_remote_code=False)
         pieces, special = wrapped.backend_tokenizer, wrapped.all_special_ids
+        pieces.no_padding()  # a folder may carry lengths of its own, and the data has one: data.length
+        pieces.no_truncation()
         ends = (wrapped.cls_token_id, wrapped.sep_token_id, wrapped.mask_token_id)
     except Exception as error:  # the hub's client raises whatever its network does
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -65,6 +65,9 @@ class Explain(MultiFitRunner):
     def measured(self, net: nn.Module, inside: bool) -> dict[str, float]:
         """Test accuracy of the network on the task that it was trained for."""
         if inside:
+            if getattr(net, "lacks_head", False):
+                self.run.display.note("no masked accuracy: the weights come without a head that tells masked pieces")
+                return {}
             can_tell = hasattr(net, "covered")
             return {"masked_accuracy": masked_accuracy(net, self.test, self.task.modality)} if can_tell else {}
         metrics = {"accuracy": self.accuracy(net, self.test)}
@@ -84,8 +87,10 @@ class Explain(MultiFitRunner):
         return order.to(self.test.labels.device)
 
     def write(self, results: Results) -> None:
-        """Tables, then figures from them, arrays, texts."""
+        """Tables, then figures from them, arrays, texts; and what a user should know."""
         folder = self.run.folder
+        for note in results.notes:
+            self.run.display.note(note)
         for name, rows in results.tables.items():
             columns = list(dict.fromkeys(column for row in rows for column in row))
             write_csv(folder / f"{name}.csv", columns, [[row.get(column, "") for column in columns] for row in rows])

@@ -1,5 +1,7 @@
 """BERT, a transformer encoder for texts."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,6 +34,7 @@ class Bert(nn.Module):
         pretrain_lr: Its learning rate.
 
     Attributes:
+        lacks_head: Whether `pretrained` has no masked-language head, so that `covered` guesses with random weights.
         layers: Paths of the embedding and of each encoder layer, for probes.
         pretraining: Settings of the masked language modelling, for the code that trains the network; or None.
 
@@ -56,11 +59,12 @@ class Bert(nn.Module):
         super().__init__()
         if len(input_shape) != 1 or vocabulary is None:
             raise ValueError("takes texts, as in data=grammar; pictures and sounds need another model=")
+        self.lacks_head = False
         with errors_only("torch.utils._pytree"):  # transformers imports torchao, which registers enums the old way
             if pretrained is None:
                 self.language = untrained(input_shape[0], vocabulary, width, depth, heads, dropout)
             else:
-                self.language = downloaded(pretrained, input_shape[0])
+                self.language, self.lacks_head = downloaded(pretrained, input_shape[0])
         self.classes = nn.Linear(self.language.config.hidden_size, outputs)
         self.layers = ["language.bert.embeddings"]
         self.layers += [f"language.bert.encoder.layer.{k}" for k in range(self.language.config.num_hidden_layers)]
@@ -141,8 +145,8 @@ def untrained(length: int, vocabulary: int, width: int, depth: int, heads: int, 
     return transformers.BertForMaskedLM(config)
 
 
-def downloaded(name: str, length: int) -> nn.Module:
-    """A masked language model with the weights of a folder, or of a name on the hub.
+def downloaded(name: str, length: int) -> tuple[nn.Module, bool]:
+    """A masked language model with the weights of a folder, or of a name on the hub, and whether it lacks its head.
 
     Raises:
         ValueError: If the weights cannot be loaded, are not BERT's, or allow only shorter texts than `length` tokens.
@@ -150,7 +154,8 @@ def downloaded(name: str, length: int) -> nn.Module:
     transformers = imported()
     try:
         settings = {"use_safetensors": True, "output_loading_info": True}
-        language, report = transformers.BertForMaskedLM.from_pretrained(name, **settings)
+        with errors_only("transformers"), no_bars(transformers):  # what its report says is checked here
+            language, report = transformers.BertForMaskedLM.from_pretrained(name, **settings)
     except Exception as error:  # the hub's client raises errors of many classes
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -161,7 +166,20 @@ def downloaded(name: str, length: int) -> nn.Module:
     longest = language.config.max_position_embeddings
     if longest < length:
         raise ValueError(f"pretrained={name} takes {longest} pieces, these texts have {length}; lower data.length")
-    return language
+    return language, any(key.startswith("cls.") for key in report["missing_keys"])
+
+
+@contextmanager
+def no_bars(transformers: Any) -> Generator[None]:
+    """Let transformers draw no progress bars while the context is active."""
+    logging = transformers.utils.logging
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def imported() -> Any:

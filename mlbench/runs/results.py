@@ -90,10 +90,13 @@ class Results:
         default_factory=dict
     )  # artefacts/<name>.wav: samples a second, wave
     texts: dict[str, str] = field(default_factory=dict)  # file name -> content
+    notes: list[str] = field(default_factory=list)  # lines for the terminal, such as a warning
 
     def join(self, other: "Results") -> None:
         """Add the results of another explanation."""
         for name, mine in vars(self).items():
             if isinstance(mine, dict):
                 mine.update(getattr(other, name))
+            elif isinstance(mine, list):
+                mine.extend(getattr(other, name))
         self.kind = self.kind or other.kind

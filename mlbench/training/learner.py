@@ -14,6 +14,7 @@ class Learner:
 
     lr_setting: str = "train.lr"  # the setting to make smaller where the loss is not finite any more
     class_weights: Tensor | None = None  # train.class_weights for the examples of the present fit, [C]; None: equal
+    development: Split | None = None  # what early stopping goes by, where the run's own validation data do not fit
     samples_replayed: int = 0  # old examples passed through the network again, counted by those who do
 
     def logits(self, net: nn.Module, batch: Batch) -> Tensor:

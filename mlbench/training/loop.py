@@ -52,6 +52,8 @@ def fit(
     session = session or Session()
     progress, watch, validation = session.progress, session.watch, session.validation
     began = time.perf_counter() - progress.seconds
+    if learner.development is not None:
+        validation = learner.development
     if validation is None and training.patience:
         split, validation = held_out(split, training, generator)
     used = examples_in_epoch(net, len(split), training.batch_size)

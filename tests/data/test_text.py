@@ -1,5 +1,6 @@
 """Texts as data: CoNLL-U with its traps, word pieces, rows and spans, the grammar's rules."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from mlbench.data.datasets import conllu
 from mlbench.data.datasets.grammar import ADVERBS, BOTH, KINDS, Grammar
 from mlbench.data.datasets.treebank import Treebank, fetch
 from mlbench.data.modality import PAD
+from mlbench.data.text import words_left_out
 from mlbench.data.tokenizer import SPECIAL, load_tokenizer, train_tokenizer
 from mlbench.explain.representation.probe_baselines import lookup
 
@@ -465,6 +467,44 @@ def test_a_pretrained_network_reads_its_own_pieces(pretrained):
     words = spelled(task, task.train, task.properties.train, 0)
     assert words == [word.lower() for word in words]
     assert len(words) > 2
+
+
+def test_a_tokenizer_with_lengths_of_its_own_reads_whole_sentences(pretrained):
+    """A folder may say to cut at four pieces, and to fill up to four."""
+    words = [["ab", "c", "de", "f"], ["a"]]
+    before = load_tokenizer(str(pretrained)).ids(words)
+    assert [len(pieces) for pieces in before[0]] == [2, 1, 2, 1]
+    transformers = pytest.importorskip("transformers")
+    own = transformers.AutoTokenizer.from_pretrained(pretrained)
+    own.backend_tokenizer.enable_truncation(4)
+    own.backend_tokenizer.enable_padding(length=4)
+    own.save_pretrained(pretrained)
+    assert load_tokenizer(str(pretrained)).ids(words) == before
+
+
+def test_an_encoder_without_a_masked_language_head_is_given_no_masked_accuracy(mlbench, tmp_path, pretrained):
+    transformers = pytest.importorskip("transformers")
+    whole = transformers.BertForMaskedLM.from_pretrained(pretrained)
+    whole.bert.save_pretrained(pretrained)
+    few = ("data.train_sentences=40", "data.test_sentences=20", "data.validation_sentences=20", "threads=1")
+    words = ("explain=embed", "data=grammar", "model=bert", f"model.pretrained={pretrained}", *few)
+    code, out, error = mlbench(*words, "explain.samples=20")
+    assert code == 0, error
+    assert "no masked accuracy: the weights come without a head" in error
+    assert not any(word in out + error for word in ("MISSING", "LOAD REPORT", "Loading weights", "corrupted"))
+    (found,) = (tmp_path / "out").glob("explain/*/*/summary.json")
+    assert "masked_accuracy" not in json.loads(found.read_text())["metrics"]
+
+
+def test_words_beyond_the_length_are_counted():
+    """[CLS] and [SEP] take two of six places: a word of three pieces fits, the one of two behind it does not."""
+    ids = {"train": [[[1, 2, 3], [4, 5], [6]], [[1], [2]]], "test": [[[1]]]}
+    assert words_left_out(ids, 6) == ["data.length=6 pieces leaves out 2 of 5 train words (40.0%)"]
+    assert words_left_out(ids, 8) == []
+    task = grammar(length=8).tasks[0]
+    assert "train words" in grammar(length=8).remarks[0]
+    assert len(task.properties.test) < len(grammar(length=24).tasks[0].properties.test)
+    assert grammar(length=24).remarks == []
 
 
 def test_the_pieces_go_along_with_a_pretrained_network(mlbench, tmp_path, pretrained):

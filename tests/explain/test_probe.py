@@ -1,83 +1,87 @@
-"""Probes against the same ones trained alone, and what stands beside them against counts by hand."""
+"""Probes against scikit-learn's solutions, and what stands beside them against counts by hand."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from mlbench.core.errors import SettingError
 from mlbench.data.properties import Items, Properties
-from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Task
+from mlbench.explain.representation import logistic_regression
+from mlbench.explain.representation.logistic_regression import DECAYS, chosen_solution, solution
 from mlbench.explain.representation.probe import Probe
 from mlbench.explain.representation.probe_baselines import control, lookup, majority
-from mlbench.explain.representation.probe_results import ProbeResults
-from mlbench.explain.representation.probe_training import Mixes, Probes, Standardise, Targets, Together, answers
+from mlbench.explain.representation.probe_results import Fit, ProbeResults
+from mlbench.explain.representation.probe_training import Mix, Standardise, answers
 from mlbench.explain.representation.properties import properties_of, subset
-from mlbench.training.compute import Compute
-from mlbench.training.loop import fit
-from mlbench.training.optimizer import Training
 from tests.explain.test_activations import Tuples, split_of, text_task
 from tests.explain.test_maximise import Studio
 from tests.techniques import configured
 
 
-def vectors_of(count=120, layers=2, width=3):
-    torch.manual_seed(0)
-    x = torch.randn(count, layers, width)
-    rows = torch.arange(count)
-    targets = torch.stack([x[:, 0].argmax(1), torch.randint(0, 3, (count,))], 1)
-    return Split(Pool(x), rows, rows, 0, nn.Identity()), targets
+def classified(count=300, width=6, values=4, seed=0):
+    """Vectors whose values are linear in them, but for noise."""
+    draws = torch.Generator().manual_seed(seed)
+    x, truth = torch.randn(count, width, generator=draws), torch.randn(width, values, generator=draws)
+    if seed:
+        truth = torch.randn(width, values, generator=torch.Generator().manual_seed(99))
+    noise = torch.randn(count, values, generator=draws)
+    return x, (x @ truth + noise).argmax(1)
 
 
-@pytest.mark.parametrize("hidden", [0, 4])
-def test_a_probe_learns_among_others_as_it_does_alone(hidden):
-    split, targets = vectors_of()
-    together = Together({"it": Probes(2, 2, 3, 3, hidden), "other": Probes(2, 2, 3, 3, 2), "mix": Mixes(2, 3, 3)})
-    alone = Together({"it": Probes(1, 1, 3, 3, hidden)})
-    which = 1 * 2 + 1  # the second target on the second layer
-    for mine, theirs in zip(alone["it"].parameters(), together["it"].parameters(), strict=True):
-        mine.data = theirs.data[which : which + 1].clone()
-    training = Training(10, 16, "adamw", 0.03, 0.0, 0.0, "linear", "none", 0.0, 0)
-    own = Split(Pool(split.pool.examples[:, 1:]), split.rows, split.labels, 0, nn.Identity())
-    for net, data, wanted in ((together, split, targets), (alone, own, targets[:, 1:])):
-        fit(net, data, Targets(wanted), training, Compute(), torch.Generator().manual_seed(0))
-    for mine, theirs in zip(alone["it"].parameters(), together["it"].parameters(), strict=True):
-        torch.testing.assert_close(mine[0], theirs[which])
-    found = answers(together, split)["it"]
-    assert found.shape == (2, 2, 120)
-    assert torch.equal(answers(alone, own)["it"][0, 0], found[1, 1])
-    assert (found[0, 0] == targets[:, 0]).double().mean() > 0.5  # and it has learned something
+@pytest.mark.parametrize("decay", [1e-1, 1e-3, 0.0])
+def test_a_linear_probe_is_the_solution_that_scikit_learn_finds(decay):
+    (x, y), (other, _) = classified(), classified(2000, seed=1)
+    probe = solution(x, y, 4, decay)
+    assert probe.converged
+    strength = {"C": 1 / (len(x) * decay)} if decay else {"C": np.inf}
+    theirs = LogisticRegression(tol=1e-8, max_iter=10_000, **strength).fit(x.double().numpy(), y.numpy())
+    assert (answers(probe, other).numpy() == theirs.predict(other.double().numpy())).mean() > 0.995
+    mine = torch.softmax(probe(other), 1).numpy()
+    np.testing.assert_allclose(mine, theirs.predict_proba(other.double().numpy()), atol=5e-3)
 
 
-def test_probes_by_hand():
-    probes, x = Probes(2, 3, 4, 5, 6), torch.randn(7, 3, 4)
-    (first, second), (a, b) = probes.weights, probes.biases
-    for target in range(2):
-        for layer in range(3):
-            place = target * 3 + layer
-            expected = (x[:, layer] @ first[place] + a[place]).relu() @ second[place] + b[place]
-            torch.testing.assert_close(probes(x)[target, layer], expected)
+def test_the_penalty_of_a_linear_probe_is_chosen_on_development_data():
+    development, test = classified(2000, 30, seed=1), classified(2000, 30, seed=2)
+    few = (development[0][:200], development[1][:200])
+    development = (development[0][200:], development[1][200:])
+    chosen = chosen_solution(few, development, 4)
+    place = DECAYS.index(chosen.decay)
+    near = [solution(*few, 4, decay) for decay in DECAYS[place - 1 : place + 2]]
+    losses = [F.cross_entropy(probe(development[0]), development[1]).item() for probe in near]
+    assert losses[1] == min(losses)
+    assert 0 < place < len(DECAYS) - 1
+    free = solution(*few, 4, 0.0)
+    right = [(answers(probe, test[0]) == test[1]).double().mean() for probe in (chosen, free)]
+    assert right[0] > right[1]
 
 
-def test_a_mix_sees_no_layer_beyond_its_own():
-    mix, x = Mixes(3, 4, 5), torch.randn(7, 6, 4)
+def test_a_linear_probe_that_is_stopped_says_that_it_has_not_converged(monkeypatch):
+    monkeypatch.setattr(logistic_regression, "STEPS", 2)
+    probe = solution(*classified(), 4, 0.0)
+    assert (probe.steps, probe.converged) == (2, False)
+
+
+def test_a_mix_is_a_probe_on_a_weighed_sum():
+    mix, x = Mix(2, 4, 5), torch.randn(7, 2, 4)
     nn.init.normal_(mix.shares)
-    changed = x.clone()
-    changed[:, 2:] = 9.0
-    assert torch.equal(mix(x)[0, :2], mix(changed)[0, :2])
-    assert not torch.allclose(mix(x)[0, 2], mix(changed)[0, 2])
-    shares = torch.softmax(mix.shares[1, :2], 0)
-    expected = (shares[0] * x[:, 0] + shares[1] * x[:, 1]) @ mix.probes.weights[0][1] + mix.probes.biases[0][1]
-    torch.testing.assert_close(mix(x)[0, 1], expected)
+    shares = torch.softmax(mix.shares, 0)
+    torch.testing.assert_close(mix(x), mix.last(shares[0] * x[:, 0] + shares[1] * x[:, 1]))
 
 
 def test_vectors_are_standardised_as_in_training():
     x = torch.randn(50, 2, 3) * 4 + 7
-    found = Standardise(x.half())(x[:9].half())
+    standardise = Standardise(x.half())
+    found = standardise(x[:9].half())
     expected = (x[:9] - x.mean(0)) / x.std(0)
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+    assert torch.equal(standardise.layers(x[:9].half(), 1), found[:, 1])
+    assert torch.equal(standardise.layers(x[:9].half(), slice(0, 1)), found[:, :1])
 
 
 def test_numbers_that_hardly_vary_stay_small():
@@ -87,14 +91,6 @@ def test_numbers_that_hardly_vary_stay_small():
     least = 0.1 * x.std()
     torch.testing.assert_close(found[:, 1], (x[:, 1] - x[:, 1].mean()) / least)
     assert found[:, 0].std().item() == pytest.approx(1)
-
-
-@pytest.mark.parametrize("hidden", [0, 50])
-def test_probes_begin_as_linear_layers_do(hidden):
-    """Evenly within the square root of the number of inputs, one over it."""
-    probes = Probes(2, 3, 400, 60, hidden)
-    for weight, inputs in zip(probes.weights, (400, 50), strict=False):
-        assert weight.abs().max().item() == pytest.approx(inputs**-0.5, rel=0.02)
 
 
 def test_maps_are_standardised_by_channels():
@@ -146,17 +142,24 @@ def probed(**changes):
     truth, nonsense = torch.arange(10) % 3, torch.arange(10) % 2
     targets = torch.stack([truth, nonsense], 1)
 
-    def answers_of(property_right, control_right):
-        rows = [[told(k, truth) for k in property_right], [told(k, nonsense) for k in control_right]]
-        return torch.stack([torch.stack(row) for row in rows])
-
-    found = {
-        "validation": {"linear": answers_of([2, 7, 3, 1], [1, 1, 0, 0])},
-        "test": {"linear": answers_of([9, 6, 2, 4], [3, 1, 0, 0])},
+    right = {  # part -> how many are right for the property, and for the control task
+        "validation": ([2, 7, 3, 1], [1, 7, 0, 0]),
+        "test": ([9, 6, 2, 4], [3, 1, 0, 0]),
     }
+    fits = [
+        [
+            fit({part: told(right[part][target][place], truth) for part in right}, converged=place != 3)
+            for place in range(4)
+        ]
+        for target, truth in enumerate((truth, nonsense))
+    ]
     guess = (told(5, truth), torch.arange(10) >= 4)
-    kept = {"paths": ["a", "b"], "hidden": [0], "predictions": found, "guess": guess, "often": 0, "weights": None}
-    return ProbeResults(**{"targets": dict.fromkeys(found, targets), **kept, **changes})
+    kept = {"paths": ["a", "b"], "hidden": [0], "fits": {"linear": fits}, "guess": guess, "often": 0}
+    return ProbeResults(**{"targets": dict.fromkeys(right, targets), **kept, **changes})
+
+
+def fit(found, converged=True, shares=None):
+    return Fit(found, 7, converged, 0.01, shares)
 
 
 def test_numbers_by_hand():
@@ -184,17 +187,37 @@ def test_the_layer_is_chosen_on_validation_data_alone():
     metrics = probed().results().metrics
     assert metrics["best_layer"] == 1  # though the test data prefer layer 0
     assert metrics["accuracy"] == 0.6
-    assert metrics["untrained_accuracy"] == 0.2
-    assert metrics["selectivity"] == pytest.approx(0.5)
+    assert metrics["untrained_best_layer"] == 0
+    assert metrics["untrained_best_accuracy"] == 0.2
+    assert metrics["untrained_ambiguous_accuracy"] == 0.0
+
+
+def test_all_numbers_of_a_probe_are_those_of_one_layer():
+    """Layer 0 is more selective on validation data, layer 1 more accurate."""
+    results = probed().results()
+    row = next(row for row in results.tables["probes"] if (row["network"], row["layer"]) == ("trained", 1))
+    for name in ("accuracy", "control_accuracy", "selectivity", "ambiguous_accuracy"):
+        assert results.metrics[name] == row[name]
+    assert results.metrics["untrained_accuracy"] == 0.4
+
+
+def test_probes_that_have_not_converged_are_said():
+    results = probed().results()
+    assert results.metrics["unconverged_probes"] == 2
+    assert [note.split(" have")[0] for note in results.notes] == ["2 of 8 probes"]
+    rows = results.tables["probes"]
+    assert [row["converged"] for row in rows] == [row["control_converged"] for row in rows] == [True] * 3 + [False]
+    assert {row["steps"] for row in rows} == {7}
+    assert not probed(fits={"linear": [row[:3] + row[:1] for row in probed().fits["linear"]]}).results().notes
 
 
 def test_expected_layer_and_centre_of_gravity_by_hand():
     truth = torch.arange(10) % 3
-    mix = torch.stack([told(k, truth) for k in (4, 6, 9)])[None]
-    found = {part: {"linear": torch.zeros(1, 6, 10).long(), "mix": mix} for part in ("validation", "test")}
-    targets = dict.fromkeys(found, truth[:, None])
     weights = torch.tensor([0.2, 0.3, 0.5])
-    parts = {"paths": ["a", "b", "c"], "targets": targets, "predictions": found, "guess": None, "weights": weights}
+    linear = [[fit(dict.fromkeys(("validation", "test"), truth)) for _ in range(6)]]
+    mix = [[fit({"test": told(k, truth)}, shares=weights) for k in (4, 6, 9)]]
+    targets = dict.fromkeys(("validation", "test"), truth[:, None])
+    parts = {"paths": ["a", "b", "c"], "targets": targets, "fits": {"linear": linear, "mix": mix}, "guess": None}
     metrics = probed(**parts).results().metrics
     assert metrics["expected_layer"] == pytest.approx((1 * 0.2 + 2 * 0.3) / 0.5)
     assert metrics["centre_of_gravity"] == pytest.approx(0.3 + 2 * 0.5)
@@ -230,7 +253,7 @@ def test_probes_detect_only_what_a_layer_represents():
     nn.init.orthogonal_(net.table.weight)
     context = Reading(net)
     context.start = net
-    settings = {"hidden": [0, 16], "epochs": 60, "lr": 0.03, "batch_size": 32}
+    settings = {"hidden": [0, 16], "epochs": 40, "lr": 0.03, "batch_size": 64, "mix": False}
     found = configured(Probe, property="piece", **settings).explain(net, context).metrics
     assert found["mlp_16_layer_0_accuracy"] > 0.8 > 0.5 > found["mlp_16_layer_1_accuracy"]  # blended with the neighbour
     assert found["lookup_accuracy"] == 1.0
@@ -238,6 +261,35 @@ def test_probes_detect_only_what_a_layer_represents():
     found = configured(Probe, property="noise", **settings).explain(net, context).metrics
     assert found["accuracy"] < 0.65
     assert found["majority_accuracy"] > 0.45
+
+
+def test_a_probe_with_hidden_units_is_the_one_of_its_best_epoch():
+    """By its own development data: the same loop by hand, with the epoch of the lowest loss kept."""
+    x, y = classified(200, 5)
+    data = {part: (x[rows], y[rows]) for part, rows in (("train", slice(120)), ("validation", slice(120, 200)))}
+    data["test"] = data["validation"]
+    method = configured(Probe, hidden=[8], epochs=200, patience=4, lr=0.02, batch_size=40)
+    made = method.fitted(Studio(Tuples()), data, 8, 4)
+    assert made.converged
+    assert made.steps % 3 == 0
+    exact = made.steps // 3
+    longer = replace(method, patience=30).fitted(Studio(Tuples()), data, 8, 4)
+    shorter = replace(method, epochs=exact, patience=4).fitted(Studio(Tuples()), data, 8, 4)
+    assert longer.steps >= made.steps
+    assert shorter.steps == made.steps  # its last epoch was the best: it could have gone on
+    assert not shorter.converged
+    assert torch.equal(shorter.found["test"], made.found["test"])
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_a_probe_of_few_items_ends_no_lower_than_the_most_frequent_value(hidden):
+    """Forty items of ninety numbers that tell nothing: learned by heart they would be no better than chance."""
+    draws = torch.Generator().manual_seed(0)
+    x, y = torch.randn(1240, 90, generator=draws), (torch.rand(1240, generator=draws) > 0.8).long()
+    data = {"train": (x[:40], y[:40]), "validation": (x[40:240], y[40:240]), "test": (x[240:], y[240:])}
+    fit = configured(Probe, hidden=[hidden]).fitted(Studio(Tuples()), data, hidden, 2)
+    often = (y[240:] == 0).double().mean()
+    assert (fit.found["test"] == y[240:]).double().mean() > often - 0.02
 
 
 def test_pictures_are_probed_for_their_class():
@@ -256,6 +308,7 @@ def test_pictures_are_probed_for_their_class():
         ({"train_samples": 3}, "train_samples"),
         ({"epochs": 0}, "epochs"),
         ({"lr": 0.0}, "lr"),
+        ({"patience": 0}, "patience"),
         ({"weight_decay": -1.0}, "weight_decay"),
     ],
 )
@@ -268,11 +321,3 @@ def test_a_property_that_the_data_does_not_know_is_refused():
     split = split_of(torch.zeros(6, 1, 2, 2))
     with pytest.raises(SettingError, match="property=upos: allowed is class"):
         configured(Probe, property="upos").check_data(Task("", split, split), ["a"])
-
-
-def test_the_loss_is_the_sum_of_the_probes_own():
-    split, targets = vectors_of()
-    net, batch = Together({"it": Probes(2, 2, 3, 3, 0)}), split.batch(torch.arange(8))
-    logits = net(batch.x)["it"]
-    own = [F.cross_entropy(logits[t, k], targets[:8, t]) for t in range(2) for k in range(2)]
-    torch.testing.assert_close(Targets(targets).loss(net, batch), sum(own))

@@ -9,16 +9,26 @@ from mlbench.runs.results import Chart, Results
 
 
 @dataclass
+class Fit:
+    """What one probe found, and how it was trained."""
+
+    found: dict[str, Tensor]  # part -> the values [n] that it gives to validation and test items
+    steps: int  # of its optimiser, until the weights were as they are
+    converged: bool
+    decay: float  # strength of its L2 penalty, or weight decay
+    shares: Tensor | None = None  # [layers] of a mix
+
+
+@dataclass
 class ProbeResults:
     """The predictions of all probes and of the baselines they are compared with."""
 
     paths: list[str]  # of the layers
     hidden: list[int]  # sizes of the probes
     targets: dict[str, Tensor]  # part -> [n, targets]: the property, and the control's values where there are words
-    predictions: dict[str, dict[str, Tensor]]  # part -> probe -> [targets, 2 * layers, n], untrained network last
+    fits: dict[str, list[list[Fit]]]  # probe -> [targets][2 * layers], untrained network last; mixes: [1][layers]
     guess: tuple[Tensor, Tensor] | None  # of the test items: what the form tells [n], whether it is ambiguous [n]
     often: int  # the most frequent value
-    weights: Tensor | None  # [layers] of the mix of all layers
 
     def results(self) -> Results:
         """All metrics, tables and charts."""
@@ -30,19 +40,31 @@ class ProbeResults:
             own = [row for row in rows if row["probe"] == probe]
             results.metrics |= {f"{prefix}{name}": value for name, value in self.summary(own).items()}
         results.metrics |= self.references()
+        self.tell_unconverged(results)
         self.draw(results, rows)
-        if self.weights is not None:
+        if "mix" in self.fits:
             self.mixed(results)
         return results
+
+    def tell_unconverged(self, results: Results) -> None:
+        """How many probes were not trained to the end, as a number, and in a line where there are any."""
+        fits = [fit for targets in self.fits.values() for layers in targets for fit in layers]
+        count = sum(not fit.converged for fit in fits)
+        results.metrics["unconverged_probes"] = float(count)
+        if count:
+            results.notes.append(
+                f"{count} of {len(fits)} probes have not converged, and their accuracies may still rise (probes.csv); "
+                "try a larger explain.epochs"
+            )
 
     @property
     def probes(self) -> list[str]:
         """Their names, in order of their sizes as given."""
-        return [name for name in self.predictions["test"] if name != "mix"]
+        return [name for name in self.fits if name != "mix"]
 
     def share(self, part: str, probe: str, target: int, layer: int, among: Tensor | None = None) -> float:
         """The accuracy of one probe for one target on one layer, on the items `among` [n] bool."""
-        right = self.predictions[part][probe][target, layer] == self.targets[part][:, target]
+        right = self.fits[probe][target][layer].found[part] == self.targets[part][:, target]
         return right[among].double().mean().item() if among is not None else right.double().mean().item()
 
     def rows(self, probe: str) -> list[dict[str, object]]:
@@ -61,25 +83,30 @@ class ProbeResults:
                 row["validation_selectivity"] = row["validation_accuracy"] - chosen
                 if self.guess[1].any():
                     row["ambiguous_accuracy"] = self.share("test", probe, 0, place, self.guess[1])
+            for prefix, fits in zip(("", "control_"), self.fits[probe], strict=False):
+                fit = fits[place]
+                row |= {f"{prefix}steps": fit.steps, f"{prefix}converged": fit.converged}
+                row[f"{prefix}weight_decay"] = fit.decay
             rows.append(row)
         return rows
 
     def summary(self, rows: list[dict[str, object]]) -> dict[str, float]:
-        """One probe in numbers: each layer, then the layers that are best on validation data."""
+        """One probe in numbers: each layer, then those of the layer with the highest accuracy on validation data.
+
+        `untrained_accuracy` is that of the same layer; the untrained network's own best one is chosen likewise.
+        """
         trained, untrained = (rows[: len(self.paths)], rows[len(self.paths) :])
-        metrics = {}
+        metrics, names = {}, ("accuracy", "control_accuracy", "selectivity", "ambiguous_accuracy")
         for row, other in zip(trained, untrained, strict=True):
-            names = ("accuracy", "control_accuracy", "selectivity", "ambiguous_accuracy")
             metrics |= {f"layer_{row['layer']}_{name}": row[name] for name in names if name in row}
             metrics[f"layer_{row['layer']}_untrained_accuracy"] = other["accuracy"]
         best = max(trained, key=lambda row: row["validation_accuracy"])
-        metrics |= {"accuracy": best["accuracy"], "best_layer": float(best["layer"])}
-        metrics["untrained_accuracy"] = max(untrained, key=lambda row: row["validation_accuracy"])["accuracy"]
-        if "ambiguous_accuracy" in best:
-            metrics["ambiguous_accuracy"] = best["ambiguous_accuracy"]
-        if self.guess is not None:
-            most = max(trained, key=lambda row: row["validation_selectivity"])
-            metrics |= {"selectivity": most["selectivity"], "most_selective_layer": float(most["layer"])}
+        metrics |= {name: best[name] for name in names if name in best}
+        metrics |= {"best_layer": float(best["layer"]), "untrained_accuracy": untrained[best["layer"]]["accuracy"]}
+        highest = max(untrained, key=lambda row: row["validation_accuracy"])
+        metrics |= {"untrained_best_accuracy": highest["accuracy"], "untrained_best_layer": float(highest["layer"])}
+        if "ambiguous_accuracy" in highest:
+            metrics["untrained_ambiguous_accuracy"] = highest["ambiguous_accuracy"]
         return metrics
 
     def references(self) -> dict[str, float]:
@@ -116,8 +143,8 @@ class ProbeResults:
             results.charts["strength"] = Chart("strength", HIDDEN, "value", by="of", log=True)
 
     def strengths(self, metrics: dict[str, float], rows: list[dict[str, object]]) -> list[dict[str, object]]:
-        """Every size of probe on the layer where the first one is most selective: neither too strong nor too weak."""
-        layer, table = metrics["most_selective_layer"], []
+        """Every size of probe on the layer that is best for the first one."""
+        layer, table = metrics["best_layer"], []
         for size, probe in sorted(zip(self.hidden, self.probes, strict=True)):
             row = next(row for row in rows if (row["probe"], row["network"], row["layer"]) == (probe, "trained", layer))
             shown = {"the property": "accuracy", "control task": "control_accuracy", "selectivity": "selectivity"}
@@ -129,7 +156,7 @@ class ProbeResults:
         count = len(self.paths)
         scores = torch.tensor([self.share("test", "mix", 0, layer) for layer in range(count)], dtype=torch.float64)
         gains, depth = scores.diff(), torch.arange(count, dtype=torch.float64)
-        weights = self.weights.double().cpu()
+        weights = self.fits["mix"][0][-1].shares.double().cpu()
         results.metrics["centre_of_gravity"] = (depth * weights).sum().item()
         if gains.sum() != 0:
             results.metrics["expected_layer"] = ((depth[1:] * gains).sum() / gains.sum()).item()

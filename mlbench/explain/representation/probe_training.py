@@ -1,20 +1,16 @@
-"""Probes for many layers and targets, trained at the same time.
-
-Each probe has its own parameters and its own term of the loss, so that with Adam each learns as if it were alone.
-"""
+"""Probes with hidden units and on mixes of layers, and the learner that trains them until they have converged."""
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.data.split import Batch, Split
+from mlbench.data.split import Split
 from mlbench.training.learner import Learner
+from mlbench.training.theta import Theta
 
-AT_ONCE = 1024  # items
+AT_ONCE = 4096  # items
 LEAST = 0.1  # of the standard deviation of all numbers together: a number's own, where it is smaller
 
 
@@ -38,83 +34,72 @@ class Standardise(nn.Module):
         """Fresh floats."""
         return (vectors.float() - self.mean) / self.std
 
+    def layers(self, vectors: Tensor, which: int | slice) -> Tensor:
+        """Fresh floats of some layers of `vectors` [n, layers, D] alone."""
+        return (vectors[:, which].float() - self.mean[:, which]) / self.std[:, which]
 
-class Probes(nn.Module):
-    """A probe for each target and layer: linear, or with one layer of `hidden` units.
 
-    [B, layers, D] to logits [targets, layers, B, values].
+class Perceptron(nn.Module):
+    """One layer of `hidden` units with ReLU, [B, D] to logits [B, values].
+
+    `steps` counts the optimiser's steps until the weights were as they are.
     """
 
-    def __init__(self, targets: int, layers: int, width: int, values: int, hidden: int):
+    def __init__(self, width: int, hidden: int, values: int):
         super().__init__()
-        self.targets, self.layers = targets, layers
-        sizes = [width, hidden, values] if hidden else [width, values]
-        count = targets * layers
-        pairs = list(pairwise(sizes))
-        self.weights = nn.ParameterList([torch.empty(count, a, b).uniform_(-(a**-0.5), a**-0.5) for a, b in pairs])
-        self.biases = nn.ParameterList([torch.zeros(count, 1, b) for _, b in pairs])
+        self.units, self.last = nn.Linear(width, hidden), nn.Linear(hidden, values)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        activations = x.transpose(0, 1).repeat(self.targets, 1, 1)  # [targets * layers, B, D]
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            activations = torch.baddbmm(bias, activations.relu() if number else activations, weight)
-        return activations.unflatten(0, (self.targets, self.layers))
+        return self.last(self.units(x).relu())
 
 
-class Mixes(nn.Module):
-    """Linear probes on weighed sums of the layers 0 to l, one for each l (Tenney et al. 2019, eq. 1 and section 3).
+class Mix(nn.Module):
+    """A linear probe on a weighed sum of layers (Tenney et al. 2019, eq. 1), [B, layers, D] to logits [B, values].
 
-    [B, layers, D], of which the first `layers` are taken, to logits [1, layers, B, values].
+    `steps` counts the optimiser's steps until the weights were as they are.
     """
 
     def __init__(self, layers: int, width: int, values: int):
         super().__init__()
-        self.shares = nn.Parameter(torch.zeros(layers, layers))
-        self.register_buffer("beyond", torch.ones(layers, layers).triu(1).bool(), persistent=False)
-        self.probes = Probes(1, layers, width, values, 0)
+        self.shares, self.last = nn.Parameter(torch.zeros(layers)), nn.Linear(width, values)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def weights(self) -> Tensor:
-        """How much each of the layers [l, layers] is worth to each mix; rows add up to 1."""
-        return self.shares.masked_fill(self.beyond, -torch.inf).softmax(1)
+        """How much each of the layers is worth, [layers]; they add up to 1."""
+        return self.shares.softmax(0)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return self.probes(torch.einsum("bld,ml->bmd", x[:, : len(self.shares)], self.weights()))
+        return self.last(torch.einsum("bld,l->bd", x, self.weights()))
 
 
-class Together(nn.ModuleDict):
-    """Probes by name, for the same vectors."""
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Logits by name."""
-        return {name: probes(x) for name, probes in self.items()}
-
-
-@dataclass
-class Targets(Learner):
-    """The cross-entropies of all probes, each a mean over the batch, added up; a label is a row of `values`."""
+class EarlyStopping(Learner):
+    """Cross-entropy, with weights kept as they were after the epoch with the lowest on the development data."""
 
     lr_setting = "explain.lr"
 
-    values: Tensor  # [n, targets]
+    def __init__(self, development: Split):
+        self.development = development
 
-    def loss(self, net: nn.Module, batch: Batch) -> Tensor:
-        """See the class."""
-        truth = self.values[batch.y].T[:, None]  # [targets, 1, B]
-        total = torch.zeros((), device=truth.device)
-        for logits in net(batch.x).values():
-            targets, layers, size, _ = logits.shape
-            labels = truth[:targets].expand(targets, layers, size)
-            total = total + F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="sum") / size
-        return total
+    def after_step(self, net: nn.Module, theta: Theta, step_size: Callable[[], float | Tensor]) -> None:  # noqa: ARG002
+        """Count it in the network, where the count is kept and read back with the weights."""
+        net.steps += 1
 
 
 @torch.no_grad()
-def answers(net: nn.Module, split: Split) -> dict[str, Tensor]:
-    """The value that each probe finds for each item: name -> [targets, layers, n]."""
-    parts = [
-        {name: logits.argmax(3) for name, logits in net(split.batch(index).x).items()}
-        for index in split.chunks(AT_ONCE)
-    ]
-    return {name: torch.cat([part[name] for part in parts], 2) for name in parts[0]}
+def begin_with_frequencies(last: nn.Linear, y: Tensor) -> None:
+    """Make a network's last layer answer each value by its frequency among `y` [n], whatever goes in.
+
+    Early stopping then keeps what is no worse than that, also where there is little to learn from.
+    """
+    counts = torch.bincount(y, minlength=last.out_features)
+    last.weight.zero_()
+    last.bias.copy_(((counts + 1) / (len(y) + last.out_features)).log())
+
+
+@torch.no_grad()
+def answers(net: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The value [n] that a probe finds for each of the vectors [n, ...]."""
+    return torch.cat([net(part).argmax(1) for part in x.split(AT_ONCE)])

@@ -104,9 +104,9 @@ def probing(runs: Runs) -> list[Check]:
         ),
         gap(
             runs,
-            "accuracy",
-            "untrained_accuracy",
-            "accuracy less that on an untrained network is .1 or more",
+            "ambiguous_accuracy",
+            "untrained_ambiguous_accuracy",
+            "accuracy on ambiguous words less that on an untrained network's best layer is .1 or more",
             0.1,
         ),
         gap(
