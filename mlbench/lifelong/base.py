@@ -59,6 +59,10 @@ class Method(Learner, Technique):
         """The tasks as this method learns them."""
         return stream
 
+    def task_training(self, training: Training) -> Training:
+        """The settings of each task's training, given those of `train.*`."""
+        return training
+
     def examples(self, split: Split) -> Split:
         """The examples to train on, where `split` holds the task's own."""
         return split

@@ -32,7 +32,7 @@ class JointReference:
 
     def __init__(self, stream: Stream, net: nn.Module, training: Training, compute: Compute, draws: Draws):
         self.tests = [task.test for task in stream.tasks]
-        self.method = Joint()
+        self.method = Joint(None)
         self.stream, self.net = self.method.stream(stream), copy.deepcopy(net)
         self.training, self.compute, self.draws = training, compute, draws
         self.start = draws.state()

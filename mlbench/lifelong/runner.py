@@ -44,6 +44,7 @@ class Lifelong(Runner):
         self.reference = JointReference(self.stream, self.net, *settings) if self.has_reference else None
         self.deployment = Deployment(self.stream, self.draws) if self.stream.feedback else None
         self.matrix = [None] * (len(self.tests) + 1)
+        self.training = self.method.task_training(self.training)
         self.stream = self.method.stream(self.stream)
         self.method.begin(self.stream, self.training, self.compute, self.draws.method)
 

@@ -100,7 +100,7 @@ def test_a_balanced_buffer_is_balanced_where_labels_are_rare(method):
             result = er("balanced", 12, seed=seed)
             fill(result, numbered(0, labels))
         else:
-            result = GDumb(memory_total=12)
+            result = GDumb(memory_total=12, epochs=1, schedule="constant")
             result.buffer.generator = torch.Generator().manual_seed(seed)
             result.start_task(MLP((1, 2, 2), 3, []), SimpleNamespace(train=numbered(0, labels)))
         assert result.buffer.examples.labels.bincount().tolist() == [4, 4, 4]
@@ -381,7 +381,7 @@ def test_agem_draws_anew_at_each_step(split):
 def test_gdumb_learns_a_fresh_network_from_its_buffer_alone():
     """At every task from the same weights, and from examples that were in the memory before or come with the task."""
     stream, settings = split_digits("domain"), training()
-    method, starts, stored = begin_method(GDumb(memory_total=20), stream, settings), [], []
+    method, starts, stored = begin_method(GDumb(memory_total=20, epochs=1, schedule="constant"), stream, settings), [], []
     torch.manual_seed(0)
     net = MLP((1, 8, 8), 2, [8])
     initial = torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone()
@@ -410,7 +410,7 @@ def test_gdumb_learns_a_fresh_network_from_its_buffer_alone():
 
 def test_gdumb_examples_keep_their_heads():
     stream, settings = split_digits("task"), training()
-    method = begin_method(GDumb(memory_total=20), stream, settings)
+    method = begin_method(GDumb(memory_total=20, epochs=1, schedule="constant"), stream, settings)
     net = MLP((1, 8, 8), 10, [8])
     for task in stream.tasks[:3]:
         method.start_task(net, task)
