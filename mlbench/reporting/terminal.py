@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mlbench.reporting.aggregate import headlines, spreads_by_label
+from mlbench.reporting.aggregate import BUDGET, budget_cell, headlines, spreads_by_label
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_summary
 
@@ -46,10 +46,12 @@ def sweep_table(runs: list[RunRecord]) -> Table:
     groups, metrics = spreads_by_label(runs), headlines(runs)
     table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
     table.add_column("", overflow="fold")
-    for name in (*metrics, "train_seconds", "runs"):
+    budget = [name for name in BUDGET if any(name in spreads for spreads in groups.values())]
+    for name in (*metrics, *(BUDGET[name] for name in budget), "train_seconds", "runs"):
         table.add_column(name.replace("_", " "), justify="right")
     for label, spreads in groups.items():
         cells = [str(spreads[name]) if name in spreads else "" for name in metrics]
+        cells += [budget_cell(name, spreads[name].mean) if name in spreads else "" for name in budget]
         seconds = f"{spreads['train_seconds'].mean:.1f}"
         table.add_row(label, *cells, seconds, str(spreads["train_seconds"].count))
     return table

@@ -211,7 +211,8 @@ def test_stored_pictures_are_augmented_before_the_task_permutes_them(split, kind
     """As new ones are, which `Split.batch` makes; permuted pixels that are shifted afterwards are noise."""
     orders = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(task)) for task in range(3)])
     task = replace(split(30, task=1), transform=Permutation(orders))
-    settings = {"memory_total": 30} | ({"replay_batch": 30, "policy": "reservoir"} if kind is ER else {})
+    own = {"replay_batch": 30, "policy": "reservoir"} if kind is ER else {"epochs": 1, "schedule": "constant"}
+    settings = {"memory_total": 30} | own
     method = kind(**settings)
     stream = Stream([Task("", task, task)] * 3, "domain", 6, [], HEADS["domain"]())
     method.begin(stream, training(augment="crop_flip"), Compute(), torch.Generator().manual_seed(0))
@@ -381,7 +382,11 @@ def test_agem_draws_anew_at_each_step(split):
 def test_gdumb_learns_a_fresh_network_from_its_buffer_alone():
     """At every task from the same weights, and from examples that were in the memory before or come with the task."""
     stream, settings = split_digits("domain"), training()
-    method, starts, stored = begin_method(GDumb(memory_total=20, epochs=1, schedule="constant"), stream, settings), [], []
+    method, starts, stored = (
+        begin_method(GDumb(memory_total=20, epochs=1, schedule="constant"), stream, settings),
+        [],
+        [],
+    )
     torch.manual_seed(0)
     net = MLP((1, 8, 8), 2, [8])
     initial = torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone()

@@ -40,6 +40,7 @@ class AGEM(ReplayMethod):
         theta.grad.zero_()
         with group_statistics(net) if self.count > 1 else eval_mode(net):
             F.cross_entropy(self.logits(net, old), old.y).backward()
+        theta.grad.ldexp_(-theta.grad.abs().max().frexp().exponent)  # exact, and no product of a small one vanishes
         factor = torch.dot(gradient, theta.grad) / torch.dot(theta.grad, theta.grad).clamp(min=TINY)
         theta.grad.mul_(-factor.clamp(max=0)).add_(gradient)
 
