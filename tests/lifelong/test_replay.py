@@ -355,6 +355,22 @@ def test_agem_takes_the_reference_with_the_statistics_of_its_batch(split):
     assert torch.equal(net[2].running_mean, averages)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-19, 1e12])
+def test_agem_projects_whatever_the_size_of_the_reference(split, monkeypatch, size):
+    """g - (g . r / r . r) r does not depend on the norm of r."""
+    method, net, theta, data = agem(split)
+    fill(method, *data, net=net)
+    cross_entropy = F.cross_entropy
+    monkeypatch.setattr(F, "cross_entropy", lambda *given: size * cross_entropy(*given))
+    old = method.buffer.examples.batch(method.normalise)
+    method.draw = lambda: method.buffer.examples
+    loss = cross_entropy(method.logits(net, old), old.y)
+    reference = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
+    theta.grad.copy_(-reference)
+    method.adjust(net, theta)
+    assert theta.grad.norm() < 1e-3 * reference.norm()
+
+
 def test_a_task_buffer_has_an_example_of_each_task_at_least(split):
     method, net, _, data = agem(split)
     method.buffer.capacity = 2
