@@ -164,7 +164,7 @@ class Lifelong(Runner):
         self.net = self.method.load_state(state, self.net)
         self.net.load_state_dict(saved["network"]["weights"])
         self.method.samples_replayed = saved["samples_replayed"]
-        self.method.samples_consolidated = saved["samples_consolidated"]
+        self.method.samples_consolidated = saved.get("samples_consolidated", 0)  # younger than the rest
         vars(self.stream.heads).update(saved["heads"])
         self.matrix, self.learned, self.measured = saved["matrix"], saved["learned"], saved["measured"]
         self.costs = Costs(**saved["costs"])
@@ -242,7 +242,7 @@ def task_label(number: int) -> str:
 def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:  # noqa: ARG001
     """Check that the method is defined for the stream.
 
-    With the setting `reference`, joint training is measured as well, unless it is the method itself.
+    With the setting `reference`, joint training is measured as well, unless the method is joint training.
 
     Args:
         config: The settings of the run.
