@@ -24,10 +24,11 @@ from omegaconf import OmegaConf
 
 from mlbench.core.atomic_io import write_csv
 from mlbench.core.config_groups import data_dir
-from mlbench.core.errors import UserError
+from mlbench.core.errors import RunError, UserError
 from mlbench.core.instantiate import build
 from mlbench.data.dataset import Source
 
+FAILED = 1  # the exit code of a run that began and failed
 FIRST_SEED = 100  # the smaller ones are for what is reported
 SPACE = re.compile(r"([\w.]+)=(log|uniform|int|choice)\((.+)\)")
 
@@ -44,7 +45,7 @@ def main() -> int:
     wanted, words = parser.parse_known_args()
     try:
         return tune(wanted, words)
-    except UserError as error:
+    except (UserError, RunError) as error:
         print(f"tune: {error}", file=sys.stderr)
         return 2
 
@@ -144,10 +145,11 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def measured(words: list[str], sweep: Path, metric: str | None) -> float:
-    """The mean over seeds of a metric. Raises UserError where the sweep fails or has none of that name."""
+    """The mean over seeds of a metric. Raises UserError where there is none, RunError where a run failed."""
     ran = mlbench(["-m", *words, f"hydra.sweep.dir={sweep.resolve()}"])
     if ran.returncode:
-        raise UserError(ran.stderr.strip().splitlines()[-1].removeprefix("mlbench: "))
+        kind = RunError if ran.returncode == FAILED else UserError
+        raise kind(ran.stderr.strip().splitlines()[-1].removeprefix("mlbench: "))
     with (sweep / "sweep.csv").open(encoding="utf-8", newline="") as file:
         means = {row["metric"]: float(row["mean"]) for row in csv.DictReader(file)}
     name = metric or ("average_accuracy" if "average_accuracy" in means else "accuracy")

@@ -78,6 +78,8 @@ NEW_NAMES = {
 LATER_SETTINGS = {
     "data.balanced": False,
     "data.source.balanced": False,
+    "lifelong.epochs": None,
+    "reference_epochs": None,
     "train.class_weights": "none",
 }
 FIRST_NAMES = {now: first for first, now in NEW_NAMES.items()}

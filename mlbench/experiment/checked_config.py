@@ -17,7 +17,12 @@ from mlbench.runs.run_dir import Keep
 from mlbench.training.optimizer import Training
 
 MOST_THREADS = 4096
-UNUSED = {"reference": None, "export": [], "latency_batch": 1}  # what does nothing, where not every technique asks
+UNUSED = {
+    "reference": None,
+    "reference_epochs": None,
+    "export": [],
+    "latency_batch": 1,
+}  # what does nothing, where not every technique asks
 
 
 @dataclass
@@ -34,6 +39,7 @@ class Settings:
     checkpoint: str | None
     resume: str | None
     reference: str | None
+    reference_epochs: int | None
     latency_batch: int
     export: list[str]
     force: bool
@@ -43,7 +49,10 @@ class Settings:
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         ok = self.threads == "auto" or (str(self.threads).isdecimal() and 1 <= int(self.threads) <= MOST_THREADS)
         require(ok, "threads", self.threads, f"auto, or 1 to {MOST_THREADS}")
-        require(self.reference in (None, "joint"), "reference", self.reference, "null|joint")
+        allowed = (None, "joint", "cumulative")
+        require(self.reference in allowed, "reference", self.reference, "null|joint|cumulative")
+        enough = self.reference_epochs is None or (self.reference_epochs >= 1 and self.reference is not None)
+        require(enough, "reference_epochs", self.reference_epochs, "1 or more, with a reference, or null")
         require(self.latency_batch >= 1, "latency_batch", self.latency_batch, "1 or more")
         require(set(self.export) <= {"onnx", "torch"}, "export", self.export, "a list of onnx and torch, or []")
 

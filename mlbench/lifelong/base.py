@@ -28,13 +28,14 @@ class Method(Learner, Technique):
     method that owns other modules overrides `state` and `load_state`.
     """
 
-    takes = ("reference",)
+    takes = ("reference", "reference_epochs")
     scenarios: ClassVar[tuple[str, ...]] = ("task", "domain", "class")
     state_fields: ClassVar[tuple[str, ...]] = ()
     frozen_networks: ClassVar[tuple[str, ...]] = ()
     early_stopping: ClassVar[bool] = True  # whether early stopping may return to the weights of an earlier epoch
     joint: ClassVar[bool] = False  # whether `stream` merges all tasks into one, so that R has only its last row
     buffer: Buffer | None = None  # stored examples of earlier tasks
+    samples_consolidated: int = 0  # examples gone over for importances, exemplars or outputs, counted by those who do
 
     def __post_init__(self):
         """Subclasses raise SettingError for settings out of their ranges."""
@@ -58,6 +59,10 @@ class Method(Learner, Technique):
     def stream(self, stream: Stream) -> Stream:
         """The tasks as this method learns them."""
         return stream
+
+    def task_training(self, training: Training) -> Training:
+        """The settings of each task's training, given those of `train.*`."""
+        return training
 
     def examples(self, split: Split) -> Split:
         """The examples to train on, where `split` holds the task's own."""

@@ -23,6 +23,7 @@ class Costs:
     consolidate_seconds: float = 0.0
     eval_seconds: float = 0.0
     samples_processed: int = 0
+    earlier_examples: int = 0  # of earlier tasks, the most that the training data of a task held
     task_seconds: list[float] = field(default_factory=list)
     task_consolidate_seconds: list[float] = field(default_factory=list)
     task_samples: list[int] = field(default_factory=list)
@@ -40,6 +41,11 @@ class Costs:
         self.task_seconds.append(progress.seconds)
         self.task_consolidate_seconds.append(consolidate_seconds)
         self.task_samples.append(progress.samples)
+
+    def totals(self) -> dict[str, float]:
+        """The costs of the whole run, for summary.json."""
+        own = ("earlier_examples", "task_seconds", "task_consolidate_seconds", "task_samples")
+        return {name: value for name, value in vars(self).items() if name not in own}
 
     def rows(self, names: list[str]) -> list[list[object]]:
         """The rows of tasks.csv for tasks with these `names`: number, name, seconds, seconds, examples."""

@@ -1,10 +1,11 @@
 """The runner of the lifelong family: it trains and measures every method in the same way."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from mlbench.core.errors import RunError, UserError
@@ -15,13 +16,17 @@ from mlbench.lifelong import metrics, tables
 from mlbench.lifelong.base import Method
 from mlbench.lifelong.bounds.joint import Joint
 from mlbench.lifelong.costs import Costs, tensor_bytes
+from mlbench.lifelong.cumulative_reference import CumulativeReference
 from mlbench.lifelong.deployment import Deployment
 from mlbench.lifelong.joint_reference import JointReference
 from mlbench.runs.checkpoint import each_tensor
 from mlbench.training.evaluation import accuracy
 from mlbench.training.fit_state import Progress, Session
 from mlbench.training.loop import examples_in_epoch, fit
+from mlbench.training.module_modes import eval_mode
 
+REFERENCES = {"joint": JointReference, "cumulative": CumulativeReference}  # the setting `reference`
+TOLD_BY = 100  # test examples of a task by which the runner sees whether answers depend on its number
 BACKWARD = 3  # forward and backward pass together cost about three forward passes
 
 
@@ -30,7 +35,8 @@ class Lifelong(Runner):
     """One run of one method over one stream."""
 
     method: Method
-    has_reference: bool = False  # whether joint training is measured as a reference
+    reference_class: type[JointReference] | None = None  # what is measured as a reference
+    reference_epochs: int | None = None  # of its training; None: train.epochs
     matrix: list[list[float] | None] = field(default_factory=list)  # R, row i after learning i tasks
     costs: Costs = field(default_factory=Costs)
     learned: int = 0
@@ -40,10 +46,14 @@ class Lifelong(Runner):
     def __post_init__(self):
         self.tests = [task.test for task in self.stream.tasks]
         self.names = [task.name for task in self.stream.tasks]
-        settings = (self.training, self.compute, self.draws)
-        self.reference = JointReference(self.stream, self.net, *settings) if self.has_reference else None
+        self.examples = sum(len(task.train) for task in self.stream.tasks)
+        self.reference = None
+        if self.reference_class is not None:
+            training = replace(self.training, epochs=self.reference_epochs or self.training.epochs)
+            self.reference = self.reference_class(self.stream, self.net, training, self.compute, self.draws)
         self.deployment = Deployment(self.stream, self.draws) if self.stream.feedback else None
         self.matrix = [None] * (len(self.tests) + 1)
+        self.training = self.method.task_training(self.training)
         self.stream = self.method.stream(self.stream)
         self.method.begin(self.stream, self.training, self.compute, self.draws.method)
 
@@ -73,6 +83,7 @@ class Lifelong(Runner):
             self.run.display.start(title, 0, Progress())
             self.end(number, Progress(), 0.0)  # nothing to learn from
             return
+        self.costs.earlier_examples = max(self.costs.earlier_examples, earlier_examples(task))
         if self.progress is None:
             self.net = self.method.start_task(self.net, task)
             self.progress = Progress()
@@ -86,9 +97,10 @@ class Lifelong(Runner):
             theta = fit(self.net, examples, self.method, *settings, session)
         except RunError as error:
             raise RunError(f"task {number + 1} ({task.name}): {error}") from error
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self.compute.samples
         self.method.end_task(self.net, theta, task)
         self.compute.wait()
+        self.costs.samples_processed += self.compute.samples - before  # what the method trained by itself
         self.end(number, progress, time.perf_counter() - began)
 
     def end(self, number: int, progress: Progress, consolidation: float) -> None:
@@ -135,6 +147,7 @@ class Lifelong(Runner):
             "network": self.describe(self.net).packed(),
             "method": self.method.state(),
             "samples_replayed": self.method.samples_replayed,
+            "samples_consolidated": self.method.samples_consolidated,
             "heads": vars(self.stream.heads),
             "matrix": self.matrix,
             "costs": vars(self.costs),
@@ -152,6 +165,7 @@ class Lifelong(Runner):
         self.net = self.method.load_state(state, self.net)
         self.net.load_state_dict(saved["network"]["weights"])
         self.method.samples_replayed = saved["samples_replayed"]
+        self.method.samples_consolidated = saved.get("samples_consolidated", 0)  # younger than the rest
         vars(self.stream.heads).update(saved["heads"])
         self.matrix, self.learned, self.measured = saved["matrix"], saved["learned"], saved["measured"]
         self.costs = Costs(**saved["costs"])
@@ -167,9 +181,11 @@ class Lifelong(Runner):
             "parameters": sum(p.numel() for net in self.method.networks(self.net) for p in net.parameters()),
             "state_bytes": tensor_bytes({k: v for k, v in state.items() if k not in ("memory", "networks")}),
             "memory_bytes": tensor_bytes(state.get("memory", {})),
-            **{name: value for name, value in vars(self.costs).items() if not name.startswith("task_")},
+            **self.costs.totals(),
             "samples_replayed": self.method.samples_replayed,
-            "samples_per_second": self.costs.samples_processed / self.costs.train_seconds,
+            "samples_consolidated": self.method.samples_consolidated,
+            "samples_per_second": sum(self.costs.task_samples) / self.costs.train_seconds,
+            **self.budget(),
         }
         scores = metrics.scores(self.matrix, forward=self.stream.scenario != "class") | self.method.metrics()
         tables.write_matrix(self.run.folder, self.matrix, self.names)
@@ -183,13 +199,40 @@ class Lifelong(Runner):
                 self.run.save_network(self.describe(predictor), f"answers_{task_label(number)}")
         if self.reference is not None:
             began = time.perf_counter()
-            joint = self.reference.measure(self.run.display)
+            references = self.reference.measure(self.run.display)
             costs["reference_seconds"] = time.perf_counter() - began
-            for number, value in enumerate(joint, start=1):
-                self.run.log(len(joint), "reference", number, "test", "accuracy", value)
-            scores |= metrics.compared_with_joint(self.matrix, joint)
+            for number, value in enumerate(references, start=1):
+                self.run.log(len(references), "reference", number, "test", "accuracy", value)
+            scores |= self.reference.scores(self.matrix, references)
         headlines = (metrics.HEADLINES,) if self.deployment is None else (Deployment.HEADLINES, "in service")
         self.run.finish(self.describe(self.net), scores, costs, *headlines)
+
+    def budget(self) -> dict[str, float]:
+        """What methods must share to be compared: passes over the data, stored examples, whether the task is told."""
+        samples = self.costs.samples_processed + self.method.samples_replayed + self.method.samples_consolidated
+        stored = 0 if self.method.buffer is None else len(self.method.buffer)
+        return {
+            "passes": samples / self.examples,
+            "memory_examples": stored + self.costs.earlier_examples,
+            "task_told": int(self.stream.scenario == "task" or self.answers_by_task()),
+        }
+
+    def answers_by_task(self) -> bool:
+        """Whether the answers to the same examples depend on the number of the task that they are said to be of."""
+        device = self.compute.device
+        batch = self.tests[0].batch(self.tests[0].places[:TOLD_BY])
+        answers = []
+        for number in range(len(self.tests)):
+            predictor = self.method.predictor(self.net, number).to(device)
+            with eval_mode(predictor), torch.inference_mode():
+                answers.append(self.method.logits(predictor, batch))
+        return any(not torch.allclose(answers[0], other, equal_nan=True) for other in answers[1:])
+
+
+def earlier_examples(task: Task) -> int:
+    """How many of the examples to learn from are of earlier tasks, and had to be stored."""
+    split = task.train
+    return int((split.tasks(split.places) < split.newest_task).sum())
 
 
 def task_label(number: int) -> str:
@@ -200,7 +243,7 @@ def task_label(number: int) -> str:
 def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:  # noqa: ARG001
     """Check that the method is defined for the stream.
 
-    With the setting `reference`, joint training is measured as well, unless it is the method itself.
+    With the setting `reference`, joint training is measured as well, unless the method is joint training.
 
     Args:
         config: The settings of the run.
@@ -231,5 +274,7 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
             f"lifelong={name} needs the whole path of the parameters through a task, "
             "part of which early stopping undoes: take train.patience=0 and train.validation=0"
         )
-    has_reference = config.settings.reference is not None and not isinstance(method, Joint)
-    return partial(Lifelong, method=method, has_reference=has_reference)
+    settings = config.settings
+    reference = None if settings.reference is None or isinstance(method, Joint) else REFERENCES[settings.reference]
+    epochs = settings.reference_epochs
+    return partial(Lifelong, method=method, reference_class=reference, reference_epochs=epochs)

@@ -8,6 +8,8 @@ from mlbench.runs.run_record import RunRecord
 
 CONTROLS = ("random", "edges", "input", "wrong_class")  # of maps: what knows nothing of the network, or of the class
 TRAINING = ("train_seconds", "finetune_seconds")  # costs: of the network, and of what a technique made of it
+# passes over the data, stored examples, whether the task is told at test time: costs of lifelong runs
+BUDGET = {"passes": "passes", "memory_examples": "stored examples", "task_told": "task told"}
 
 
 def training_seconds(run: RunRecord) -> float | None:
@@ -17,7 +19,7 @@ def training_seconds(run: RunRecord) -> float | None:
 
 
 def spreads_by_label(runs: Iterable[RunRecord]) -> dict[str, dict[str, Spread]]:
-    """The spread of each metric, and of the training time, over the runs that share a label.
+    """The spread of each metric, of the training time and of the BUDGET over the runs that share a label.
 
     Args:
         runs: finished runs with labels.
@@ -27,7 +29,8 @@ def spreads_by_label(runs: Iterable[RunRecord]) -> dict[str, dict[str, Spread]]:
     """
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        for name, value in {**run.metrics, "train_seconds": training_seconds(run) or 0.0}.items():
+        costs = {name: run.costs[name] for name in BUDGET if name in run.costs}
+        for name, value in {**run.metrics, **costs, "train_seconds": training_seconds(run) or 0.0}.items():
             values[run.label][name].append(value)
     return {label: {name: spread(own) for name, own in metrics.items()} for label, metrics in values.items()}
 
@@ -60,3 +63,10 @@ def with_controls(label: str, spreads: dict[str, Spread], ends: dict[str, str]) 
         if own := {name: spreads[prefix + name] for name in ends if prefix + name in spreads}:
             rows[f"control: {control.replace('_', ' ')}"] = own
     return rows
+
+
+def budget_cell(name: str, value: float) -> str:
+    """A mean of one of BUDGET as tables show it."""
+    if name == "task_told":
+        return "yes" if value else "no"
+    return f"{value:,.1f}" if name == "passes" else f"{value:,.0f}"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlbench.reporting.aggregate import headlines, spreads_by_label, with_controls
+from mlbench.reporting.aggregate import BUDGET, budget_cell, headlines, spreads_by_label, with_controls
 from mlbench.reporting.score_table import apart, number, score_tables
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_summary
@@ -59,11 +59,13 @@ def sweep_table(runs: list[RunRecord]) -> Table:
     groups, metrics = spreads_by_label(runs), headlines(runs)
     table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
     table.add_column("", overflow="fold")
-    for name in (*metrics, "train_seconds", "runs"):
+    budget = [name for name in BUDGET if any(name in spreads for spreads in groups.values())]
+    for name in (*metrics, *(BUDGET[name] for name in budget), "train_seconds", "runs"):
         table.add_column(name.replace("_", " "), justify="right")
     for label, spreads in groups.items():
         for title, own in with_controls(label, spreads, metrics).items():
             cells = [str(own[name]) if name in own else "" for name in metrics]
-            costs = [f"{spreads['train_seconds'].mean:.1f}", str(spreads["train_seconds"].count)]
-            table.add_row(title, *cells, *(costs if own is spreads else ("", "")))
+            paid = [budget_cell(name, spreads[name].mean) if name in spreads else "" for name in budget]
+            costs = [*paid, f"{spreads['train_seconds'].mean:.1f}", str(spreads["train_seconds"].count)]
+            table.add_row(title, *cells, *(costs if own is spreads else [""] * len(costs)))
     return table

@@ -17,8 +17,8 @@ NOT_SETTINGS = {
 }
 # not in the label of a sweep's job; a sweep over any other name, device included, has its values in the labels
 NOT_IN_LABELS = ("seed", "out", "force", "logger")
-# in these a run may differ from the joint run of which its intransigence is measured; the seed has to be the same
-NOT_IN_JOINT_COMPARISON = ("lifelong", "reference", *RUNNING)
+# in these a run may differ from the joint run with which it is compared; the seed has to be the same
+NOT_IN_JOINT_COMPARISON = ("lifelong", "reference", "reference_epochs", *RUNNING)
 
 
 def with_current_targets(value: Any) -> Any:

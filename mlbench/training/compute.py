@@ -12,6 +12,7 @@ class Compute:
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
+    samples: int = 0  # examples that all fits of the process have gone over, each counted once an epoch
 
     def autocast(self) -> AbstractContextManager:
         """The context of the forward pass of every training step; what methods compute besides stays in fp32."""

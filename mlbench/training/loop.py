@@ -70,6 +70,7 @@ def fit(
             steps.run(split.batch(index.to(split.labels.device), augmentation(training, generator)), progress)
             progress.position += len(index)
             progress.samples += len(index)
+            compute.samples += len(index)
         end_epoch(progress, learner.lr_setting)
         if validation is not None:
             validate(net, validation, learner, training, session)

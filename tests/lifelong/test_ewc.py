@@ -24,6 +24,19 @@ def small_theta(size=6):
     return net, Theta(net)
 
 
+def test_the_anchor_is_the_weighted_mean_at_any_scale_of_the_importance():
+    """Importances whose products with a parameter are near the smallest numbers, too."""
+    net, theta = small_theta()
+    method = ewc()
+    method.start(net, theta)
+    importances = iter([torch.full((6,), 1e-33), torch.full((6,), 3e-33)])
+    method.task_importance = lambda *_: next(importances)
+    for value in (1.0, 2.0):
+        theta.value.fill_(value)
+        method.end_task(net, theta, None)
+    torch.testing.assert_close(method.anchor, torch.full((6,), 1.75), rtol=1e-4, atol=0)
+
+
 def test_penalties_of_all_tasks_collapse_exactly_into_one(split):
     """Against the plain sum over tasks of F_i (theta - theta_i)^2, up to a constant."""
     torch.manual_seed(0)

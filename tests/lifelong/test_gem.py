@@ -87,6 +87,40 @@ def test_dense_parallel_gradients_of_any_size_are_projected(norm):
             assert (z - exact).norm() < 0.01 * g.norm()
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+@pytest.mark.parametrize("norms", [(300.0, 0.1), (1e5, 1.0), (1e-3, 1e4, 1.0), (3e4, 0.02, 50.0, 1.0)])
+def test_a_memory_with_a_small_gradient_counts_beside_one_with_a_large(norms, margin):
+    """Orthogonal memories have a closed form: each dual variable is its own minimum, or the margin."""
+    sizes = torch.tensor(norms)
+    gradients = torch.diag(sizes)
+    g = torch.linspace(-1, 0.2, len(norms))
+    v = dual_weights(gradients @ gradients.T, gradients @ g, margin)
+    expected = (-sizes * g / (sizes.square() + RIDGE)).clamp(min=margin)
+    torch.testing.assert_close(v, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_step_that_orthogonal_memories_of_unequal_norms_allow():
+    z = project(torch.tensor([[300.0, 0, 0], [0, 0.1, 0]]), torch.tensor([-1.0, -1.0, 0]), 0.0)
+    torch.testing.assert_close(z, torch.tensor([0.0, -1 / 11, 0]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_dual_weights_at_hostile_scales_meet_the_optimality_conditions(seed):
+    """v >= margin, slope >= 0, and no slope where v is above the margin (Karush, Kuhn, Tucker)."""
+    draws = torch.Generator().manual_seed(seed)
+    norms = 10 ** (torch.rand(6, 1, generator=draws) * 8 - 3)
+    gradients, g = torch.randn(6, 40, generator=draws) / 40**0.5 * norms, torch.randn(40, generator=draws)
+    gram, dots = gradients @ gradients.T, gradients @ g
+    for margin in (0.0, 0.5):
+        v = dual_weights(gram, dots, margin).double()
+        unit = (gram.double().diagonal() + RIDGE).sqrt()
+        slope = (gram.double() @ v + RIDGE * v + dots.double()) / unit
+        size = 1e-5 * (1 + (unit * v).abs().max())
+        assert (v >= margin - 1e-6).all()
+        assert (slope >= -size).all()
+        assert (slope[v > margin * (1 + 1e-5) + 1e-9] <= size).all()
+
+
 def learner(net, total=12, margin=0.0, tasks=3):
     method = GEM(memory_total=total, margin=margin)
     method.heads, method.lowest = SharedHead(), math.inf

@@ -143,7 +143,7 @@ def test_packnet_retrains_what_it_kept_before_it_owns_it():
         values[epochs] = nn.utils.parameters_to_vector(net.parameters()).detach()
     kept = method.owner == 1
     assert (values[0][kept] != values[2][kept]).float().mean() > 0.8
-    assert method.samples_replayed == 2 * 60
+    assert method.samples_replayed == 0  # the runner counts them as processed
 
 
 def test_packnet_keeps_the_outputs_of_the_task_whole():

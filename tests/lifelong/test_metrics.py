@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from mlbench.core.statistics import components, spread
-from mlbench.lifelong.metrics import compared_with_joint, scores
+from mlbench.lifelong.metrics import compared_with_cumulative, compared_with_joint, scores
 
 # three tasks; columns are tasks, row 0 the untrained network
 R = [
@@ -40,11 +40,16 @@ def test_what_is_not_defined_is_left_out():
     assert "forward_transfer" not in scores(R, forward=False)
 
 
-def test_intransigence_is_what_learning_lacks_of_joint_training():
+def test_the_joint_gap_is_what_learning_lacks_of_joint_training():
     result = compared_with_joint(R, [0.95, 0.90, 0.80])
     assert result["joint_accuracy"] == pytest.approx((0.95 + 0.90 + 0.80) / 3)
-    assert result["intransigence"] == pytest.approx(((0.95 - 0.9) + (0.90 - 0.8) + (0.80 - 1.0)) / 3)
+    assert result["joint_gap"] == pytest.approx(((0.95 - 0.9) + (0.90 - 0.8) + (0.80 - 1.0)) / 3)
     assert set(compared_with_joint([None, None, [0.4, 0.6]], [0.5, 0.5])) == {"joint_accuracy"}
+
+
+def test_intransigence_by_hand():
+    result = compared_with_cumulative(R, [0.95, 0.90, 0.80])
+    assert result == {"intransigence": pytest.approx(((0.95 - 0.9) + (0.90 - 0.8) + (0.80 - 1.0)) / 3)}
 
 
 def test_spread_between_groups_and_within_them():

@@ -100,7 +100,7 @@ def test_a_balanced_buffer_is_balanced_where_labels_are_rare(method):
             result = er("balanced", 12, seed=seed)
             fill(result, numbered(0, labels))
         else:
-            result = GDumb(memory_total=12)
+            result = GDumb(memory_total=12, epochs=1, schedule="constant")
             result.buffer.generator = torch.Generator().manual_seed(seed)
             result.start_task(MLP((1, 2, 2), 3, []), SimpleNamespace(train=numbered(0, labels)))
         assert result.buffer.examples.labels.bincount().tolist() == [4, 4, 4]
@@ -211,7 +211,8 @@ def test_stored_pictures_are_augmented_before_the_task_permutes_them(split, kind
     """As new ones are, which `Split.batch` makes; permuted pixels that are shifted afterwards are noise."""
     orders = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(task)) for task in range(3)])
     task = replace(split(30, task=1), transform=Permutation(orders))
-    settings = {"memory_total": 30} | ({"replay_batch": 30, "policy": "reservoir"} if kind is ER else {})
+    own = {"replay_batch": 30, "policy": "reservoir"} if kind is ER else {"epochs": 1, "schedule": "constant"}
+    settings = {"memory_total": 30} | own
     method = kind(**settings)
     stream = Stream([Task("", task, task)] * 3, "domain", 6, [], HEADS["domain"]())
     method.begin(stream, training(augment="crop_flip"), Compute(), torch.Generator().manual_seed(0))
@@ -354,6 +355,22 @@ def test_agem_takes_the_reference_with_the_statistics_of_its_batch(split):
     assert torch.equal(net[2].running_mean, averages)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-19, 1e12])
+def test_agem_projects_whatever_the_size_of_the_reference(split, monkeypatch, size):
+    """g - (g . r / r . r) r does not depend on the norm of r."""
+    method, net, theta, data = agem(split)
+    fill(method, *data, net=net)
+    cross_entropy = F.cross_entropy
+    monkeypatch.setattr(F, "cross_entropy", lambda *given: size * cross_entropy(*given))
+    old = method.buffer.examples.batch(method.normalise)
+    method.draw = lambda: method.buffer.examples
+    loss = cross_entropy(method.logits(net, old), old.y)
+    reference = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
+    theta.grad.copy_(-reference)
+    method.adjust(net, theta)
+    assert theta.grad.norm() < 1e-3 * reference.norm()
+
+
 def test_a_task_buffer_has_an_example_of_each_task_at_least(split):
     method, net, _, data = agem(split)
     method.buffer.capacity = 2
@@ -381,7 +398,11 @@ def test_agem_draws_anew_at_each_step(split):
 def test_gdumb_learns_a_fresh_network_from_its_buffer_alone():
     """At every task from the same weights, and from examples that were in the memory before or come with the task."""
     stream, settings = split_digits("domain"), training()
-    method, starts, stored = begin_method(GDumb(memory_total=20), stream, settings), [], []
+    method, starts, stored = (
+        begin_method(GDumb(memory_total=20, epochs=1, schedule="constant"), stream, settings),
+        [],
+        [],
+    )
     torch.manual_seed(0)
     net = MLP((1, 8, 8), 2, [8])
     initial = torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone()
@@ -410,7 +431,7 @@ def test_gdumb_learns_a_fresh_network_from_its_buffer_alone():
 
 def test_gdumb_examples_keep_their_heads():
     stream, settings = split_digits("task"), training()
-    method = begin_method(GDumb(memory_total=20), stream, settings)
+    method = begin_method(GDumb(memory_total=20, epochs=1, schedule="constant"), stream, settings)
     net = MLP((1, 8, 8), 10, [8])
     for task in stream.tasks[:3]:
         method.start_task(net, task)

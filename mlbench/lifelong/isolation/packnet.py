@@ -80,7 +80,6 @@ class PackNet(PerTask):
         if self.retrain_epochs and self.pruned.any():
             retraining = dataclasses.replace(self.training, epochs=self.retrain_epochs, validation=0.0, patience=0)
             fit(net, task.train, self, retraining, self.compute, self.generator)
-            self.samples_replayed += len(task.train) * self.retrain_epochs
         self.owner[mask] = owner
         self.pruned = None
 

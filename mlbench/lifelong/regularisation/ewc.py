@@ -46,8 +46,9 @@ class EWC(QuadraticPenalty):
         fisher = self.task_importance(net, theta, task)  # [P]
         earlier = self.decay * self.importance
         self.importance = earlier + fisher
-        self.anchor = (earlier * self.anchor + fisher * theta.value) / self.importance.clamp(min=TINY)
-        self.anchor = torch.where(self.importance > 0, self.anchor, theta.value)
+        mean = (earlier * self.anchor + fisher * theta.value) / self.importance.clamp(min=TINY)
+        share = torch.where(self.importance > 0, fisher / self.importance, 1.0)  # products of less than TINY vanish
+        self.anchor = torch.where(self.importance > TINY, mean, self.anchor.lerp(theta.value, share))
 
     def task_importance(self, net: nn.Module, theta: Theta, task: Task) -> Tensor:
         """The diagonal of the Fisher information [P] at the present parameters."""

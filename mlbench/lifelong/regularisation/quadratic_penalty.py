@@ -79,6 +79,7 @@ class QuadraticPenalty(Method):
     def sample_batches(self, split: Split, count: int) -> Iterator[Batch]:
         """`count` examples of `split`, drawn without replacement, in chunks."""
         index = torch.randperm(len(split), generator=self.generator)[:count]
+        self.samples_consolidated += len(index)
         for part in index.to(split.labels.device).split(CHUNK):
             yield split.batch(part)
 

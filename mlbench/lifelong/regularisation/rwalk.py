@@ -62,6 +62,7 @@ class RWalk(PathIntegral):
         super().after_step(net, theta, step_size)
         self.steps += 1
         if self.steps % self.interval == 0:
+            self.samples_consolidated += len(self.last_batch.y)
             fisher = squared_gradients(net, theta, [self.last_batch], self.logits)  # [P]
             self.fisher = fisher if self.fisher is None else self.fisher.lerp_(fisher, self.fisher_weight)
             distance = (theta.value - self.departure).square_().mul_(self.fisher).div_(2)  # [P]

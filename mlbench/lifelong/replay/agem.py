@@ -40,6 +40,8 @@ class AGEM(ReplayMethod):
         theta.grad.zero_()
         with group_statistics(net) if self.count > 1 else eval_mode(net):
             F.cross_entropy(self.logits(net, old), old.y).backward()
+        exponent = theta.grad.abs().max().frexp().exponent.clamp(-126, 126)  # of 2, a power of which is a float32
+        theta.grad.ldexp_(-exponent)  # exact: a small gradient's square does not vanish
         factor = torch.dot(gradient, theta.grad) / torch.dot(theta.grad, theta.grad).clamp(min=TINY)
         theta.grad.mul_(-factor.clamp(max=0)).add_(gradient)
 

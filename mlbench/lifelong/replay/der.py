@@ -57,5 +57,6 @@ class DER(ReplayMethod):
     def end_task(self, net: nn.Module, theta: Theta, task: Task) -> None:  # noqa: ARG002
         """Store examples of the task, with the outputs that the network gives them now."""
         new = self.buffer.sample(task.train)
+        self.samples_consolidated += len(new)
         outputs = [part for part, _ in answers(net, self.buffer.split(new), lambda net, batch: net(batch.x))]
         self.buffer.add(replace(new, outputs=torch.cat(outputs)), len(task.train))

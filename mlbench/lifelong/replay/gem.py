@@ -17,7 +17,7 @@ from mlbench.training.optimizer import Training
 from mlbench.training.per_example_gradients import group_gradients
 from mlbench.training.theta import Theta
 
-ROUNDING = 1e-6  # relative error of a Gram matrix in single precision
+ROUNDING = 1e-6  # error of the cosines that a Gram matrix in single precision gives
 TINY = 1e-30
 RIDGE = 1e-3  # on the diagonal of G G^T, as in the authors' code: parallel or zero gradients stay solvable
 
@@ -94,9 +94,10 @@ def dual_weights(gram: Tensor, dots: Tensor, margin: float) -> Tensor:
     """Solve GEM's quadratic programme in its dual form.
 
     Minimises v^T A v / 2 + dots^T v over v >= margin, with A = gram + RIDGE * I. With v = u + margin and A = F F^T this
-    is non-negative least squares: min |F^T u + F^-1 (dots + A margin)| over u >= 0. F comes from the eigenvalues of the
-    Gram matrix, because in single precision a near-singular one may have no Cholesky factor, however the ridge is
-    chosen; eigenvalues below its rounding error are raised to it.
+    is non-negative least squares: min |F^T u + F^-1 (dots + A margin)| over u >= 0. All of it is done in units in which
+    the diagonal of A is 1, which changes no solution and lets a small gradient count beside a large one. F comes from
+    the eigenvalues of A, because in single precision a near-singular matrix may have no Cholesky factor, however the
+    ridge is chosen; eigenvalues below its rounding error are raised to it.
 
     Args:
         gram: The Gram matrix G G^T [tasks, tasks] of the gradients of earlier tasks.
@@ -106,9 +107,10 @@ def dual_weights(gram: Tensor, dots: Tensor, margin: float) -> Tensor:
     Returns:
         The dual variables v [tasks].
     """
-    values, vectors = np.linalg.eigh(gram.cpu().double().numpy())
-    values = np.maximum(values, ROUNDING * values[-1]) + RIDGE
-    root = np.sqrt(values)
-    target = vectors.T @ (dots.cpu().double().numpy()) / root + root * (vectors.T @ np.full(len(root), margin))
-    weights = nnls((vectors * root).T, -target)[0] + margin
+    matrix = gram.cpu().double().numpy()
+    scale = np.sqrt(matrix.diagonal() + RIDGE)  # the unit of 1 / v
+    values, vectors = np.linalg.eigh((matrix + RIDGE * np.eye(len(scale))) / np.outer(scale, scale))
+    root = np.sqrt(np.maximum(values, ROUNDING * values[-1]))
+    target = vectors.T @ (dots.cpu().double().numpy() / scale) / root + root * (vectors.T @ (margin * scale))
+    weights = nnls((vectors * root).T, -target)[0] / scale + margin
     return torch.as_tensor(weights, dtype=gram.dtype, device=gram.device)

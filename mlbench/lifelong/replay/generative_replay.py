@@ -107,6 +107,7 @@ class GenerativeReplay(ReplayMethod):
             patience=0,
         )
         fit(self.vae, task.train, learner, training, self.compute, self.generator)
+        self.samples_replayed += learner.samples_replayed
         self.solver = frozen_copy(net)
 
     def state(self) -> dict[str, Any]:
@@ -135,6 +136,7 @@ class VAELearner(Learner):
         real = (batch.x * self.normalise.std + self.normalise.mean) / 255
         loss = self.share * net.loss(real, self.generator)
         if self.share < 1:
+            self.samples_replayed += len(real)
             loss = loss + (1 - self.share) * net.loss(self.old.sample(len(real), self.generator), self.generator)
         return loss
 

@@ -68,6 +68,7 @@ class ICaRL(ReplayMethod):
         """Choose the exemplars, compute their means, and copy the network as the next teacher."""
         self.buffer.add(self.exemplars(net, task.train), len(task.train))
         stored = self.buffer.examples
+        self.samples_consolidated += len(task.train) + len(stored)
         vectors = features(net, self.buffer.split(stored))
         self.means = torch.full((self.outputs, vectors.shape[1]), torch.inf, device=vectors.device)
         for label in stored.labels.unique():

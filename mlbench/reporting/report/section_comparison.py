@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from mlbench.core.statistics import spread
-from mlbench.reporting.aggregate import training_seconds
+from mlbench.reporting.aggregate import BUDGET, budget_cell, training_seconds
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.axes import span
 from mlbench.reporting.html.page import Cell, Column, Section
@@ -52,6 +52,8 @@ def overview(comparison: Comparison, tests: list[PairedTest]) -> Markup:
     columns = [Column("setting"), Column("runs", number=True)]
     headlines = comparison.metrics.items()
     columns += [Column(name.replace("_", " "), number=True, hint=TOWARDS[end]) for name, end in headlines]
+    budget = budget_of(comparison)
+    columns += [Column(BUDGET[name], number=name != "task_told") for name in budget]
     columns.append(Column("train s", number=True, hint="mean seconds of all training, fine-tuning included"))
     marks = {name: best_marks(comparison, tests, name) for name in comparison.metrics}
     ranges = {name: reach(comparison, name) for name in comparison.metrics}
@@ -61,8 +63,19 @@ def overview(comparison: Comparison, tests: list[PairedTest]) -> Markup:
         seconds = spread(times) if times else None
         cells = [cell(setting, name, marks[name].get(place, ""), ranges[name]) for name in comparison.metrics]
         time = None if seconds is None else Cell(f"{seconds.mean:,.1f}", seconds.mean)
-        rows.append([setting.label, len(setting.runs), *cells, time])
+        paid = [Cell(text, setting.spreads[name].mean) if text else None for name, text in paid_for(setting, budget)]
+        rows.append([setting.label, len(setting.runs), *cells, *paid, time])
     return page.table(columns, rows)
+
+
+def budget_of(comparison: Comparison) -> list[str]:
+    """What methods must share to be compared, as far as it was counted."""
+    return [name for name in BUDGET if any(name in setting.spreads for setting in comparison.settings)]
+
+
+def paid_for(setting: Setting, budget: list[str]) -> list[tuple[str, str]]:
+    """Each name of the budget and its cell, empty where it was not counted."""
+    return [(name, budget_cell(name, setting.spreads[name].mean) if name in setting.spreads else "") for name in budget]
 
 
 def reach(comparison: Comparison, metric: str) -> tuple[float, float]:
@@ -144,9 +157,16 @@ def spread_tables(tested: TestedComparisons) -> tuple[list[str], list[list[objec
         for setting in comparison.settings:
             for metric, value in setting.spreads.items():
                 rows.append([comparison.title, setting.label, metric, value.mean, value.half, value.count])
-        columns = ["setting", "runs", *(name.replace("_", " ") for name in comparison.metrics)]
+        budget = budget_of(comparison)
+        names = [*(name.replace("_", " ") for name in comparison.metrics), *(BUDGET[name] for name in budget)]
+        columns = ["setting", "runs", *names]
         lines = [
-            [one.label, len(one.runs), *(one.spreads.get(name) for name in comparison.metrics)]
+            [
+                one.label,
+                len(one.runs),
+                *(one.spreads.get(name) for name in comparison.metrics),
+                *(text or None for _, text in paid_for(one, budget)),
+            ]
             for one in comparison.settings
         ]
         sheets.append(Sheet(comparison.title, columns, lines))

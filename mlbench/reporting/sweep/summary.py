@@ -57,12 +57,12 @@ def finished(jobs: list[dict[str, Any]]) -> list[RunRecord]:
 
 
 def compare_with_joint(runs: list[RunRecord]) -> None:
-    """Add joint accuracy and intransigence to the metrics of each run that has a joint run beside it: one whose
+    """Add joint accuracy and the gap to it to the metrics of each run that has a joint run beside it: one whose
     settings are the same in all but the method."""
     joint = {
         joint_comparison_key(run.config): run.metrics["average_accuracy"] for run in runs if run.technique == "joint"
     }
     for run in runs if joint else []:
         metrics, best = run.metrics, joint.get(joint_comparison_key(run.config))
-        if best is not None and "learning_accuracy" in metrics and "intransigence" not in metrics:
-            metrics |= {"joint_accuracy": best, "intransigence": best - metrics["learning_accuracy"]}
+        if best is not None and "learning_accuracy" in metrics and "joint_gap" not in metrics:
+            metrics |= {"joint_accuracy": best, "joint_gap": best - metrics["learning_accuracy"]}

@@ -142,7 +142,7 @@ def write_over_setting(
     points = [(value, groups[label]) for label, value in values.items()]
     over, trade_off = over_picture(setting, folder), folder / "trade_off.png"
     comparisons.draw_over_setting(setting, points, panels_of(ends, [spreads for _, spreads in points]), over)
-    for cost in ("intransigence", "learning_accuracy"):
+    for cost in ("intransigence", "joint_gap", "learning_accuracy"):
         if all("forgetting" in spreads and cost in spreads for _, spreads in points):
             comparisons.draw_trade_off(setting, points, ("forgetting", cost), trade_off)
             return [over, trade_off]
