@@ -112,6 +112,13 @@ def probing(runs: Runs) -> list[Check]:
         gap(
             runs,
             "accuracy",
+            "untrained_best_accuracy",
+            "accuracy on all words is above that on an untrained network's best layer",
+            0.0,
+        ),
+        gap(
+            runs,
+            "accuracy",
             "majority_accuracy",
             "accuracy less that of the most frequent class is .2 or more",
             0.2,
