@@ -15,6 +15,7 @@ from mlbench.core.rng import apart
 from mlbench.data.stream import Stream
 from mlbench.models.logits import with_logits
 from mlbench.runs.checkpoint import normaliser, read_network, restored
+from mlbench.training.device import limit_met
 
 
 def build_network(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
@@ -62,12 +63,17 @@ def check_outputs(outputs: Tensor, name: str, stream: Stream, when: str = "") ->
 
 @contextmanager
 def refusal(what: str) -> Generator[None]:
-    """Raise UserError, `what` and the reason, for an error of any class that a network raises inside."""
+    """Raise UserError, `what` and the reason, for an error of any class that a network raises inside.
+
+    Limits of the machine are told elsewhere.
+    """
     try:
         yield
-    except (UserError, MemoryError):
+    except UserError:
         raise
     except Exception as error:
+        if limit_met(error, ""):
+            raise
         raise UserError(f"{what} ({reason(error)})") from error
 
 

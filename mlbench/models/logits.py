@@ -37,7 +37,8 @@ def with_logits(net: nn.Module, outputs: int) -> nn.Module:
 
     The networks of this package give nothing else and are left alone.
     """
-    if not type(net).__module__.startswith(OWN) and not any(isinstance(hook, Logits) for hook in net._forward_hooks.values()):
+    own = type(net).__module__.startswith(OWN)
+    if not own and not any(isinstance(hook, Logits) for hook in net._forward_hooks.values()):
         net.register_forward_hook(Logits(outputs))
     return net
 

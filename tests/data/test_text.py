@@ -504,7 +504,7 @@ def test_words_beyond_the_length_are_counted():
     task = grammar(length=8).tasks[0]
     assert "train words" in grammar(length=8).remarks[0]
     assert len(task.properties.test) < len(grammar(length=24).tasks[0].properties.test)
-    assert grammar(length=24).remarks == []
+    assert grammar(length=64).remarks == []
 
 
 def test_the_pieces_go_along_with_a_pretrained_network(mlbench, tmp_path, pretrained):
