@@ -130,8 +130,6 @@ class PruneNeurons(Finetuned):
     # torch-pruning follows numbers through the network, and word pieces are looked up
     modalities = (Pictures, Spectrograms, Tables)
 
-    changes_layers = True
-
     fraction: float
     rounds: int
     importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"]

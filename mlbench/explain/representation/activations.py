@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
 from mlbench.data.properties import Items
-from mlbench.data.split import Split
+from mlbench.data.split import Pool, Split
 from mlbench.models.surgery import has_early_exits
 from mlbench.training.module_hooks import hooked
 from mlbench.training.module_modes import eval_mode
@@ -48,6 +48,14 @@ def check_layers(net: nn.Module) -> None:
     check_all_reach(net)
     if not layers_of(net):
         raise UserError("the network has no layers between input and output to look into; take another model")
+
+
+def check_vectors(net: nn.Module, x: Tensor) -> None:
+    """Raise UserError where a layer's output for inputs `x` [B, ...] is nothing that `examples` makes a vector of."""
+    split = Split(Pool(x), torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64), 0, nn.Identity())
+    for path, output in activations(net, split, layers_of(net)).items():
+        if output.dim() not in (2, 3, 4) or len(output) != len(x):
+            raise UserError(f"layer {path} gives {list(output.shape)} for {len(x)} examples, no vector for each")
 
 
 def whole(output: Tensor, index: Tensor) -> Tensor:  # noqa: ARG001

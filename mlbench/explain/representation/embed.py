@@ -10,13 +10,13 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 
 from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.data.modality import EVERY
 from mlbench.data.stream import Task
 from mlbench.explain.base import Context, Method
-from mlbench.explain.representation.activations import check_layers, layers_of, vectors
+from mlbench.explain.representation.activations import check_layers, check_vectors, layers_of, vectors
 from mlbench.explain.representation.properties import properties_of, select_property, subset
 from mlbench.runs.results import Chart, Cloud, Results
 
@@ -94,6 +94,10 @@ class Embed(Method):
         select_property(self.property, properties)
         if (count := len(properties.test)) < FEWEST:
             raise UserError(f"explain=embed lays out test items; there are {count}, needed are {FEWEST} or more")
+
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """Raise UserError unless each layer gives a vector for each example."""
+        check_vectors(net, x)
 
     def explain(self, net: nn.Module, context: Context) -> Results:
         """Metrics for the layers of both networks, figures for those of the trained one."""
