@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlbench.core.errors import RunError, SettingError, UserError
+from mlbench.core.errors import NotFinite, RunError, SettingError, UserError
 from mlbench.core.rng import apart
 from mlbench.data.split import Split
 from mlbench.data.stream import Stream
@@ -42,7 +42,7 @@ SHORT = {
 
 @contextmanager
 def rehearsal(technique: str) -> Generator[None]:
-    """Raise UserError for whatever goes wrong inside, but for a RunError, which is of numbers and not of the network.
+    """Raise UserError for whatever goes wrong inside, but for a RunError, which is of the data and not of the network.
 
     Torch's global random numbers stay as they are, and nothing is said.
 
@@ -56,6 +56,8 @@ def rehearsal(technique: str) -> Generator[None]:
             yield
         except SettingError as error:
             raise UserError(f"{technique.partition('=')[0]}.{error}") from error
+        except NotFinite as error:
+            raise UserError(f"{about} ({str(error).partition(';')[0]})") from error
 
 
 def shortened(technique: Technique) -> Technique:

@@ -100,7 +100,7 @@ def test_a_pruned_residual_network_computes_the_same_as_with_the_channels_at_zer
 
 
 class Mixed(nn.Module):
-    """PReLUs with a slope for each channel, branches side by side with a shortcut past them, a transposed convolution."""
+    """PReLUs of a slope for each channel, branches side by side with a shortcut past them, a transposed convolution."""
 
     def __init__(self):
         super().__init__()

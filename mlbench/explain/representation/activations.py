@@ -77,8 +77,11 @@ def activations(net: nn.Module, split: Split, paths: list[str], reduce: Reduce =
     hooks = [net.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
     with hooked(hooks), eval_mode(net), torch.no_grad():
         for index in split.chunks(AT_ONCE):
+            latest.clear()
             net(split.batch(index).x)
             for path in paths:
+                if path not in latest:
+                    raise UserError(f"layer {path} is not reached by all examples, so it cannot be looked into")
                 outputs[path].append(reduce(latest[path].detach(), index).clone())
     return {path: torch.cat(parts) for path, parts in outputs.items()}
 

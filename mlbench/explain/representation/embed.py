@@ -138,7 +138,7 @@ class Embed(Method):
             results.charts[name] = Chart("layers", "layer", name, by="network")
         clouds, arrays = [], {"labels": labels, "names": np.array(names), "paths": np.array(paths)}
         for kind in self.pictures:
-            points = {path: PICTURES[kind](plane(spaces[path, "trained"]), seed) for path in paths}
+            points = {path: laid_out(kind, spaces[path, "trained"], seed) for path in paths}
             arrays |= {f"{kind}_{number}": points[path] for number, path in enumerate(paths)}
             titles = (f"{kind}, layer {number}: {path}" for number, path in enumerate(paths))
             clouds.append(
@@ -150,9 +150,11 @@ class Embed(Method):
         return results
 
 
-def plane(x: np.ndarray) -> np.ndarray:
-    """The vectors [n, D], with a second number, 0, where they have only one."""
-    return np.pad(x, ((0, 0), (0, max(0, 2 - x.shape[1]))))
+def laid_out(kind: str, x: np.ndarray, seed: int) -> np.ndarray:
+    """The standardised vectors [n, D] in two dimensions, [n, 2]; all in one point where they are all the same."""
+    if not x.any():
+        return np.zeros((len(x), 2))
+    return PICTURES[kind](np.pad(x, ((0, 0), (0, max(0, 2 - x.shape[1])))), seed)
 
 
 def silhouette(x: np.ndarray, labels: np.ndarray) -> float:
