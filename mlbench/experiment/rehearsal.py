@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlbench.core.errors import NotFinite, RunError, SettingError, UserError
+from mlbench.core.errors import RunError, SettingError, UserError
 from mlbench.core.rng import apart
 from mlbench.data.split import Split
 from mlbench.data.stream import Stream
@@ -56,8 +56,6 @@ def rehearsal(technique: str) -> Generator[None]:
             yield
         except SettingError as error:
             raise UserError(f"{technique.partition('=')[0]}.{error}") from error
-        except NotFinite as error:
-            raise UserError(f"{about} ({str(error).partition(';')[0]})") from error
 
 
 def shortened(technique: Technique) -> Technique:

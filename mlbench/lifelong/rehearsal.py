@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from mlbench.core.errors import NotFinite
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.rehearsal import few, rehearsal, short_training, shortened
@@ -34,6 +35,9 @@ def rehearse(config: CheckedConfig, stream: Stream, net: nn.Module) -> None:
             if not examples_in_epoch(net, len(task.train), training.batch_size):
                 continue
             net = method.start_task(net, task)
-            theta = fit(net, method.examples(task.train), method, training, compute, generator)
+            try:
+                theta = fit(net, method.examples(task.train), method, training, compute, generator)
+            except NotFinite as error:  # not by the learning rate, which is tiny here
+                raise ValueError(str(error).partition(";")[0]) from error
             method.end_task(net, theta, task)
             accuracy(method.predictor(net, number), task.test, method.logits)

@@ -64,7 +64,7 @@ class Cluster(Finetuned):
     """
 
     iterations: ClassVar[int] = 100  # of k-means, at most
-    shortest = {"bits": [1], "convolution_bits": None, "iterations": 1}
+    shortest = {"iterations": 1}
 
     bits: Any
     convolution_bits: int | None
