@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from mlbench.core.errors import require
@@ -49,13 +50,16 @@ class Method(Technique):
     chooses = True
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers to change
     yields_weights: ClassVar[bool] = True  # whether its last point has such layers, for a next stage to change
-    changes_layers: ClassVar[bool] = False  # whether it puts other layers in the network, which is rehearsed
     keeps_network: ClassVar[bool] = False  # whether it yields the network unchanged
 
     @property
     def from_scratch(self) -> bool:
         """Whether it starts from untrained weights, which would undo the work of an earlier stage."""
         return False
+
+    def parts(self) -> list[tuple[str, "Method"]]:
+        """The methods that it consists of, in order, with their names in messages."""
+        return [("", self)]
 
     def blueprints(self) -> list[Blueprint]:
         """Models that it will build, so that they can be checked before anything is trained."""
@@ -154,6 +158,11 @@ class Finetuned(Method):
         learner = learner or Learner()
         learner.lr_setting = "finetune_lr"  # the setting that a message about divergence names
         context.fit(net, title, learner, epochs=self.finetune_epochs, lr=self.finetune_lr)
+
+
+def model_config(point: Point) -> dict[str, Any] | None:
+    """The config node of the point's model, or None where it is the run's own model."""
+    return None if point.blueprint is None else OmegaConf.to_container(point.blueprint.node, resolve=True)
 
 
 def weights(net: nn.Module) -> dict[str, nn.Parameter]:

@@ -41,7 +41,6 @@ class Chain(Method):
             allowed = f"before {before}, which leaves no weights to change"
             require(methods[before].yields_weights or not methods[name].changes_weights, "stages", name, allowed)
         self.stages, self.methods = stages, methods
-        self.changes_layers = methods[stages[0]].changes_layers  # the first step is rehearsed
         self.changes_weights = (
             bool(acting) and methods[acting[0]].changes_weights
         )  # later stages get the first one's layers
@@ -50,6 +49,10 @@ class Chain(Method):
     def modalities(self) -> tuple[type[Modality], ...]:
         """Those that all stages take."""
         return tuple(kind for kind in EVERY if all(kind in self.methods[name].modalities for name in self.stages))
+
+    def parts(self) -> list[tuple[str, Method]]:
+        """The stages."""
+        return [(name, self.methods[name]) for name in self.stages]
 
     def blueprints(self) -> list[Blueprint]:
         """Models that the stages will build."""

@@ -1,90 +1,84 @@
-"""A rehearsal of a method on the untrained network, before anything is trained or written."""
+"""A rehearsal of a compression method: its first step, its result's way to a file and back, and its export."""
 
 import copy
 import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mlbench.compress.base import Point
+from mlbench.compress.base import Method, Point, model_config
 from mlbench.compress.measurement.export import export
-from mlbench.core.errors import RunError, UserError
-from mlbench.core.rng import apart
-from mlbench.data.split import Split
+from mlbench.core.errors import RunError, SettingError, UserError
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
-from mlbench.experiment.model_setup import refusal
-from mlbench.models.surgery import restore
-from mlbench.runs.checkpoint import Trained
+from mlbench.experiment.rehearsal import Rehearsal, rehearsal, shortened
+from mlbench.runs.checkpoint import Trained, restored
 from mlbench.runs.codec import container
-from mlbench.training.compute import Compute
 
-EXAMPLES = 4
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # that exporters put in their messages
-
-
-@dataclass
-class Rehearsal:
-    """The `Context` of a rehearsal: a few examples, draws of its own, and fits that train nothing."""
-
-    config: CheckedConfig
-    stream: Stream
-    net: nn.Module
-
-    def __post_init__(self):
-        split = self.stream.tasks[0].train
-        few = split.places[:EXAMPLES]
-        task = split.task if isinstance(split.task, int) else split.task[few]
-        few = Split(split.pool, split.rows[few], split.labels[few], task, split.normalise, split.transform)
-        self.train = self.whole = self.validation = few
-        self.dropped: list[int] = []
-        self.training, self.compute = self.config.training, Compute()
-        self.generator, self.start = torch.Generator().manual_seed(0), copy.deepcopy(self.net).eval()
-        self.input_shape, self.outputs = self.stream.input_shape, self.stream.outputs
-        self.classes = self.stream.classes
-
-    def fit(self, net: nn.Module, *about: object, **changes: object) -> nn.Module:  # noqa: ARG002
-        """The network as it is, in eval mode."""
-        return net.eval()
+TOLERANCE = 1e-3  # of outputs, beside their own size
 
 
 def rehearse(config: CheckedConfig, stream: Stream, net: nn.Module) -> None:
-    """Take a method's first step on a copy of the network, rebuild what it makes as from its file, and export it.
-
-    The random numbers of the run stay as they are.
+    """Take the first step of each stage on a copy of the network; rebuild and export what comes out.
 
     Raises:
-        UserError: Where the method cannot change this network, or its result cannot be rebuilt or exported.
+        UserError: Where a stage cannot change this network, or its result cannot be rebuilt or exported.
     """
-    name = f"compress={config.names['compress']}"
-    with apart(torch.device("cpu"), 0), refusal(f"{name} cannot change this network"):
-        changed = copy.deepcopy(net).eval()
-        method = copy.deepcopy(config.technique)
-        point = next(iter(method.compress(Point("dense", changed), Rehearsal(config, stream, net))))
-        again = copy.deepcopy(net)
-        restore(again, getattr(point.net, "replaced", None) or {})
-        again.load_state_dict(point.net.state_dict())
-        x = stream.example(2)
-        with torch.no_grad():
-            if not torch.allclose(again.eval()(x), point.net.eval()(x), rtol=1e-3, atol=1e-3, equal_nan=True):
-                raise UserError(f"{name} cannot change this network: rebuilt from its file it gives other outputs")
+    if not len(stream.tasks[0].train) or not len(stream.tasks[0].test):
+        return  # which is refused where the data are looked at
+    name = config.technique_name
+    with rehearsal(name):
+        context, point = Rehearsal(config, stream, net), Point("dense", copy.deepcopy(net).eval())
+        for number, (stage, method) in enumerate(config.technique.parts()):
+            point = first_step(method, point, context, f"{name}, stage {stage}:" if number else "")
+            check_rebuilt(name, point, context)
         for form in config.settings.export:
-            rehearse_export(form, config, stream, point.net)
+            rehearse_export(form, point, context)
 
 
-def rehearse_export(form: str, config: CheckedConfig, stream: Stream, net: nn.Module) -> None:
-    """Export a network to a folder that goes. Raises UserError where it cannot be exported."""
-    model = OmegaConf.to_container(config.composed.model, resolve=True)
-    about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, stream.tasks[0].train.normalise)
+def first_step(method: Method, point: Point, context: Rehearsal, stage: str) -> Point:
+    """The first point of a method, or the one before where it has none. Raises UserError."""
+    method = shortened(method)
+    if stage:  # the first has been checked
+        try:
+            method.check(point.net)
+        except (SettingError, UserError) as error:
+            raise UserError(f"{stage} {error}") from error
+    return next(iter(method.compress(point, context)), point)
+
+
+@torch.no_grad()
+def check_rebuilt(name: str, point: Point, context: Rehearsal) -> None:
+    """Raise UserError unless the network that is built from what is written of the point gives the same outputs."""
+    again = restored(context.build(point.blueprint), packed(point, context), context.config.dirs)
+    outputs = []
+    for net in (again.eval(), point.net.eval()):
+        torch.manual_seed(0)  # a network may draw also in eval mode
+        outputs.append(net(context.stream.example(2)))
+    if not torch.allclose(*outputs, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+        raise UserError(f"{name} cannot be used with this network: rebuilt from its file it gives other outputs")
+
+
+def packed(point: Point, context: Rehearsal) -> dict:
+    """What is written of a point."""
+    stream = context.stream
+    model = model_config(point) or OmegaConf.to_container(context.config.composed.model, resolve=True)
+    about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, context.normalise)
+    return Trained(point.net, model, *about).packed()
+
+
+def rehearse_export(form: str, point: Point, context: Rehearsal) -> None:
+    """Export the network of a point to a folder that goes. Raises UserError where it cannot be exported."""
+    stream, config = context.stream, context.config
     with tempfile.TemporaryDirectory(prefix="mlbench-") as folder:
         path = Path(folder) / "untrained.mlb"
-        container.write(path, Trained(net, model, *about).packed(), False)
+        container.write(path, packed(point, context), False)
         try:
-            export(form, path, stream.input_shape, config.dirs)
+            export(form, path, stream.input_shape, config.dirs, stream.modality)
         except RunError as error:
             told = COLOURS.sub("", str(error)).removeprefix(f"{path.name} ")
-            raise UserError(f"compress={config.names['compress']} with export={form}: the result {told}") from error
+            raise UserError(f"{config.technique_name} with export={form}: the result {told}") from error

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 from torch import nn
 
-from mlbench.compress.base import Method, Point, weights
+from mlbench.compress.base import Method, Point, model_config, weights
 from mlbench.compress.measurement.client import FreshProcess
 from mlbench.compress.measurement.export import export
 from mlbench.compress.measurement.points import (
@@ -211,11 +210,6 @@ class Compress(MultiFitRunner):
         return {"dropped_accuracy": shares[-1], **by_stage}
 
 
-def model_config(point: Point) -> dict[str, Any] | None:
-    """The config node of the point's model, or None where it is the run's own model."""
-    return None if point.blueprint is None else OmegaConf.to_container(point.blueprint.node, resolve=True)
-
-
 def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:
     """Check the run before anything is trained or written, and return what makes its runner.
 
@@ -237,8 +231,7 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
         raise UserError(f"compress.{error}") from error
     for path in config.technique.networks():
         read_matching(path, stream)
-    if config.technique.changes_layers:
-        rehearse(config, stream, net)
+    rehearse(config, stream, net)
     return partial(Compress, config=config)
 
 

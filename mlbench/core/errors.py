@@ -17,6 +17,10 @@ class RunError(Exception):
     """The run failed (exit code 1): what happened, where, and which setting to try."""
 
 
+class NotFinite(RunError):
+    """A loss or weights that are infinite or no numbers."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C in a run (exit code 130); the folder can be resumed, with the folders of the user's own modules."""
 

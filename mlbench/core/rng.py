@@ -18,7 +18,7 @@ def apart(device: torch.device, seed: int | None = None) -> Generator[None]:
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         if seed is not None:
-            torch.manual_seed(seed)
+            (torch.manual_seed if device.type == "cuda" else torch.default_generator.manual_seed)(seed)  # no others
         yield
 
 

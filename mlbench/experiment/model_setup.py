@@ -1,6 +1,7 @@
 """The model of a run: built for its data, tried on examples, given the weights of a checkpoint."""
 
 import copy
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,16 +66,16 @@ def check_outputs(outputs: Tensor, name: str, stream: Stream, when: str = "") ->
 def refusal(what: str) -> Generator[None]:
     """Raise UserError, `what` and the reason, for an error of any class that a network raises inside.
 
-    Limits of the machine are told elsewhere.
+    Errors that are the machine's stay as they are.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if limit_met(error, ""):
+        if limit_met(error, "cpu"):
             raise
-        raise UserError(f"{what} ({reason(error)})") from error
+        raise UserError(f"{what} ({reason(error)}{where(error)})") from error
 
 
 def reason(error: Exception) -> str:
@@ -83,6 +84,16 @@ def reason(error: Exception) -> str:
     if not lines:
         return kind
     return lines[0] if isinstance(error, RuntimeError | ValueError | IndexError) else f"{kind}: {lines[0]}"
+
+
+def where(error: Exception) -> str:
+    """The layer inside whose forward an error arose, for a message; nothing where that is the network itself."""
+    frames = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+    modules = [module for module in frames if isinstance(module, nn.Module)]
+    if not modules or modules[-1] is modules[0]:
+        return ""
+    path = next((path for path, module in modules[0].named_modules() if module is modules[-1]), "")
+    return f", in {path} ({type(modules[-1]).__name__})" if path else f", in {type(modules[-1]).__name__}"
 
 
 def read_matching(path: Path, stream: Stream) -> dict[str, Any]:

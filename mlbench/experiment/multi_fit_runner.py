@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
-from mlbench.core.instantiate import Blueprint
 from mlbench.core.rng import apart
 from mlbench.data.split import Split, validation_size
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.data_parts import divide
 from mlbench.experiment.fit_sequence import FitSequence
-from mlbench.experiment.model_setup import read_matching
 from mlbench.experiment.network_cache import NETWORK, NetworkCache
+from mlbench.experiment.network_source import NetworkSource
 from mlbench.experiment.runner import Runner
 from mlbench.models.initialisation import comes_with_weights, redraw
-from mlbench.models.logits import with_logits
 from mlbench.runs.checkpoint import read_network, restored
 from mlbench.training.evaluation import accuracy
 from mlbench.training.learner import Learner
@@ -32,7 +29,7 @@ from mlbench.training.masked_lm import MaskedLanguage
 
 
 @dataclass
-class MultiFitRunner(Runner):
+class MultiFitRunner(NetworkSource, Runner):
     """What the runners of such families share; to a technique it is the `Context`.
 
     Attributes:
@@ -131,19 +128,6 @@ class MultiFitRunner(Runner):
     def accuracy(self, net: nn.Module, split: Split | None = None) -> float:
         """See `Context`."""
         return accuracy(net, split or self.validation, Learner().logits)
-
-    def build(self, blueprint: Blueprint | None) -> nn.Module:
-        """See `Context`."""
-        blueprint = blueprint or Blueprint(self.config.composed.model, "model", self.config.dirs)
-        net = blueprint.build(nn.Module, input_shape=self.input_shape, outputs=self.outputs)
-        return with_logits(net, self.outputs).to(self.compute.device)
-
-    def read(self, path: str) -> nn.Module:
-        """See `Context`."""
-        packed = read_matching(Path(path), self.stream)
-        about = {"input_shape": self.input_shape, "outputs": self.outputs}
-        net = Blueprint(OmegaConf.create(packed["model"]), "model", self.config.dirs).build(nn.Module, **about)
-        return restored(net, packed, self.config.dirs).to(self.compute.device).eval()
 
     def picture(self, x: Tensor) -> np.ndarray:
         """See `Context`."""

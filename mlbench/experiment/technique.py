@@ -19,6 +19,7 @@ class Technique:
     chooses: ClassVar[bool] = False  # whether it chooses by train.validation, which otherwise is for early stopping
     needs_classes: ClassVar[bool] = True  # whether it is about classes that are told apart
     modalities: ClassVar[tuple[type[Modality], ...]] = EVERY  # the kinds of examples it is made for
+    shortest: ClassVar[dict[str, object]] = {}  # settings with which it does the same in the least time: in a rehearsal
 
     def files(self) -> list[Path]:
         """Files and folders that it reads: one that changes makes other results."""

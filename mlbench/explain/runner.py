@@ -20,6 +20,7 @@ from mlbench.explain.attribution.evaluation import evaluate
 from mlbench.explain.attribution.picture_attribution import files, picture
 from mlbench.explain.attribution.views import VIEWS
 from mlbench.explain.base import Attribution, Method, untouched
+from mlbench.explain.rehearsal import rehearse
 from mlbench.reporting.figures import grids, plots, tokens
 from mlbench.reporting.figures.bars import draw_bars
 from mlbench.reporting.figures.clouds import draw_clouds
@@ -125,11 +126,9 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
             need("skimage.metrics", "explain", "the scores of maps")
             check_images(method, stream)
         method.check(net)
-        with untouched(net):
-            if stream.modality.continuous:
-                method.rehearse(net, stream.tasks[0].train.batch(stream.tasks[0].train.places[:2]).x)
     except SettingError as error:
         raise UserError(f"explain.{error}") from error
+    rehearse(config, stream, net)
     return partial(Explain, config=config)
 
 

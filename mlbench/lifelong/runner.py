@@ -19,6 +19,7 @@ from mlbench.lifelong.costs import Costs, tensor_bytes
 from mlbench.lifelong.cumulative_reference import CumulativeReference
 from mlbench.lifelong.deployment import Deployment
 from mlbench.lifelong.joint_reference import JointReference
+from mlbench.lifelong.rehearsal import rehearse
 from mlbench.runs.checkpoint import each_tensor
 from mlbench.training.evaluation import accuracy
 from mlbench.training.fit_state import Progress, Session
@@ -240,8 +241,8 @@ def task_label(number: int) -> str:
     return f"task_{number + 1:02d}"
 
 
-def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:  # noqa: ARG001
-    """Check that the method is defined for the stream.
+def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFactory:
+    """Check that the method is defined for the stream, and rehearse it on the network.
 
     With the setting `reference`, joint training is measured as well, unless the method is joint training.
 
@@ -254,7 +255,8 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
         What makes the runner.
 
     Raises:
-        UserError: If the method is not defined for the stream, its scenario, or early stopping.
+        UserError: If the method is not defined for the stream, its scenario, or early stopping, or cannot learn with
+            the network.
     """
     method, name = config.technique, config.names["lifelong"]
     if stream.scenario is None:
@@ -274,6 +276,7 @@ def prepare(config: CheckedConfig, stream: Stream, net: nn.Module) -> RunnerFact
             f"lifelong={name} needs the whole path of the parameters through a task, "
             "part of which early stopping undoes: take train.patience=0 and train.validation=0"
         )
+    rehearse(config, stream, net)
     settings = config.settings
     reference = None if settings.reference is None or isinstance(method, Joint) else REFERENCES[settings.reference]
     epochs = settings.reference_epochs

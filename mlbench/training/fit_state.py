@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlbench.core.errors import RunError
+from mlbench.core.errors import NotFinite
 from mlbench.data.split import Split
 
 
@@ -70,7 +70,7 @@ class Session:
 
 
 def end_epoch(progress: Progress, lr_setting: str) -> None:
-    """Read the epoch's losses and make ready for the next. Raises RunError when one is not finite.
+    """Read the epoch's losses and make ready for the next. Raises NotFinite when one is not finite.
 
     `lr_setting` is what it advises to make smaller.
     """
@@ -78,7 +78,7 @@ def end_epoch(progress: Progress, lr_setting: str) -> None:
     mean = losses.mean().item()
     if not math.isfinite(mean):
         step = int((~losses.isfinite()).nonzero()[0, 0]) + 1
-        raise RunError(
+        raise NotFinite(
             f"the loss became {losses[step - 1].item()} in epoch {progress.epoch + 1}, step {step} of {len(losses)}; "
             f"try a smaller {lr_setting}"
         )

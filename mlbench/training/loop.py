@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mlbench.core.errors import RunError, UserError
+from mlbench.core.errors import NotFinite, RunError, UserError
 from mlbench.data.augmentation import AUGMENTATIONS
 from mlbench.data.split import Batch, Split, validation_size
 from mlbench.data.stream import Task
@@ -76,7 +76,7 @@ def fit(
             validate(net, validation, learner, training, session)
         began += shown(progress, optimizer, compute, began, watch)
     if not theta.value.isfinite().all():
-        raise RunError(f"the last step left weights that are not finite; try a smaller {learner.lr_setting}")
+        raise NotFinite(f"the last step left weights that are not finite; try a smaller {learner.lr_setting}")
     if progress.best is not None:
         net.load_state_dict(progress.best["weights"])
     theta.check()

@@ -99,6 +99,48 @@ def test_a_pruned_residual_network_computes_the_same_as_with_the_channels_at_zer
     assert [m.weight.shape[0] for m in outputs(point.net)][-1] == 5
 
 
+class Mixed(nn.Module):
+    """PReLUs of a slope for each channel, branches side by side with a shortcut past them, a transposed convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm, self.slope = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.PReLU(8)
+        self.left, self.right, self.joined = nn.Conv2d(8, 4, 3, padding=1), nn.Conv2d(8, 4, 1), nn.PReLU(8)
+        self.up, self.over, self.last = nn.ConvTranspose2d(8, 6, 2, stride=2), nn.BatchNorm2d(6), nn.Conv2d(6, 8, 3)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.slope(self.norm(self.stem(x)))
+        x = self.joined(x + torch.cat([self.left(x), self.right(x)], 1))
+        return self.head(self.last(self.over(self.up(x)).relu()).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("importance", structured.IMPORTANCES)
+def test_a_pruned_network_of_many_sorts_computes_the_same_as_with_the_channels_at_zero(monkeypatch, importance):
+    monkeypatch.setattr(base, "recalibrate", lambda *_: None)  # the statistics would change the outputs
+    torch.manual_seed(0)
+    net = lively(Mixed()).eval()
+    for slopes in (net.slope, net.joined):
+        nn.init.uniform_(slopes.weight, 0.1, 0.9)
+    masked = copy.deepcopy(net)
+    method = configured(PruneNeurons, fraction=0.5, importance=importance, finetune_epochs=0)
+    (point,) = method.compress(Point("dense", net), residual_bench(net))
+    left = {}
+    for path in ("stem", "norm", "left", "right", "last"):
+        layer, after = masked.get_submodule(path), point.net.get_submodule(path)
+        left[path] = torch.isin(layer.bias, after.bias)  # no two biases are alike
+        with torch.no_grad():
+            layer.weight[~left[path]] = 0
+            layer.bias[~left[path]] = 0
+    assert {path: int(here.sum()) for path, here in left.items()} == {
+        "stem": 4, "norm": 4, "left": int(left["stem"][:4].sum()), "right": int(left["stem"][4:].sum()), "last": 4
+    }  # fmt: skip
+    assert torch.equal(left["stem"], torch.cat([left["left"], left["right"]]))  # a sum loses the same ones
+    assert point.net.up.weight.shape == (4, 6, 2, 2)
+    x = torch.randn(4, 3, 8, 8)
+    torch.testing.assert_close(point.net(x), masked(x), rtol=1e-4, atol=1e-5)
+
+
 def test_half_the_channels_are_a_quarter_of_the_weights_and_can_be_rebuilt():
     net = resnet()
     context, before = residual_bench(net), parameters(net)

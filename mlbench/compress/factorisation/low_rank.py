@@ -28,8 +28,6 @@ class LowRank(Finetuned):
             the two is set.
     """
 
-    changes_layers = True
-
     energy: float | None
     fraction: float | None
 

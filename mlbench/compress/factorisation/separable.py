@@ -21,8 +21,6 @@ class Separable(Finetuned):
     user's own keeps its class in the depthwise convolution.
     """
 
-    changes_layers = True
-
     def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
         """The weights of the convolutions that are split."""
         chosen = {layer.weight for layer in separable(net).values()}

@@ -14,6 +14,7 @@ from mlbench.models.surgery import can_be_described, has_early_exits, note_sizes
 from mlbench.training.learner import Learner
 from mlbench.training.module_hooks import hooked
 from mlbench.training.module_modes import eval_mode, unfrozen
+from mlbench.training.per_example_gradients import Looks
 
 INSTANCE_NORMS = nn.modules.instancenorm._InstanceNorm
 UPWARDS = (nn.ConvTranspose1d, nn.ConvTranspose2d)  # their own channels stay; their inputs follow the layer before
@@ -130,8 +131,6 @@ class PruneNeurons(Finetuned):
     # torch-pruning follows numbers through the network, and word pieces are looked up
     modalities = (Pictures, Spectrograms, Tables)
 
-    changes_layers = True
-
     fraction: float
     rounds: int
     importance: Literal["l1", "l2", "apoz", "taylor", "bn_scale", "random"]
@@ -164,6 +163,7 @@ class PruneNeurons(Finetuned):
         learns = {name: parameter.requires_grad for name, parameter in net.named_parameters()}
         before = odd_shapes(net)
         example = torch.zeros(2, *context.input_shape, device=context.train.labels.device)
+        check_reached(net, example)
         scores: Importance = {}
         with unfrozen(list(net.parameters())):  # torch-pruning follows gradients through the network
             upwards = [module for module in net.modules() if isinstance(module, UPWARDS)]
@@ -204,6 +204,23 @@ def unfollowed(net: nn.Module) -> list[str]:
         if own and (double or not isinstance(module, FOLLOWED)):
             kinds[type(module).__name__] = None
     return list(kinds)
+
+
+@torch.no_grad()
+def check_reached(net: nn.Module, example: Tensor) -> None:
+    """Raise UserError where numbers decide which layers an example passes: channels are followed along one way only."""
+    layers = {module: path for path, module in net.named_modules() if module in set(outputs(net))}
+    left = dict(layers)
+
+    def reached(layer: nn.Module, inputs: object, output: object) -> None:  # noqa: ARG001
+        left.pop(layer, None)
+
+    hooks = [layer.register_forward_hook(reached) for layer in layers]
+    with hooked(hooks), Looks() as looks:
+        net(example)
+    if left and looks.found:
+        reason = f"not every example passes {', '.join(left.values())}, so channels cannot be followed"
+        raise UserError(f"compress=prune_neurons: {reason}; compress=prune and low_rank take this network")
 
 
 def odd_shapes(net: nn.Module) -> dict[str, list[torch.Size]]:

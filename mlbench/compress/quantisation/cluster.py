@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -63,6 +63,9 @@ class Cluster(Finetuned):
         convolution_bits: Bits in convolutional layers, if they need more; None: the same.
     """
 
+    iterations: ClassVar[int] = 100  # of k-means, at most
+    shortest = {"iterations": 1}
+
     bits: Any
     convolution_bits: int | None
 
@@ -88,7 +91,7 @@ class Cluster(Finetuned):
         if weight.ndim > 2 and self.convolution_bits is not None:
             bits = self.convolution_bits
         alive = weight != 0
-        centroids, numbers = k_means(weight[alive].cpu().numpy(), 2**bits)
+        centroids, numbers = k_means(weight[alive].cpu().numpy(), 2**bits, self.iterations)
         numbers = torch.from_numpy(numbers).to(weight.device)
         weight[alive] = torch.from_numpy(centroids).to(weight)[numbers]
         clusters = torch.full(weight.shape, -1, device=weight.device)
@@ -96,12 +99,13 @@ class Cluster(Finetuned):
         return clusters
 
 
-def k_means(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def k_means(values: np.ndarray, count: int, iterations: int = 100) -> tuple[np.ndarray, np.ndarray]:
     """One-dimensional k-means with linear initialisation.
 
     Args:
         values: The values to cluster, float32 [n].
         count: Number of centroids; with no more distinct values than that, these are the centroids.
+        iterations: Rounds of assignment, at most.
 
     Returns:
         The centroids, float32 [at most count], and the index of each value's centroid, [n].
@@ -111,5 +115,5 @@ def k_means(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         return distinct, np.searchsorted(distinct, values)
     start = np.linspace(values.min(), values.max(), count)[:, None]
     with threadpool_limits(1):  # sums in the same order each time
-        clustering = KMeans(count, init=start, n_init=1, max_iter=100).fit(values[:, None].astype(np.float64))
+        clustering = KMeans(count, init=start, n_init=1, max_iter=iterations).fit(values[:, None].astype(np.float64))
     return clustering.cluster_centers_[:, 0].astype(np.float32), clustering.labels_.astype(np.int64)

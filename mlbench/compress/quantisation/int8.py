@@ -31,7 +31,6 @@ class Int8(Finetuned):
             `weight_only`: the products are of floats, so only the artefact is smaller.
     """
 
-    changes_layers = True
     yields_weights = False  # integers cannot be trained
 
     mode: Literal["dynamic", "weight_only"]

@@ -28,6 +28,7 @@ class IntegratedGradients(Attribution):
     """
 
     modalities = EVERY
+    shortest = {"steps": 2}
 
     baseline: Literal["zero", "mean", "blur"]
     steps: int

@@ -27,6 +27,7 @@ class SmoothGrad(Attribution):
 
     modalities = EVERY
     amounts = False
+    shortest = {"copies": 2}
 
     copies: int
     noise: float

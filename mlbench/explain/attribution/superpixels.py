@@ -29,6 +29,7 @@ class Superpixels(Attribution):
     """
 
     modalities = (Pictures, Spectrograms, Tables)
+    shortest = {"perturbations": 10}
 
     segments: int
     perturbations: int

@@ -190,6 +190,8 @@ def units_of(net: nn.Module, layer: str | None, place: str) -> Iterator[Units]:
     def read(x: Tensor) -> Tensor:
         latest.clear()
         net(x)
+        if not latest:
+            raise UserError(f"explain.layer={layer}: it is not reached by all examples; take another layer")
         if latest[-1].dim() not in (2, 4):
             raise UserError(f"explain.layer={layer}: its output {list(latest[-1].shape)} is neither units nor maps")
         return OVER_MAP[place](latest[-1]) if latest[-1].dim() == 4 else latest[-1]

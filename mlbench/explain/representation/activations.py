@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
 from mlbench.data.properties import Items
-from mlbench.data.split import Split
+from mlbench.data.split import Pool, Split
 from mlbench.models.surgery import has_early_exits
 from mlbench.training.module_hooks import hooked
 from mlbench.training.module_modes import eval_mode
@@ -50,6 +50,14 @@ def check_layers(net: nn.Module) -> None:
         raise UserError("the network has no layers between input and output to look into; take another model")
 
 
+def check_vectors(net: nn.Module, x: Tensor) -> None:
+    """Raise UserError where a layer's output for inputs `x` [B, ...] is nothing that `examples` makes a vector of."""
+    split = Split(Pool(x), torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64), 0, nn.Identity())
+    for path, output in activations(net, split, layers_of(net)).items():
+        if output.dim() not in (2, 3, 4) or len(output) != len(x):
+            raise UserError(f"layer {path} gives {list(output.shape)} for {len(x)} examples, no vector for each")
+
+
 def whole(output: Tensor, index: Tensor) -> Tensor:  # noqa: ARG001
     """A layer's output as it is."""
     return output
@@ -69,8 +77,11 @@ def activations(net: nn.Module, split: Split, paths: list[str], reduce: Reduce =
     hooks = [net.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
     with hooked(hooks), eval_mode(net), torch.no_grad():
         for index in split.chunks(AT_ONCE):
+            latest.clear()
             net(split.batch(index).x)
             for path in paths:
+                if path not in latest:
+                    raise UserError(f"layer {path} is not reached by all examples, so it cannot be looked into")
                 outputs[path].append(reduce(latest[path].detach(), index).clone())
     return {path: torch.cat(parts) for path, parts in outputs.items()}
 

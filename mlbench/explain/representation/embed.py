@@ -10,13 +10,13 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 
 from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.data.modality import EVERY
 from mlbench.data.stream import Task
 from mlbench.explain.base import Context, Method
-from mlbench.explain.representation.activations import check_layers, layers_of, vectors
+from mlbench.explain.representation.activations import check_layers, check_vectors, layers_of, vectors
 from mlbench.explain.representation.properties import properties_of, select_property, subset
 from mlbench.runs.results import Chart, Cloud, Results
 
@@ -95,6 +95,10 @@ class Embed(Method):
         if (count := len(properties.test)) < FEWEST:
             raise UserError(f"explain=embed lays out test items; there are {count}, needed are {FEWEST} or more")
 
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """Raise UserError unless each layer gives a vector for each example."""
+        check_vectors(net, x)
+
     def explain(self, net: nn.Module, context: Context) -> Results:
         """Metrics for the layers of both networks, figures for those of the trained one."""
         properties, paths, task = properties_of(context.task, context.classes), layers_of(net), context.task
@@ -134,7 +138,7 @@ class Embed(Method):
             results.charts[name] = Chart("layers", "layer", name, by="network")
         clouds, arrays = [], {"labels": labels, "names": np.array(names), "paths": np.array(paths)}
         for kind in self.pictures:
-            points = {path: PICTURES[kind](plane(spaces[path, "trained"]), seed) for path in paths}
+            points = {path: laid_out(kind, spaces[path, "trained"], seed) for path in paths}
             arrays |= {f"{kind}_{number}": points[path] for number, path in enumerate(paths)}
             titles = (f"{kind}, layer {number}: {path}" for number, path in enumerate(paths))
             clouds.append(
@@ -146,9 +150,11 @@ class Embed(Method):
         return results
 
 
-def plane(x: np.ndarray) -> np.ndarray:
-    """The vectors [n, D], with a second number, 0, where they have only one."""
-    return np.pad(x, ((0, 0), (0, max(0, 2 - x.shape[1]))))
+def laid_out(kind: str, x: np.ndarray, seed: int) -> np.ndarray:
+    """The standardised vectors [n, D] in two dimensions, [n, 2]; all in one point where they are all the same."""
+    if not x.any():
+        return np.zeros((len(x), 2))
+    return PICTURES[kind](np.pad(x, ((0, 0), (0, max(0, 2 - x.shape[1])))), seed)
 
 
 def silhouette(x: np.ndarray, labels: np.ndarray) -> float:

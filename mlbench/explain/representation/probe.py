@@ -14,7 +14,7 @@ from mlbench.data.split import Pool, Split
 from mlbench.data.stream import Task
 from mlbench.explain.base import Context, Method
 from mlbench.explain.representation import probe_baselines
-from mlbench.explain.representation.activations import check_layers, layers_of, vectors
+from mlbench.explain.representation.activations import check_layers, check_vectors, layers_of, vectors
 from mlbench.explain.representation.logistic_regression import chosen_solution, solution
 from mlbench.explain.representation.probe_results import Fit, ProbeResults
 from mlbench.explain.representation.probe_training import (
@@ -92,6 +92,10 @@ class Probe(Method):
     def check(self, net: nn.Module) -> None:
         """Raise UserError unless the network has hidden layers."""
         check_layers(net)
+
+    def rehearse(self, net: nn.Module, x: Tensor) -> None:
+        """Raise UserError unless each layer gives a vector for each example."""
+        check_vectors(net, x)
 
     def explain(self, net: nn.Module, context: Context) -> Results:
         """Compute the vectors of all layers once, train each probe, and compare them with the baselines."""

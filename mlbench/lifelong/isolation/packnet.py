@@ -40,6 +40,7 @@ class PackNet(PerTask):
     retrain_epochs: int
 
     state_fields = ("numbers", "owner")
+    shortest = {"retrain_epochs": 1}
 
     def __post_init__(self):
         require(self.fraction is None or 0 < self.fraction < 1, "fraction", self.fraction, "above 0, below 1, or null")

@@ -51,6 +51,7 @@ class GenerativeReplay(ReplayMethod):
     scenarios = ("domain", "class")  # a generated picture has no task, so that it could not choose a head
     state_fields = ("learned",)
     frozen_networks = ("solver",)
+    shortest = {"generator_steps": 1, "generator_lr": 1e-6}
     learned: ClassVar[int] = 0  # tasks so far
 
     def __post_init__(self):
