@@ -2,7 +2,6 @@
 
 import zipfile
 import zlib
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mlbench.core.errors import UserError, nearest, require
+from mlbench.data.class_names import class_names
 from mlbench.data.modality import PICTURES, Modality, Pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import SharedHead
@@ -228,10 +228,9 @@ def check_classes(arrays: dict[str, np.ndarray], path: Path) -> list[str]:
         return [str(label) for label in range(int(y.max()) + 1)]
     if names.ndim != 1 or not 0 < len(names) <= most:
         raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")
-    classes = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
-    if twice := [name for name, count in Counter(classes).items() if count > 1]:
-        raise UserError(f"{path}: classes holds {', '.join(map(repr, twice))} more than once; each class needs its own")
-    return classes
+    return class_names(
+        [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names], path
+    )
 
 
 def channels_first(x: np.ndarray) -> Tensor:

@@ -285,14 +285,18 @@ def test_16_bits_in_uncompressed_planes_are_not_misread(tmp_path, channels, phot
     tifffile.imwrite(tmp_path / "a.tif", planes, photometric=photometric, planarconfig="separate")
     with pytest.raises(UserError, match=r"a\.tif .*planes"):
         decode_picture(tmp_path / "a.tif", SIDE, grey=True)
-    tifffile.imwrite(tmp_path / "b.tif", planes[:3] >> 8 << 8, photometric="rgb", planarconfig="separate", compression=8)
+    tifffile.imwrite(
+        tmp_path / "b.tif", planes[:3] >> 8 << 8, photometric="rgb", planarconfig="separate", compression=8
+    )
     assert (decoded(tmp_path / "b.tif", grey=True) == RAMP).all()
 
 
 def test_a_bmp_whose_alpha_is_empty_is_opaque(tmp_path):
     rows = np.dstack([COLOURS[..., ::-1], np.zeros_like(RAMP)]).tobytes()
     masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    header = struct.pack("<IiiHHIIiiII", 108, SIDE, -SIDE, 1, 32, 3, len(rows), 0, 0, 0, 0) + masks + b"BGRs" + bytes(48)
+    header = (
+        struct.pack("<IiiHHIIiiII", 108, SIDE, -SIDE, 1, 32, 3, len(rows), 0, 0, 0, 0) + masks + b"BGRs" + bytes(48)
+    )
     start = 14 + len(header)
     (tmp_path / "a.bmp").write_bytes(b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + rows)
     assert (decoded(tmp_path / "a.bmp") == COLOURS).all()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlbench.core.errors import UserError
+from mlbench.data.class_names import class_names
 from mlbench.data.picture_decoder import SUFFIXES
 
 VALIDATION = ("val", "valid", "validation")  # names of the folder with pictures for validation
@@ -47,7 +48,7 @@ def list_pictures(root: Path) -> Listing:
         raise UserError(f"{root}: needed are folders of pictures, one a class (or train/ and test/ holding these)")
     if not divided:
         places = [root / name for name in classes]
-        return Listing(classes, divide(root, classes), left_out(root, places, [root], []))
+        return Listing(class_names(classes, root), divide(root, classes), left_out(root, places, [root], []))
     folders = {"train": root / "train", "test": root / "test"}
     if validation:
         folders["val"] = root / validation[0]
@@ -59,7 +60,7 @@ def list_pictures(root: Path) -> Listing:
         if not entries:
             raise UserError(f"{folders[part]} holds no pictures in its folders of classes")
     unused = [root / name for name in names if root / name not in folders.values()]
-    return Listing(classes, files, left_out(root, places, [root, *folders.values()], unused))
+    return Listing(class_names(classes, root), files, left_out(root, places, [root, *folders.values()], unused))
 
 
 def list_part(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
