@@ -23,7 +23,7 @@ def class_names(names: Sequence[str], where: object) -> list[str]:
     first: dict[str, str] = {}
     for name, found in zip(cleaned, names, strict=True):
         if any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise UserError(f"{where}: the name of the class {ascii(found)} is not valid Unicode")
+            raise UserError(f"{where}: the name of the class {found!a} is not valid Unicode")
         if not name:
             raise UserError(f"{where}: the name of a class is {found!r}; each class needs a name that can be seen")
         if name in first:

@@ -161,7 +161,5 @@ def test_first_task_is_for_streams():
 
 def test_one_class_that_is_left_by_dropping_is_refused():
     stream = Digits(drop_classes=list(range(1, 10))).stream(None, generator())
-    with pytest.raises(
-        UserError, match="all training examples are of class 0.*\n.*data.drop_classes has to leave them"
-    ):
+    with pytest.raises(UserError, match="of class 0, so there is nothing"):
         counts_of(stream).check()

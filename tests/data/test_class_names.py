@@ -48,7 +48,7 @@ def test_folders_and_tables_name_classes_alike(tmp_path):
     assert list_pictures(tmp_path / "pictures").classes == ["a", "b c"]
     (tmp_path / "pictures" / "a ").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "pictures" / "a " / "0.png")
-    with pytest.raises(UserError, match="pictures: .*look the same"):
+    with pytest.raises(UserError, match=r"pictures: .*look the same"):
         list_pictures(tmp_path / "pictures").classes  # noqa: B018
     (tmp_path / "a.csv").write_text('x,y\n1,"b\nc"\n2,"b\nc"\n3,a\n4,a\n')
     assert Table(path=str(tmp_path / "a.csv"), target="y", test_share=0.5).load(tmp_path).classes == ["a", "b c"]
