@@ -8,6 +8,7 @@ from pathlib import Path
 from mlbench.cli.suggestions import instead_of_choice
 from mlbench.core.config_groups import FAMILIES, GROUPS, conf_folder
 from mlbench.core.errors import UserError, nearest
+from mlbench.core.user_path import user_path
 
 OF_EXTRAS = {("hydra/launcher", "ray"): ("hydra-ray-launcher", "ray")}  # choices that another package brings
 
@@ -18,7 +19,7 @@ def own_folders(words: list[str]) -> tuple[list[str], list[str]]:
     for word in rest:
         name, equals, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
-            folder = Path(value if equals else next(rest, ""))
+            folder = user_path(value if equals else next(rest, ""))
             if not folder.is_dir():
                 raise UserError(f"--config-dir {folder}: no such folder")
             folders.append(str(folder.resolve()))

@@ -14,6 +14,7 @@ from mlbench.cli.settings_help import show_settings
 from mlbench.cli.suggestions import instead_of_word
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
+from mlbench.core.user_path import user_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -154,7 +155,7 @@ def show_group(group: str, folders: list[Path]) -> None:
 def answer_data(words: list[str]) -> None:
     """`mlbench data` and `mlbench data get NAME`, each with `data_dir=FOLDER` where another one is meant."""
     named = [word.partition("=")[2] for word in words if word.startswith("data_dir=")]
-    folder = Path(named[-1]).expanduser() if named and named[-1] else data_dir()
+    folder = user_path(named[-1]) if named and named[-1] else data_dir()
     match [word for word in words if not word.startswith("data_dir=")]:
         case []:
             show_data(folder)

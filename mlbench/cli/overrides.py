@@ -1,17 +1,18 @@
 """The words of a command as Hydra wants them: shorthands spelled out, flags first, texts in quotes."""
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbench.core.command_line import is_quoted, quoted
 from mlbench.core.config_groups import GROUPS, entries
 from mlbench.core.errors import UserError
+from mlbench.core.user_path import user_path
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn")
+FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn")
+FOLDER_FLAGS = ("--config-dir", "-cd")
 SWEEP_FLAGS, SHOW_FLAGS = {"-m", "--multirun"}, {"-c", "--cfg"}
 NEVER_SWEPT = {"out", "resume", "hydra.sweep.dir", "hydra.run.dir"}  # one for all runs of a command
 TEXTS = NEVER_SWEPT | {  # what a user may have called anything
@@ -65,6 +66,10 @@ def flags_apart(words: list[str]) -> tuple[list[str], list[str]]:
         word = left.pop(0)
         if not word.startswith("-"):
             settings.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        if name in FOLDER_FLAGS and (equals or left):
+            flags += [name, str(user_path(value if equals else left.pop(0)))]
             continue
         flags.append(word)
         if word in FLAGS_WITH_VALUE and left:
@@ -166,8 +171,8 @@ def commas(value: str) -> list[str]:
 def exists(path: str) -> bool:
     """Whether there is such a file or folder."""
     try:
-        return Path(path).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # too long, a home that is not there, a zero byte
+        return user_path(path).exists()
+    except (OSError, ValueError):  # too long, a zero byte
         return False
 
 

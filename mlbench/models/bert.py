@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.core.quiet import errors_only
+from mlbench.core.user_path import user_path
 
 PAD = 0
 INITIAL_STD = 0.55  # of the weights, times 1 / sqrt(width): 0.02 at width 768; narrow encoders cannot learn from 0.02
@@ -150,7 +151,7 @@ def downloaded(name: str, length: int) -> nn.Module:
     transformers = imported()
     try:
         settings = {"use_safetensors": True, "output_loading_info": True}
-        language, report = transformers.BertForMaskedLM.from_pretrained(name, **settings)
+        language, report = transformers.BertForMaskedLM.from_pretrained(str(user_path(name)), **settings)
     except Exception as error:  # the hub's client raises errors of many classes
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

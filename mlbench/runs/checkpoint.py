@@ -15,6 +15,7 @@ from mlbench.core.atomic_io import write_whole
 from mlbench.core.errors import UserError
 from mlbench.core.instantiate import build
 from mlbench.core.renamed import published
+from mlbench.core.user_path import user_path
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.logits import with_logits
 from mlbench.models.surgery import restore
@@ -115,7 +116,7 @@ def weights_alone(content: object) -> str:
 
 def read_network(path: Path) -> dict[str, Any]:
     """Read the packed network of a run folder or a checkpoint file. Raises UserError if there is none."""
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.is_dir():
         places = [path / layout.CHECKPOINTS / name for name in (layout.MODEL, layout.LAST)]
         found = next((place for place in places if place.exists()), None)

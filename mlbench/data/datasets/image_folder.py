@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mlbench.core.atomic_io import move_into_place
 from mlbench.core.errors import UserError, require
+from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Arrays, Source
 from mlbench.data.datasets.picture_files import Listing, list_pictures
 from mlbench.data.picture_decoder import VERSION, decode_pictures
@@ -42,7 +43,7 @@ class ImageFolder(Source):
 
     def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
         """The folder."""
-        return [Path(self.path).expanduser()]
+        return [user_path(self.path)]
 
     def load(self, data_dir: Path) -> Arrays:
         """Map the decoded pictures, after decoding them if the files changed. Raises UserError for bad folders."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mlbench.core.errors import SettingError, UserError, nearest, require
+from mlbench.core.user_path import user_path
 from mlbench.data.class_names import class_names
 from mlbench.data.dataset import Arrays, Source
 from mlbench.data.modality import Tables
@@ -105,7 +106,7 @@ class Table(TableSource):
 
     def files(self, data_dir: Path) -> list[Path]:
         """The file."""
-        here = Path(self.path).expanduser()
+        here = user_path(self.path)
         return [here if here.exists() else data_dir / here]
 
     def load(self, data_dir: Path) -> Arrays:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
+from mlbench.core.user_path import user_path
 from mlbench.data.datasets.picture_files import images
 from mlbench.data.picture_decoder import SUFFIXES, decode_pictures
 from mlbench.explain.attribution.evaluation import in_parts
@@ -92,7 +93,7 @@ def test_inputs(method: Attribution, context: Context) -> Inputs:
 
 def user_inputs(method: Attribution, context: Context) -> Inputs:
     """The user's own pictures."""
-    paths = files(Path(method.images).expanduser())[: method.samples]
+    paths = files(user_path(method.images))[: method.samples]
     raw = torch.stack([picture(path, context.input_shape) for path in paths]).to(context.compute.device)
     return context.test.normalise(raw), raw.cpu().numpy(), None, None
 
