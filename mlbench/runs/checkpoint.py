@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mlbench.core.atomic_io import write_whole
 from mlbench.core.errors import UserError
+from mlbench.core.foreign_files import ALLOWED, is_pickle, is_text, kind_of_archive, kind_of_file, kind_of_folder
 from mlbench.core.instantiate import build
 from mlbench.core.renamed import published
 from mlbench.core.user_path import user_path
@@ -22,7 +23,6 @@ from mlbench.models.logits import with_logits
 from mlbench.models.surgery import restore
 from mlbench.runs import layout
 from mlbench.runs.codec import container
-from mlbench.runs.foreign_files import ALLOWED, is_pickle, is_text, kind_of_archive, kind_of_file, kind_of_folder
 
 SCHEMA = 1
 REFUSED = "Unsupported global"  # in what torch says of a pickle that asks for more than tensors and plain values

@@ -458,3 +458,25 @@ def test_folders_beside_train_and_test_are_counted(tmp_path):
         "1 file left out in p/test/cat/: 1 with endings that are not pictures (none)",
         "4 files left out in p/extra/: 4 in a folder that is no part",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.txt", b"hello", "a text file$"),
+        ("a.csv", b"x,y\n1,2\n", "a text file; data=table reads a .csv"),
+        ("a.npz", b"", "an empty file"),
+        ("a.npz", b"\x89HDF\r\n\x1a\n" + bytes(9), "HDF5"),
+        ("a.npz", bytes(100), "of another kind"),
+        ("folder", None, "is a folder, not a .npz; data=image_folder reads"),
+    ],
+)
+def test_what_a_file_is_that_is_no_npz_is_said_and_no_one_is_asked_to_allow_pickles(tmp_path, name, content, told):
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=told) as failure:
+        read_npz(tmp_path / name)
+    assert name in str(failure.value)
+    assert "allow_pickle" not in str(failure.value)

@@ -1,4 +1,4 @@
-"""What a file is that was given as a checkpoint and is none of ours, told by its content; nothing in it is run."""
+"""What a file is that is none of ours, told by its content; nothing in it is run."""
 
 import json
 import zipfile
@@ -78,7 +78,7 @@ def is_safetensors(raw: bytes) -> bool:
 
 
 def is_text(raw: bytes) -> bool:
-    """Whether a file begins as UTF-8 without the control characters that binary files have; the last letter may be cut off."""
+    """Whether a file begins as UTF-8, perhaps in the middle of a letter, without control characters of binary files."""
     raw = raw[:LOOKED_AT]
     try:
         text = raw.decode()
