@@ -109,6 +109,8 @@ def dispatch(words: list[str]) -> int:
 
 def run(words: list[str]) -> int:
     """Hand the command to Hydra; modules beside the user's own config can be imported."""
+    if words and words[0] in GROUPS:
+        raise UserError(f"{words[0]}: a name is needed, as in {words[0]}=NAME; mlbench list {words[0]} shows them")
     if words and re.fullmatch(r"[a-z_]+", words[0]):
         raise UserError(f"no command called {words[0]}{instead_of_word(words[0], COMMANDS)}; see mlbench --help")
     sys.argv[1:] = words = for_hydra(words)

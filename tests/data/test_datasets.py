@@ -480,3 +480,11 @@ def test_what_a_file_is_that_is_no_npz_is_said_and_no_one_is_asked_to_allow_pick
         read_npz(tmp_path / name)
     assert name in str(failure.value)
     assert "allow_pickle" not in str(failure.value)
+
+
+def test_a_file_in_the_place_of_a_folder_of_pictures_is_said(tmp_path):
+    for name, told in (("a.npz", "is a file, not a folder of pictures; data=npz"), ("nowhere", "does not exist")):
+        if told.startswith("is"):
+            (tmp_path / name).touch()
+        with pytest.raises(UserError, match=f"{name} {told}"):
+            ImageFolder(path=str(tmp_path / name), size=8).load(tmp_path)

@@ -35,6 +35,9 @@ def list_pictures(root: Path) -> Listing:
     Raises:
         UserError: If folders are missing or ambiguous, or a class has no pictures, or a single one to be divided.
     """
+    if not root.is_dir():
+        hint = "; data=npz reads a .npz" if root.suffix.lower() == ".npz" else ""
+        raise UserError(f"{root} {'is a file' if root.exists() else 'does not exist'}, not a folder of pictures{hint}")
     names = subfolders(root)
     validation = [name for name in VALIDATION if name in names]
     divided = "train" in names and "test" in names
