@@ -3,6 +3,7 @@ import gc
 import gzip
 import hashlib
 import pickle
+import shutil
 import struct
 import threading
 import typing
@@ -343,6 +344,10 @@ def test_a_damaged_cache_is_decoded_again_and_said(tmp_path):
         assert torch.equal(again.x_train, expected)
         assert again.remarks == [f"{folder} was damaged; its pictures were decoded again"]
         assert source.load(data).remarks == []
+    for replacement in (lambda: folder.touch(), lambda: folder.symlink_to(tmp_path / "nowhere")):
+        shutil.rmtree(folder)
+        replacement()
+        assert torch.equal(source.load(data).x_train, expected)
 
 
 def test_pictures_of_another_version_of_the_decoder_are_not_taken(tmp_path, monkeypatch):

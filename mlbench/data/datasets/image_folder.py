@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -50,9 +51,12 @@ class ImageFolder(Source):
         root = self.files(data_dir)[0].resolve()
         listing = list_pictures(root)
         folder, remarks = data_dir / f"image_folder-{self.key(root, listing)}", list(listing.remarks)
-        if folder.exists() and not self.intact(folder, listing):
+        if os.path.lexists(folder) and not self.intact(folder, listing):
             remarks.append(f"{folder} was damaged; its pictures were decoded again")
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                folder.unlink()
         if not folder.exists():
             self.decode(listing, folder)
         pictures = self.mapped(folder, listing)

@@ -17,6 +17,7 @@ from mlbench.runs.results import Panel, Results, Row
 
 SHOWN = 8  # examples in the figure of maps
 OF_CLASSES = 4  # in the figure of maps for every class
+FILES_UP_TO = 40  # of the user's own pictures, which all stand in both figures
 CLASSES_UP_TO = 10  # columns that figure has room for
 
 
@@ -30,6 +31,7 @@ class PictureView(View):
         x, self.pictures, labels, truth = (
             user_inputs(method, context) if method.images else test_inputs(method, context)
         )
+        self.names = [path.name for path in chosen_files(method)] if method.images else []
         with torch.no_grad():
             predicted = net(x).argmax(1)
         target = predicted if method.target is None else torch.full_like(predicted, method.target)
@@ -42,8 +44,10 @@ class PictureView(View):
         for part in ("target", "predicted", "labels", "truth"):
             if (tensor := getattr(examples, part)) is not None:
                 arrays[part] = tensor.cpu().numpy()
+        if self.names:
+            arrays["files"] = np.array(self.names)
         results.arrays["maps"] = arrays
-        shown = range(min(SHOWN, len(examples)))
+        shown = range(min(FILES_UP_TO if self.names else SHOWN, len(examples)))
         results.grids["maps"] = [self.row(examples, first, name, number) for number in shown]
         if len(examples.classes) <= CLASSES_UP_TO:
             results.grids["classes"] = self.by_class(examples, method)
@@ -55,11 +59,15 @@ class PictureView(View):
         cells.append(Panel("overlay", picture, channel_sum(maps[name][number])))
         for title in (title for title in maps if title != name):
             cells.append(Panel(f"control: {title.replace('_', ' ')}", map=channel_sum(maps[title][number])))
-        return examples.title(number), cells
+        return self.titled(number, examples.title(number)), cells
+
+    def titled(self, number: int, title: str) -> str:
+        """A title, with the name of the file before it where there is one."""
+        return f"{self.names[number]}: {title}" if self.names else title
 
     def by_class(self, examples: Examples, method: Attribution) -> list[Row]:
         """The same pictures, explained for every class."""
-        x, rows = examples.x[:OF_CLASSES], []
+        x, rows = examples.x[: FILES_UP_TO if self.names else OF_CLASSES], []
         target = examples.target[: len(x)]
         maps = [
             in_parts(method.maps, examples.net, x, torch.full_like(target, number))
@@ -68,7 +76,8 @@ class PictureView(View):
         for number in range(len(x)):
             answer = examples.classes[examples.predicted[number]]
             cells = [Panel(c, map=channel_sum(each[number])) for c, each in zip(examples.classes, maps, strict=True)]
-            rows.append((f"answered: {answer}", [Panel("input", self.pictures[number]), *cells]))
+            title = self.titled(number, f"answered: {answer}")
+            rows.append((title, [Panel("input", self.pictures[number]), *cells]))
         return rows
 
 
@@ -93,9 +102,13 @@ def test_inputs(method: Attribution, context: Context) -> Inputs:
 
 def user_inputs(method: Attribution, context: Context) -> Inputs:
     """The user's own pictures."""
-    paths = files(user_path(method.images))[: method.samples]
-    raw = torch.stack([picture(path, context.input_shape) for path in paths]).to(context.compute.device)
+    raw = torch.stack([picture(path, context.input_shape) for path in chosen_files(method)]).to(context.compute.device)
     return context.test.normalise(raw), raw.cpu().numpy(), None, None
+
+
+def chosen_files(method: Attribution) -> list[Path]:
+    """Those of `method.images` that are explained."""
+    return files(user_path(method.images))[: method.samples]
 
 
 def files(path: Path) -> list[Path]:
