@@ -5,10 +5,12 @@ import csv
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mlbench.core.config_groups import entries
 from mlbench.explain.base import untouched
+from mlbench.reporting.figures import grids
 from tests.experiment.test_runs import folders, only_run, summary
 from tests.techniques import composed
 
@@ -179,3 +181,20 @@ def test_layers_of_one_number_and_probes_of_one_example(mlbench, tmp_path, words
 def test_baselines_need_two_classes(mlbench, tmp_path):
     code, _, error = mlbench("explain=baselines", "model=mlp", "data.train_examples=1")
     assert (code, "of one class" in error, (tmp_path / "out").exists()) == (2, True, False), error
+
+
+def test_pictures_of_files_all_stand_in_the_figures_with_their_names(mlbench, tmp_path, monkeypatch):
+    drawn = {}
+    keep = lambda rows, path, upwards: drawn.update({path.stem: [title for title, _ in rows]})  # noqa: E731
+    monkeypatch.setattr(grids, "draw_grid", keep)
+    names = [f"{number:02d} $x_{number}$.png" for number in range(10)]
+    (tmp_path / "own").mkdir()
+    for name in names:
+        Image.new("L", (8, 8), 99).save(tmp_path / "own" / name)
+    words = ["explain=saliency", "data=digits", "data.train_examples=40", "data.test_examples=20", "model=linear"]
+    code, _, error = mlbench(*words, "train.epochs=1", f"explain.images={tmp_path / 'own'}", "explain.samples=10")
+    assert code == 0, error
+    for figure in ("maps", "classes"):
+        assert [title.partition(": ")[0] for title in drawn[figure]] == names
+    (maps,) = (tmp_path / "out").rglob("maps.npz")
+    assert np.load(maps)["files"].tolist() == names
