@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlbench.core.config_groups import CHOICES, conf_folder
 from mlbench.core.errors import RunError, UserError
+from mlbench.core.user_path import user_path
 from mlbench.reporting.sweep.summary import conclude
 from mlbench.reporting.terminal import show_run
 from mlbench.runs import layout
@@ -135,7 +136,7 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Note the sweep's folder; Hydra calls this once, before the first job."""
-        folder = Path(config.hydra.sweep.dir).expanduser().resolve()
+        folder = user_path(config.hydra.sweep.dir).resolve()
         Sweep.started = SweepFolder(folder, missing_folders(folder))
 
     @classmethod
@@ -171,7 +172,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     names = {group: context.runtime.choices.get(group) for group in CHOICES}
     folder = None
     if config.resume is not None:
-        folder = Path(config.resume).expanduser()
+        folder = user_path(config.resume)
         config, names = reopened(folder, config, list(context.overrides.task))
     family = family_of(config)
     checked = CheckedConfig(config, names, config_dirs(context), began(context), family.method)

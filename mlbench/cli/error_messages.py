@@ -1,5 +1,6 @@
 """Short messages for mistakes in a command line; Hydra is imported only when there is one."""
 
+import difflib
 import itertools
 import json
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 from mlbench.cli.suggestions import instead_of_choice
 from mlbench.core.config_groups import FAMILIES, GROUPS, conf_folder
 from mlbench.core.errors import UserError, nearest
+from mlbench.core.user_path import user_path
 
 OF_EXTRAS = {("hydra/launcher", "ray"): ("hydra-ray-launcher", "ray")}  # choices that another package brings
 
@@ -18,7 +20,7 @@ def own_folders(words: list[str]) -> tuple[list[str], list[str]]:
     for word in rest:
         name, equals, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
-            folder = Path(value if equals else next(rest, ""))
+            folder = user_path(value if equals else next(rest, ""))
             if not folder.is_dir():
                 raise UserError(f"--config-dir {folder}: no such folder")
             folders.append(str(folder.resolve()))
@@ -74,7 +76,19 @@ def unknown_setting(error: Exception, words: list[str]) -> str:
     options = sorted(set.intersection(*lacking.values()) - {"_target_"})
     allowed = f"\nallowed here: {', '.join(options)}" if options else ""
     known = sorted(set.union(*lacking.values(), set() if parent else set(GROUPS)))
-    return f"{key}: {who}no such setting{nearest(name, known)}{allowed}"
+    return f"{key}: {who}no such setting{elsewhere(key, words) or nearest(name, known)}{allowed}"
+
+
+def elsewhere(key: str, words: list[str]) -> str:
+    """For a setting that stands in the group of training, or in one whose name is spelled otherwise, the end of a
+    message; else nothing."""
+    parent, _, name = key.rpartition(".")
+    if not parent:
+        inside = set.union(*settings_there("train", words).values())
+        return f"; did you mean 'train.{name}'?" if name in inside else ""
+    if parent in GROUPS or not (close := difflib.get_close_matches(parent, GROUPS, n=1)):
+        return ""
+    return f"; did you mean '{close[0]}.{name}'?"
 
 
 def settings_there(parent: str, words: list[str]) -> dict[str, set[str]]:

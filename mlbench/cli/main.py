@@ -14,6 +14,7 @@ from mlbench.cli.settings_help import show_settings
 from mlbench.cli.suggestions import instead_of_word
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
+from mlbench.core.user_path import user_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -108,6 +109,8 @@ def dispatch(words: list[str]) -> int:
 
 def run(words: list[str]) -> int:
     """Hand the command to Hydra; modules beside the user's own config can be imported."""
+    if words and words[0] in GROUPS:
+        raise UserError(f"{words[0]}: a name is needed, as in {words[0]}=NAME; mlbench list {words[0]} shows them")
     if words and re.fullmatch(r"[a-z_]+", words[0]):
         raise UserError(f"no command called {words[0]}{instead_of_word(words[0], COMMANDS)}; see mlbench --help")
     sys.argv[1:] = words = for_hydra(words)
@@ -154,7 +157,7 @@ def show_group(group: str, folders: list[Path]) -> None:
 def answer_data(words: list[str]) -> None:
     """`mlbench data` and `mlbench data get NAME`, each with `data_dir=FOLDER` where another one is meant."""
     named = [word.partition("=")[2] for word in words if word.startswith("data_dir=")]
-    folder = Path(named[-1]).expanduser() if named and named[-1] else data_dir()
+    folder = user_path(named[-1]) if named and named[-1] else data_dir()
     match [word for word in words if not word.startswith("data_dir=")]:
         case []:
             show_data(folder)

@@ -1,17 +1,23 @@
 """The words of a command as Hydra wants them: shorthands spelled out, flags first, texts in quotes."""
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbench.core.command_line import is_quoted, quoted
-from mlbench.core.config_groups import GROUPS, entries
-from mlbench.core.errors import UserError
+from mlbench.core.config_groups import GROUPS, conf_folder, entries
+from mlbench.core.errors import UserError, nearest
+from mlbench.core.user_path import user_path
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn")
+FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn")
+KNOWN_FLAGS = (
+    *("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r"),
+    *("--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn", "--config-dir"),
+    *("-cd", "--experimental-rerun", "--info", "-i"),
+)  # Hydra's
+FOLDER_FLAGS = ("--config-dir", "-cd")
 SWEEP_FLAGS, SHOW_FLAGS = {"-m", "--multirun"}, {"-c", "--cfg"}
 NEVER_SWEPT = {"out", "resume", "hydra.sweep.dir", "hydra.run.dir"}  # one for all runs of a command
 TEXTS = NEVER_SWEPT | {  # what a user may have called anything
@@ -66,10 +72,26 @@ def flags_apart(words: list[str]) -> tuple[list[str], list[str]]:
         if not word.startswith("-"):
             settings.append(word)
             continue
+        name, equals, value = word.partition("=")
+        if name in FOLDER_FLAGS and (equals or left):
+            flags += [name, str(user_path(value if equals else left.pop(0)))]
+            continue
+        if name not in KNOWN_FLAGS:
+            raise UserError(unknown_flag(name))
         flags.append(word)
         if word in FLAGS_WITH_VALUE and left:
             flags.append(left.pop(0))
     return flags, settings
+
+
+def unknown_flag(flag: str) -> str:
+    """The message for an option that neither mlbench nor Hydra has."""
+    name = flag.lstrip("-").replace("-", "_")
+    known = re.search(
+        rf"^{re.escape(name)}:", (conf_folder() / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    hint = f"; settings have no dashes: {name}=VALUE" if known or name in GROUPS else nearest(flag, KNOWN_FLAGS)
+    return f"no option called {flag}{hint}; see mlbench --help"
 
 
 def as_group(word: str) -> str:
@@ -166,8 +188,8 @@ def commas(value: str) -> list[str]:
 def exists(path: str) -> bool:
     """Whether there is such a file or folder."""
     try:
-        return Path(path).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # too long, a home that is not there, a zero byte
+        return user_path(path).exists()
+    except (OSError, ValueError):  # too long, a zero byte
         return False
 
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from mlbench.core.user_path import user_path
+
 FAMILIES = ("lifelong", "compress", "explain")
 CHOICES = ("data", "model", "train", *FAMILIES, "logger")  # the nodes of a composed config
 # settings that change where and how fast a run is made, not what comes out
@@ -18,7 +20,7 @@ def conf_folder() -> Path:
 
 def data_dir() -> Path:
     """The default data directory."""
-    return Path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench").expanduser()
+    return user_path(os.environ.get("MLBENCH_DATA") or "~/.cache/mlbench")
 
 
 def entries(group: str, conf: Path | None = None) -> dict[str, str]:

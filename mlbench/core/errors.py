@@ -56,6 +56,7 @@ def need(package: str, extra: str, who: str) -> ModuleType:
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the option spelled most like `word`, or nothing."""
-    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """`; did you mean 'x'?` for the option spelled most like `word`, in capitals or not, or nothing."""
+    known = {option.lower(): option for option in options}
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{known[close[0]]}'?" if close else ""

@@ -76,13 +76,15 @@ class ClassCounts:
         """Raise UserError where one class is all there is to learn or to be tested on: any answer would be right."""
         if len(self.classes) < 2:
             return
+        hint = "data.balanced=true draws as many of each class as there are"
+        if self.dropped.any():
+            hint = "data.drop_classes has to leave them"
         for part, counts in (("training", self.train), ("test", self.test)):
             present = counts.nonzero().flatten().tolist()
-            if len(present) == 1 and not self.dropped.any():
+            if len(present) == 1:
                 raise UserError(
                     f"task {self.task}: all {part} examples are of class {self.classes[present[0]]}, so there is "
-                    "nothing to tell apart\nneeded are examples of two classes or more; data.balanced=true draws as "
-                    "many of each class as there are"
+                    f"nothing to tell apart\nneeded are examples of two classes or more; {hint}"
                 )
 
 

@@ -2,7 +2,6 @@
 
 import zipfile
 import zlib
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 
 from mlbench.core.errors import UserError, nearest, require
+from mlbench.core.foreign_files import LOOKED_AT, is_text, kind_of_file
+from mlbench.data.class_names import class_names
 from mlbench.data.modality import PICTURES, Modality, Pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import SharedHead
@@ -155,6 +156,7 @@ def check_pictures(arrays: Arrays, purpose: str) -> None:
 def read_npz(path: Path) -> Arrays:
     """Read and check a file in mlbench's format (manual: Your own data); never loads a pickle. Raises UserError."""
     try:
+        check_kind(path)
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
@@ -172,6 +174,18 @@ def read_npz(path: Path) -> Arrays:
     if unknown:
         read.remarks.append(f"{path} also holds {', '.join(unknown)}; not read{nearest(unknown[0], OPTIONAL)}")
     return read
+
+
+def check_kind(path: Path) -> None:
+    """Raise UserError for a folder and for a file that does not begin as an archive, or an array, of NumPy."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a .npz; data=image_folder reads folders of pictures")
+    with path.open("rb") as stream:
+        head = stream.read(LOOKED_AT)
+    if not head.startswith((b"PK", b"\x93NUMPY")):
+        what = kind_of_file(head) or ("a text file" if is_text(head) else "of another kind")
+        hint = "; data=table reads a .csv" if path.suffix.lower() == ".csv" else ""
+        raise UserError(f"{path} is not a readable .npz: it is {what}{hint}")
 
 
 def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
@@ -228,10 +242,9 @@ def check_classes(arrays: dict[str, np.ndarray], path: Path) -> list[str]:
         return [str(label) for label in range(int(y.max()) + 1)]
     if names.ndim != 1 or not 0 < len(names) <= most:
         raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")
-    classes = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
-    if twice := [name for name, count in Counter(classes).items() if count > 1]:
-        raise UserError(f"{path}: classes holds {', '.join(map(repr, twice))} more than once; each class needs its own")
-    return classes
+    return class_names(
+        [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names], path
+    )
 
 
 def channels_first(x: np.ndarray) -> Tensor:

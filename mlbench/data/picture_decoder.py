@@ -11,9 +11,12 @@ import numpy as np
 
 from mlbench.core.errors import UserError
 
-VERSION = 2  # of what a file becomes here: one more with every change, so that no cache of another version is read
+VERSION = 3  # of what a file becomes here: one more with every change, so that no cache of another version is read
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-WHITE_IS_ZERO, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 0, 258, 262, 339  # of TIFF: a value, and numbers of tags
+# what a file may be, whatever its ending says; not EPS, for which Pillow starts another program
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
+WHITE_IS_ZERO, SEPARATE = 0, 2  # of TIFF: values of PHOTOMETRIC and PLANES
+BITS, PHOTOMETRIC, PLANES, SAMPLE_FORMAT = 258, 262, 284, 339  # of TIFF: numbers of tags
 UNSIGNED = (1, 4)  # values of SAMPLE_FORMAT: unsigned, and undefined, which readers take for it
 GREY_STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies grey values of 2 and 4 bits
 NO_RANGE = "have no agreed black and white; save it with 8 or 16 bits"
@@ -25,7 +28,7 @@ READ_ERRORS += (struct.error,)
 def decode_pictures(paths: Iterable[Path], size: int, grey: bool) -> Iterator[np.ndarray]:
     """The pictures of files in their order, decoded in several threads. Raises UserError at the first bad one."""
     with warnings.catch_warnings(), ThreadPoolExecutor() as threads:
-        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # damaged remarks beside a good picture
+        warnings.filterwarnings("ignore", module="PIL")  # damaged remarks beside a good picture, and large pictures
         yield from threads.map(lambda path: decode_picture(path, size, grey), paths)
 
 
@@ -42,12 +45,13 @@ def decode_picture(path: Path, size: int, grey: bool) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             white = white_value(file)
             scale_transparency(file)
             file.load()
             image = upright(file)
-            image = over_white(image if white is None else eight_bits(image, white, getattr(file, "tag_v2", {})))
+            image = image if white is None else eight_bits(image, white, getattr(file, "tag_v2", {}))
+            image = over_white(image, is_bmp=file.format == "BMP")
             image = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size))
             return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
@@ -57,6 +61,8 @@ def decode_picture(path: Path, size: int, grey: bool) -> np.ndarray:
 def white_value(file: Any) -> int | None:
     """The value of white in a file with more than 8 bits, None up to 8. Raises ValueError where there is none."""
     tags = getattr(file, "tag_v2", {})
+    if tags.get(PLANES) == SEPARATE and tags[BITS][0] > 8 and file.tile[0][0] != "libtiff":
+        raise ValueError("Pillow misreads more than 8 bits in uncompressed planes; save it with interleaved channels")
     if file.mode == "F" or any(kind not in UNSIGNED for kind in tags.get(SAMPLE_FORMAT, ())):
         raise ValueError(f"its values are {'floats' if file.mode == 'F' else 'signed numbers'}, which {NO_RANGE}")
     if file.mode.startswith("I;16"):
@@ -105,11 +111,13 @@ def eight_bits(image: Any, white: int, tags: Any) -> Any:
     return Image.merge("LA", (picture, alpha))
 
 
-def over_white(image: Any) -> Any:
+def over_white(image: Any, is_bmp: bool) -> Any:
     """A picture without its transparency, as it looks on white paper."""
     from PIL import Image
 
     if not image.has_transparency_data:
         return image
     image = image.convert("RGBA")
+    if is_bmp and not image.getchannel("A").getbbox():  # many programs leave the fourth byte of BMP at 0
+        return image.convert("RGB")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlbench.core.errors import SettingError, UserError, need, require
+from mlbench.core.user_path import user_path
 from mlbench.data.modality import PAD
 
 if TYPE_CHECKING:
@@ -96,11 +97,12 @@ def load_tokenizer(name: str) -> Pieces:
     One that brings code of its own is refused. Raises UserError where it cannot be had.
     """
     read = need("transformers", "text", "data.tokenizer").AutoTokenizer.from_pretrained
+    place = str(user_path(name))
     try:
         try:
-            wrapped = read(name, trust_remote_code=False, local_files_only=True)
+            wrapped = read(place, trust_remote_code=False, local_files_only=True)
         except OSError:
-            wrapped = read(name, trust_remote_code=False)
+            wrapped = read(place, trust_remote_code=False)
         pieces, special = wrapped.backend_tokenizer, wrapped.all_special_ids
         pieces.no_padding()  # a folder may carry lengths of its own, and the data has one: data.length
         pieces.no_truncation()

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from mlbench.core.config_groups import CHOICES, FAMILIES, data_dir
 from mlbench.core.errors import UserError, require
 from mlbench.core.instantiate import build, own_modules, settings
+from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Data
 from mlbench.experiment.technique import Technique
 from mlbench.runs.loggers.base import Logger
@@ -107,12 +108,12 @@ class CheckedConfig:
     @property
     def out(self) -> Path:
         """Where results go."""
-        return Path(self.settings.out).expanduser()
+        return user_path(self.settings.out)
 
     @property
     def data_dir(self) -> Path:
         """Where data lie that have no path of their own."""
-        return Path(self.settings.data_dir).expanduser() if self.settings.data_dir else data_dir()
+        return user_path(self.settings.data_dir) if self.settings.data_dir else data_dir()
 
     @property
     def parts(self) -> list[str]:
@@ -145,7 +146,7 @@ class CheckedConfig:
         if self.settings.checkpoint:
             paths.append(Path(self.settings.checkpoint))
         paths += self.technique.files()
-        return [path.expanduser() for path in paths]
+        return [user_path(path) for path in paths]
 
     def pretrained_files(self) -> list[Path]:
         """The folders or files of a network and a tokenizer that others have trained; names on a hub are none."""

@@ -5,9 +5,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from mlbench.core.command_line import path_setting
 from mlbench.core.errors import UserError
 from mlbench.runs import layout
 
+INSIDE = 2  # levels of a run's folder below it
 MAY_CHANGE = ("resume", "device", "threads")
 
 
@@ -21,7 +23,7 @@ def reopened(folder: Path, config: DictConfig, overrides: list[str]) -> tuple[Di
         )
     saved = folder / layout.CONFIG
     if not saved.is_file():
-        raise UserError(f"resume={folder}: there is no config.yaml; name the folder of one run")
+        raise UserError(f"resume={folder}: {what_is_there(folder)}; name the folder of one run")
     try:
         old = OmegaConf.load(saved)
         names = OmegaConf.to_container(OmegaConf.load(folder / layout.HYDRA / layout.GROUP_NAMES))
@@ -32,3 +34,14 @@ def reopened(folder: Path, config: DictConfig, overrides: list[str]) -> tuple[Di
         old[name] = config[name]
     old.force = False  # it was meant for the run's beginning; now it would throw away what is to be resumed
     return old, names
+
+
+def what_is_there(folder: Path) -> str:
+    """What is in the place of a run's folder; for a file inside of one, where that is."""
+    if not folder.exists():
+        return "there is no such folder"
+    if folder.is_dir():
+        return "there is no config.yaml"
+    above = folder.resolve().parents[:INSIDE]
+    run = next((place for place in above if (place / layout.HYDRA / layout.GROUP_NAMES).is_file()), None)
+    return "it is a file" + (f" of {path_setting('resume', run)}" if run else "")

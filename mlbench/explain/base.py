@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import require
+from mlbench.core.user_path import user_path
 from mlbench.data.modality import Pictures, Spectrograms
 from mlbench.data.split import Split
 from mlbench.data.stream import Planted, Task
@@ -99,7 +100,7 @@ class Attribution(Method):
 
     def files(self) -> list[Path]:
         """The user's own pictures."""
-        return [Path(self.images).expanduser()] if self.images else []
+        return [user_path(self.images)] if self.images else []
 
     def look(self, context: Context) -> None:
         """Prepare for maps: read from the run what `maps` needs besides its arguments."""

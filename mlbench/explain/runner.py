@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from mlbench.core.atomic_io import write_csv, write_text, write_whole
 from mlbench.core.errors import SettingError, UserError, need, require
+from mlbench.core.user_path import user_path
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.multi_fit_runner import MultiFitRunner, check_single_task
@@ -138,5 +138,5 @@ def check_images(method: Attribution, stream: Stream) -> None:
         return
     modality = stream.modality
     require(VIEWS[type(modality)].takes_files, "images", method.images, f"null: this data is {modality.name}")
-    for path in files(Path(method.images).expanduser()):
+    for path in files(user_path(method.images)):
         picture(path, stream.input_shape)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.core.quiet import errors_only
+from mlbench.core.user_path import user_path
 
 PAD = 0
 INITIAL_STD = 0.55  # of the weights, times 1 / sqrt(width): 0.02 at width 768; narrow encoders cannot learn from 0.02
@@ -155,7 +156,7 @@ def downloaded(name: str, length: int) -> tuple[nn.Module, bool]:
     try:
         settings = {"use_safetensors": True, "output_loading_info": True}
         with errors_only("transformers"), no_bars(transformers):  # what its report says is checked here
-            language, report = transformers.BertForMaskedLM.from_pretrained(name, **settings)
+            language, report = transformers.BertForMaskedLM.from_pretrained(str(user_path(name)), **settings)
     except Exception as error:  # the hub's client raises errors of many classes
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -17,7 +17,7 @@ def class_table(rows: list[Row], title: str, name: str) -> Table:
         name: What a row is.
     """
     table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column(Text(name), overflow="ellipsis", max_width=40)
+    table.add_column(Text(name), overflow="ellipsis", max_width=40, no_wrap=True)
     for heading in ("training", "validation", "test"):
         table.add_column(heading, justify="right")
     half = ROWS // 2

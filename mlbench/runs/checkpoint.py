@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,20 @@ from torch import Tensor, nn
 
 from mlbench.core.atomic_io import write_whole
 from mlbench.core.errors import UserError
+from mlbench.core.foreign_files import ALLOWED, is_pickle, is_text, kind_of_archive, kind_of_file, kind_of_folder
 from mlbench.core.instantiate import build
 from mlbench.core.renamed import published
+from mlbench.core.user_path import user_path
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.logits import with_logits
 from mlbench.models.surgery import restore
 from mlbench.runs import layout
 from mlbench.runs.codec import container
-from mlbench.runs.foreign_files import ALLOWED, is_pickle, kind_of_archive, kind_of_file, kind_of_folder
 
 SCHEMA = 1
 REFUSED = "Unsupported global"  # in what torch says of a pickle that asks for more than tensors and plain values
+
+NESTED = ("state_dict", "model_state_dict", "model", "net", "module")  # where others keep the weights
 
 
 @dataclass
@@ -96,11 +100,15 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         if container.is_artefact(raw):
             return container.decode(raw)
-        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the versions of pickle: what cannot be read is said below
+            content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
         if is_pickle(raw) or REFUSED in str(error):
             what = "a whole pickled module or other objects, which could run code when read"
             raise UserError(f"checkpoint {path} is {what}\n{ALLOWED}") from error
+        if is_text(raw):
+            raise UserError(f"checkpoint {path} is a text file\n{ALLOWED}") from error
         raise UserError(f"checkpoint {path} cannot be read; it is truncated or not a checkpoint") from error
     if not isinstance(content, dict) or ("weights" not in content and "network" not in content):
         raise UserError(f"checkpoint {path} was not written by mlbench{weights_alone(content)}\n{ALLOWED}")
@@ -109,13 +117,15 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 def weights_alone(content: object) -> str:
     """What a file with tensors is that lacks all else."""
+    if isinstance(content, dict) and (inside := next((name for name in NESTED if name in content), None)):
+        return f"; it is a checkpoint of another program, with its weights in {inside}"
     tensors = isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values())
     return "; it is a state_dict: weights alone, without what builds the network" if tensors else ""
 
 
 def read_network(path: Path) -> dict[str, Any]:
     """Read the packed network of a run folder or a checkpoint file. Raises UserError if there is none."""
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.is_dir():
         places = [path / layout.CHECKPOINTS / name for name in (layout.MODEL, layout.LAST)]
         found = next((place for place in places if place.exists()), None)

@@ -122,7 +122,7 @@ def folder_is_empty(path):
         (["lifelong=gem", "~lifelong.margin"], ["lifelong (GEM): no value for margin"]),
         (["data=mnist"], ["mnist could not be fetched", "mnist.npz"]),
         (["checkpoint=nowhere"], ["checkpoint nowhere does not exist"]),
-        (["resume=nowhere"], ["resume=nowhere: there is no config.yaml"]),
+        (["resume=nowhere"], ["resume=nowhere: there is no such folder"]),
         (["resume=nowhere", "train.lr=1"], ["takes its settings from that folder", "train.lr=1"]),
         (["data._target_=os.system"], ["data._target_=os.system", "only classes of mlbench"]),
         (["data._target_=mlbench.data.datasets.digits.Digit"], ["no such class", "'Digits'"]),

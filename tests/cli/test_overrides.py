@@ -195,3 +195,17 @@ def test_every_free_text_of_the_config_is_taken_as_text():
 def test_quotes_hold_any_text(text):
     assert OverridesParser.create().parse_override(f"x={quoted(text)}").value() == text
     assert shlex.split(command("mlbench", path_setting("out", text)))[0] == "mlbench"
+
+
+def test_a_home_of_nobody_is_a_name_and_one_in_a_flag_is_a_home(mlbench, tmp_path, monkeypatch, undrawn):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "own" / "train").mkdir(parents=True)
+    (tmp_path / "home" / "own" / "train" / "short.yaml").write_text("# short\ndefaults: [/train/default]\n")
+    words = ["model=linear", "data.train_examples=20", "data.test_examples=20", "train.epochs=1"]
+    code, _, error = mlbench(*words, "out=~nobody-of-this-name", out=False)
+    assert code == 0, error
+    assert (tmp_path / "~nobody-of-this-name" / "plain").is_dir()
+    code, output, error = mlbench("--config-dir=~/own", "train=short", "--cfg", "job", out=False)
+    assert code == 0, error
+    assert "epochs:" in output

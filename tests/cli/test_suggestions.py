@@ -38,3 +38,25 @@ def test_choices_of_the_users_own_are_found(mlbench, tmp_path):
     for words, told in asked:
         code, _, stderr = mlbench("--config-dir", str(tmp_path), *words, out=False)
         assert (code, told in stderr) == (2, True), stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["lifelong=EWC"], "did you mean 'ewc'?"),
+        (["explain=gradCAM"], "did you mean 'gradcam'?"),
+        (["data=CIFAR10"], "did you mean 'cifar10'?"),
+        (["epochs=3"], "did you mean 'train.epochs'?"),
+        (["trian.lr=1"], "did you mean 'train.lr'?"),
+        (["--seed", "1"], "no option called --seed; settings have no dashes: seed=VALUE"),
+        (["--data-dir=x"], "settings have no dashes: data_dir=VALUE"),
+        (["--multirn", "seed=0,1"], "no option called --multirn; did you mean '--multirun'?"),
+        (["-v"], "no option called -v"),
+        (["compress"], "compress: a name is needed, as in compress=NAME"),
+    ],
+)
+def test_capitals_dashes_and_groups_are_understood(mlbench, words, told):
+    code, _, error = mlbench(*words)
+    assert code == 2
+    assert told in error
+    assert error.count("\n") <= 2

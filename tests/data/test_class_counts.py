@@ -157,3 +157,9 @@ def test_first_task_of_rotations_and_of_feedback():
 def test_first_task_is_for_streams():
     with pytest.raises(SettingError, match="first_task is for streams"):
         Digits(normalise="first_task").stream(None, generator())
+
+
+def test_one_class_that_is_left_by_dropping_is_refused():
+    stream = Digits(drop_classes=list(range(1, 10))).stream(None, generator())
+    with pytest.raises(UserError, match="of class 0, so there is nothing"):
+        counts_of(stream).check()

@@ -3,6 +3,7 @@ import gc
 import gzip
 import hashlib
 import pickle
+import shutil
 import struct
 import threading
 import typing
@@ -343,6 +344,10 @@ def test_a_damaged_cache_is_decoded_again_and_said(tmp_path):
         assert torch.equal(again.x_train, expected)
         assert again.remarks == [f"{folder} was damaged; its pictures were decoded again"]
         assert source.load(data).remarks == []
+    for replacement in (lambda: folder.touch(), lambda: folder.symlink_to(tmp_path / "nowhere")):
+        shutil.rmtree(folder)
+        replacement()
+        assert torch.equal(source.load(data).x_train, expected)
 
 
 def test_pictures_of_another_version_of_the_decoder_are_not_taken(tmp_path, monkeypatch):
@@ -458,3 +463,33 @@ def test_folders_beside_train_and_test_are_counted(tmp_path):
         "1 file left out in p/test/cat/: 1 with endings that are not pictures (none)",
         "4 files left out in p/extra/: 4 in a folder that is no part",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.txt", b"hello", "a text file$"),
+        ("a.csv", b"x,y\n1,2\n", "a text file; data=table reads a .csv"),
+        ("a.npz", b"", "an empty file"),
+        ("a.npz", b"\x89HDF\r\n\x1a\n" + bytes(9), "HDF5"),
+        ("a.npz", bytes(100), "of another kind"),
+        ("folder", None, "is a folder, not a .npz; data=image_folder reads"),
+    ],
+)
+def test_what_a_file_is_that_is_no_npz_is_said_and_no_one_is_asked_to_allow_pickles(tmp_path, name, content, told):
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=told) as failure:
+        read_npz(tmp_path / name)
+    assert name in str(failure.value)
+    assert "allow_pickle" not in str(failure.value)
+
+
+def test_a_file_in_the_place_of_a_folder_of_pictures_is_said(tmp_path):
+    for name, told in (("a.npz", "is a file, not a folder of pictures; data=npz"), ("nowhere", "does not exist")):
+        if told.startswith("is"):
+            (tmp_path / name).touch()
+        with pytest.raises(UserError, match=f"{name} {told}"):
+            ImageFolder(path=str(tmp_path / name), size=8).load(tmp_path)

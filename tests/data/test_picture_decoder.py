@@ -276,3 +276,36 @@ def test_the_centre_is_cut_out_and_scaled(tmp_path):
     Image.fromarray(draws).save(tmp_path / "a.png")
     expected = np.array(ImageOps.fit(Image.fromarray(draws), (8, 8)))
     assert (decode_picture(tmp_path / "a.png", 8, grey=False) == expected.transpose(2, 0, 1)).all()
+
+
+@pytest.mark.parametrize(("channels", "photometric"), [(3, "rgb"), (4, "separated")])
+def test_16_bits_in_uncompressed_planes_are_not_misread(tmp_path, channels, photometric):
+    tifffile = pytest.importorskip("tifffile")
+    planes = np.stack([WIDE] * channels)
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric=photometric, planarconfig="separate")
+    with pytest.raises(UserError, match=r"a\.tif .*planes"):
+        decode_picture(tmp_path / "a.tif", SIDE, grey=True)
+    tifffile.imwrite(
+        tmp_path / "b.tif", planes[:3] >> 8 << 8, photometric="rgb", planarconfig="separate", compression=8
+    )
+    assert (decoded(tmp_path / "b.tif", grey=True) == RAMP).all()
+
+
+def test_a_bmp_whose_alpha_is_empty_is_opaque(tmp_path):
+    rows = np.dstack([COLOURS[..., ::-1], np.zeros_like(RAMP)]).tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = (
+        struct.pack("<IiiHHIIiiII", 108, SIDE, -SIDE, 1, 32, 3, len(rows), 0, 0, 0, 0) + masks + b"BGRs" + bytes(48)
+    )
+    start = 14 + len(header)
+    (tmp_path / "a.bmp").write_bytes(b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + rows)
+    assert (decoded(tmp_path / "a.bmp") == COLOURS).all()
+
+
+def test_endings_that_lie_and_programs_in_the_place_of_pictures(tmp_path):
+    Image.fromarray(COLOURS).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    assert (decoded(tmp_path / "a.jpg") == COLOURS).all()
+    (tmp_path / "b.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n")
+    with pytest.raises(UserError, match=r"b\.png .*cannot identify"):  # no word of the program that would run it
+        decode_picture(tmp_path / "b.png", SIDE, grey=True)

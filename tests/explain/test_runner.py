@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mlbench.core.config_groups import entries
@@ -184,7 +185,6 @@ def test_baselines_need_two_classes(mlbench, tmp_path):
 @pytest.mark.parametrize(("samples", "shown"), [(64, 12), (10, 10)])
 def test_every_picture_of_the_user_is_shown_with_its_name(mlbench, tmp_path, monkeypatch, samples, shown):
     """Figures come in pages; a title tells how many files were found, also where explain.samples leaves some out."""
-    from PIL import Image
 
     from mlbench.explain import runner
 

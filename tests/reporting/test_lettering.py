@@ -1,16 +1,20 @@
 """Names of every kind in figures: they are drawn as they are written, and never end a run."""
 
+import logging
+
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from mlbench.reporting.figures import bars, canvas, clouds, comparisons, grids, lettering
+from mlbench.core.atomic_io import write_csv
+from mlbench.reporting.figures import bars, canvas, classification, clouds, comparisons, grids, lettering
 from mlbench.runs.results import Bars, Cloud, Panel
 
 NAMES = [r"$\frac$", "$^$", "$a_b", "$"]
-NAMES += ["$x$ and $y", r"\frac{1}{2}", "_hidden", "[red]b[/red]", "猫", "مرحبا", "🙂", "a\nb", ""]
+NAMES += ["$x$ and $y", r"\frac{1}{2}", "_hidden", "[red]b[/red]", "猫", "مرحبا", "🙂", "a\nb", "", "long " * 60]
 
 
 @pytest.fixture
@@ -33,19 +37,22 @@ def draw_all(names, folder):
     cloud = Cloud(names[0], points=np.array(points), labels=np.arange(len(names)), names=names)
     clouds.draw_clouds([[cloud]], folder / "clouds.png")
     bars.draw_bars([Bars(names[0], names, [float(place) for place in range(len(names))])], folder / "bars.png")
+    counts = [[name, *np.eye(len(names), dtype=int)[place].tolist()] for place, name in enumerate(names)]
+    write_csv(folder / "confusion.csv", ["class", *(f"answer {name}" for name in names)], counts)
+    classification.draw_confusion(folder / "confusion.csv", folder / "confusion.png")
     grids.draw_grid([(names[0], [Panel(names[0], map=np.eye(len(names)), classes=names)])], folder / "grid.png")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_never_ends_a_run_and_no_warning_of_matplotlib_comes_through(name, tmp_path):
     draw_all([name, "other"], tmp_path)
-    assert all(imread(tmp_path / f"{figure}.png").size for figure in ("clouds", "bars", "grid"))
+    assert all(imread(tmp_path / f"{figure}.png").size for figure in ("clouds", "bars", "grid", "confusion"))
 
 
 @pytest.mark.parametrize("name", ["$a_b", "$x$ and $y", "_hidden", "[red]b[/red]", "naïve ß λ"])
 def test_names_that_can_be_drawn_stand_in_every_figure(name, tmp_path, drawn):
     draw_all([name, "other"], tmp_path)
-    assert sum(text.strip() == name for text in drawn) >= 8  # the titles and the names of three figures
+    assert sum(text.strip() == name for text in drawn) >= 10  # titles, and the names of four figures
 
 
 def test_dollars_are_drawn_as_dollars(tmp_path):
@@ -107,3 +114,21 @@ def test_a_setting_whose_name_begins_with_an_underscore_stands_in_the_legend(tmp
     table.write_text("\n".join(["setting,tasks_learned,metric,mean,half_interval,runs", *rows]), encoding="utf-8")
     comparisons.draw_curves(table, tmp_path / "curves.png", ordered=False)
     assert {"_a", "$b"} <= {text.strip() for text in drawn}
+
+
+def test_long_names_are_shortened_in_the_middle(tmp_path, drawn):
+    draw_all(["begin" + "x" * 300 + "end", "other"], tmp_path)
+    assert max(map(len, drawn)) <= lettering.TEXT
+    assert sum(text.strip().startswith("begin") and text.endswith("end") for text in drawn) >= 10
+
+
+def test_nothing_is_said_of_the_weights_of_fonts(caplog, monkeypatch):
+    find, logger = font_manager.findfont, logging.getLogger("matplotlib.font_manager")
+
+    def find_and_tell(*given):
+        logger.warning("Failed to find font weight normal for A Font, now using 380.")
+        return find(*given)
+
+    monkeypatch.setattr(font_manager, "findfont", find_and_tell)
+    assert lettering.file_of.__wrapped__("sans-serif").endswith("DejaVuSans.ttf")
+    assert caplog.records == []

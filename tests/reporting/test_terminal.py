@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from mlbench.reporting.terminal import show_run, sweep_table
+from mlbench.reporting.class_table import class_table
+from mlbench.reporting.terminal import plain_console, show_run, sweep_table
 from mlbench.runs import layout
 from mlbench.runs.run_record import read_run
 from tests.made_up_runs import CONTROLS, write
@@ -66,3 +67,8 @@ def test_the_summary_stays_as_it_is(maps, capsys):
     assert capsys.readouterr().out
     assert (maps / layout.SUMMARY).read_text() == before
     assert f"control_{CONTROLS[0]}_pointing" in json.loads(before)["metrics"]
+
+
+def test_a_long_name_of_a_class_takes_one_line(capsys):
+    plain_console().print(class_table([["long " * 60, 1, 0, 1], ["b", 1, 0, 1]], "examples", "class"))
+    assert len(capsys.readouterr().out.splitlines()) == 4

@@ -63,7 +63,12 @@ def write_npz(path):
         (lambda path: torch.save(nn.Linear(2, 2).state_dict(), path), "a state_dict"),
         (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
         (lambda path: path.write_bytes(b""), "empty"),
-        (lambda path: path.write_bytes(b"hello world"), "truncated or not a checkpoint"),
+        (lambda path: path.write_bytes(b"hello world\n"), "a text file"),
+        (lambda path: path.write_bytes(("é" * 5000).encode()), "a text file"),
+        (lambda path: path.write_bytes(b"hello \0world"), "truncated or not a checkpoint"),
+        (lambda path: path.write_bytes(b"PAR1" + bytes(20)), "Parquet"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1}, protocol=4)), "pickled"),
+        (lambda path: torch.save({"state_dict": {"a": torch.zeros(1)}, "epoch": 1}, path), "its weights in state_dict"),
         (write_npz, "NumPy"),
     ],
 )

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -21,6 +20,7 @@ from mlbench.cli.launchers import worker_pool
 from mlbench.core.config_groups import conf_folder
 from mlbench.core.errors import RunError, SettingError, UserError
 from mlbench.core.instantiate import checked, field_types
+from mlbench.core.user_path import user_path
 from mlbench.runs.sweep_log import write_job
 
 
@@ -71,7 +71,7 @@ class SweepLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Called by Hydra with the overrides of each job, the first of which has the number `initial_job_idx`."""
         setup_globals()
-        self.folder = Path(self.config.hydra.sweep.dir).expanduser()
+        self.folder = user_path(self.config.hydra.sweep.dir)
         self.folder.mkdir(parents=True, exist_ok=True)
         jobs = [list(overrides) for overrides in job_overrides]
         try:

@@ -16,6 +16,7 @@ from mlbench.compress.base import Context, Finetuned, Point
 from mlbench.compress.distillation.soft_labels import SoftLabels, mean_logits
 from mlbench.core.errors import SettingError, UserError, require
 from mlbench.core.instantiate import Blueprint
+from mlbench.core.user_path import user_path
 from mlbench.data.split import Batch, Split
 from mlbench.models.surgery import last_linear
 from mlbench.runs.results import Panel, Row
@@ -66,7 +67,7 @@ class Distill(Finetuned):
 
     def networks(self) -> list[Path]:
         """The checkpoints of teachers."""
-        return [Path(path).expanduser() for path in self.teachers]
+        return [user_path(path) for path in self.teachers]
 
     def check(self, net: nn.Module) -> None:
         """Raise UserError for a missing checkpoint, SettingError for hints where there is no linear layer."""

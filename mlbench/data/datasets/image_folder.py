@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from mlbench.core.atomic_io import move_into_place
 from mlbench.core.errors import UserError, require
+from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Arrays, Source
 from mlbench.data.datasets.picture_files import Listing, list_pictures
 from mlbench.data.picture_decoder import VERSION, decode_pictures
@@ -42,16 +44,19 @@ class ImageFolder(Source):
 
     def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
         """The folder."""
-        return [Path(self.path).expanduser()]
+        return [user_path(self.path)]
 
     def load(self, data_dir: Path) -> Arrays:
         """Map the decoded pictures, after decoding them if the files changed. Raises UserError for bad folders."""
         root = self.files(data_dir)[0].resolve()
         listing = list_pictures(root)
         folder, remarks = data_dir / f"image_folder-{self.key(root, listing)}", list(listing.remarks)
-        if folder.exists() and not self.intact(folder, listing):
+        if os.path.lexists(folder) and not self.intact(folder, listing):
             remarks.append(f"{folder} was damaged; its pictures were decoded again")
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                folder.unlink()
         if not folder.exists():
             self.decode(listing, folder)
         pictures = self.mapped(folder, listing)

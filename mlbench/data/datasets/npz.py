@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Arrays, Source, read_npz
 
 
@@ -17,7 +18,7 @@ class Npz(Source):
 
     def files(self, data_dir: Path) -> list[Path]:
         """The file: a path that is not absolute is looked up here first, then in `data_dir`."""
-        here = Path(self.path).expanduser()
+        here = user_path(self.path)
         return [here if here.exists() else data_dir / here]
 
     def load(self, data_dir: Path) -> Arrays:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlbench.core.errors import UserError
+from mlbench.data.class_names import class_names
 from mlbench.data.picture_decoder import SUFFIXES
 
 VALIDATION = ("val", "valid", "validation")  # names of the folder with pictures for validation
@@ -34,6 +35,9 @@ def list_pictures(root: Path) -> Listing:
     Raises:
         UserError: If folders are missing or ambiguous, or a class has no pictures, or a single one to be divided.
     """
+    if not root.is_dir():
+        hint = "; data=npz reads a .npz" if root.suffix.lower() == ".npz" else ""
+        raise UserError(f"{root} {'is a file' if root.exists() else 'does not exist'}, not a folder of pictures{hint}")
     names = subfolders(root)
     validation = [name for name in VALIDATION if name in names]
     divided = "train" in names and "test" in names
@@ -47,7 +51,7 @@ def list_pictures(root: Path) -> Listing:
         raise UserError(f"{root}: needed are folders of pictures, one a class (or train/ and test/ holding these)")
     if not divided:
         places = [root / name for name in classes]
-        return Listing(classes, divide(root, classes), left_out(root, places, [root], []))
+        return Listing(class_names(classes, root), divide(root, classes), left_out(root, places, [root], []))
     folders = {"train": root / "train", "test": root / "test"}
     if validation:
         folders["val"] = root / validation[0]
@@ -59,7 +63,7 @@ def list_pictures(root: Path) -> Listing:
         if not entries:
             raise UserError(f"{folders[part]} holds no pictures in its folders of classes")
     unused = [root / name for name in names if root / name not in folders.values()]
-    return Listing(classes, files, left_out(root, places, [root, *folders.values()], unused))
+    return Listing(class_names(classes, root), files, left_out(root, places, [root, *folders.values()], unused))
 
 
 def list_part(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:

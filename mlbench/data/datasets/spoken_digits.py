@@ -13,6 +13,7 @@ from scipy.io import wavfile
 from torch import Tensor
 
 from mlbench.core.errors import UserError, require
+from mlbench.core.user_path import user_path
 from mlbench.data import audio
 from mlbench.data.audio import Utterance
 from mlbench.data.dataset import Data
@@ -47,7 +48,7 @@ class SpokenDigits(Data):
 
     def files(self, data_dir: Path) -> list[Path]:
         """The folder."""
-        return [(Path(self.path).expanduser() if self.path else data_dir / "spoken_digits") / "recordings"]
+        return [(user_path(self.path) if self.path else data_dir / "spoken_digits") / "recordings"]
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task, ten digits."""

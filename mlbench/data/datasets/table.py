@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from mlbench.core.errors import SettingError, UserError, nearest, require
+from mlbench.core.user_path import user_path
+from mlbench.data.class_names import class_names
 from mlbench.data.dataset import Arrays, Source
 from mlbench.data.modality import Tables
 from mlbench.data.normalisation import Normalise
@@ -104,7 +106,7 @@ class Table(TableSource):
 
     def files(self, data_dir: Path) -> list[Path]:
         """The file."""
-        here = Path(self.path).expanduser()
+        here = user_path(self.path)
         return [here if here.exists() else data_dir / here]
 
     def load(self, data_dir: Path) -> Arrays:
@@ -120,8 +122,9 @@ class Table(TableSource):
         places = [header.index(name) for name in features]
         rows = np.array([[number(path, n, header[k], line[k]) for k in places] for n, line in lines], dtype=np.float64)
         targets = [line[header.index(self.target)].strip() for _, line in lines]
-        classes = class_names(path, self.target, targets)
-        return self.split_rows(rows, np.array([classes.index(name) for name in targets]), features, classes)
+        found = ordered_classes(path, self.target, targets)
+        labels = np.array([found.index(name) for name in targets])
+        return self.split_rows(rows, labels, features, class_names(found, f"{path}, column {self.target}"))
 
 
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -159,7 +162,7 @@ def number(path: Path, line: int, column: str, cell: str) -> float:
     return value
 
 
-def class_names(path: Path, target: str, targets: list[str]) -> list[str]:
+def ordered_classes(path: Path, target: str, targets: list[str]) -> list[str]:
     """The classes in order: by number where all are whole numbers, else by name. Raises UserError."""
     names = set(targets)
     if "" in names:

@@ -12,6 +12,7 @@ import torch
 
 from mlbench.core.atomic_io import move_into_place, new_folder
 from mlbench.core.errors import UserError, require
+from mlbench.core.user_path import user_path
 from mlbench.data import text
 from mlbench.data.dataset import Data
 from mlbench.data.datasets import conllu
@@ -63,7 +64,7 @@ class Treebank(Data):
 
     def files(self, data_dir: Path) -> list[Path]:
         """The folder."""
-        return [Path(self.path).expanduser() if self.path else data_dir / self.name]
+        return [user_path(self.path) if self.path else data_dir / self.name]
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:
         """One task; `generator` draws the sentences where not all are used."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
+from mlbench.core.user_path import user_path
 from mlbench.data.datasets.picture_files import images
 from mlbench.data.picture_decoder import SUFFIXES, decode_pictures
 from mlbench.explain.attribution.evaluation import in_parts
@@ -26,7 +27,7 @@ class PictureView(View):
 
     def __init__(self, net: nn.Module, method: Attribution, context: Context):
         self.net = net
-        found = files(Path(method.images).expanduser()) if method.images else []
+        found = files(user_path(method.images)) if method.images else []
         paths = found[: method.samples]
         self.names, self.found = [path.name for path in paths], len(found)
         x, self.pictures, labels, truth = user_inputs(paths, context) if method.images else test_inputs(method, context)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlbench.core.errors import RunError, UserError, nearest
+from mlbench.core.user_path import user_path
 from mlbench.reporting.claims import compress, explain, lifelong
 from mlbench.reporting.claims.base import Claim, Result, Sweep, Verdict, read_runs
 from mlbench.reporting.claims.page import write_lecture
@@ -76,7 +77,7 @@ def parse_options(words: list[str]) -> Options:
     jobs = values.get("--jobs", str(os.cpu_count() or 1))
     if not jobs.isdigit() or int(jobs) < 1:
         raise UserError(f"--jobs={jobs}: allowed is 1 or more")
-    out = Path(values.get("out", "outputs")).expanduser().resolve()
+    out = user_path(values.get("out", "outputs")).resolve()
     return Options(names, "--quick" in flags, "--strict" in flags, int(jobs), out)
 
 

@@ -6,7 +6,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mlbench.core.atomic_io import write_whole
-from mlbench.reporting.figures.lettering import letter
+from mlbench.core.quiet import errors_only
+from mlbench.reporting.figures.lettering import FONTS, letter
 
 
 def canvas(width: float, height: float) -> Figure:
@@ -19,4 +20,5 @@ def canvas(width: float, height: float) -> Figure:
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG; texts stand in it as they are written."""
     letter(figure)
-    write_whole(path, lambda stream: figure.savefig(stream, format="png", dpi=130))
+    with errors_only(FONTS):
+        write_whole(path, lambda stream: figure.savefig(stream, format="png", dpi=130))

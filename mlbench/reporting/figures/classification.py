@@ -6,6 +6,7 @@ import numpy as np
 
 from mlbench.core.atomic_io import read_rows
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.figures.lettering import drawable
 
 NUMBERS_UP_TO = 20  # classes whose cells still have room for a number
 NAMES_UP_TO = 60  # classes whose names still have room
@@ -14,10 +15,10 @@ NAMES_UP_TO = 60  # classes whose names still have room
 def draw_confusion(table: Path, path: Path) -> None:
     """Draw the share of each class (rows) that got each answer (columns), from confusion.csv."""
     rows = read_rows(table)
-    names = [row["class"] for row in rows]
+    names = drawable([row["class"] for row in rows], "class")
     counts = np.array([[int(cell) for cell in list(row.values())[1:]] for row in rows])
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
-    side = min(3 + 0.28 * len(names), 12)
+    side = min(3 + 0.28 * len(names) + 0.06 * max(map(len, names)), 12)
     figure = canvas(side + 0.8, side)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -13,6 +13,7 @@ PANEL = 1.15  # inches a side
 OPACITY = 0.85  # of a map over a picture, where it is strongest
 DIMMED = 0.5  # the picture under a map
 NAMED = 0.17  # inches a class, where a map has names at its sides
+LETTER = 0.06  # inches of a letter in it
 NAMES_UP_TO = 40  # classes; more could not be read
 
 
@@ -23,7 +24,8 @@ def draw_grid(rows: list[Row], path: Path, upwards: bool = False) -> None:
     """
     columns = max(len(panels) for _, panels in rows)
     captions = any(panel.caption for _, panels in rows for panel in panels)
-    side = max([PANEL, *(0.5 + NAMED * len(names(panel)) for _, panels in rows for panel in panels)])
+    sided = [named for _, panels in rows for panel in panels if (named := names(panel))]
+    side = max([PANEL, *(0.5 + NAMED * len(named) + LETTER * max(map(len, named)) for named in sided)])
     height = side + 0.22 + (0.2 if captions else 0)
     figure = canvas(max(4.5, side * columns), height * len(rows))
     for strip, (title, panels) in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows, strict=True):

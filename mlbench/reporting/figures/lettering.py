@@ -12,7 +12,11 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
+from mlbench.core.quiet import errors_only
+
 STAND_IN = "Last Resort"  # draws a box with a number for whatever it is asked for
+FONTS = "matplotlib.font_manager"  # its logger tells of every family that has no weight of 400
+NAME, TITLE, TEXT = 28, 48, 120  # letters that names at axes, what belongs to a panel, and other texts have room for
 
 
 def letter(figure: Figure) -> None:
@@ -21,6 +25,7 @@ def letter(figure: Figure) -> None:
     Letters that no installed font has are drawn as their numbers in Unicode; a line on stderr says so, once.
     """
     for text in figure.findobj(Text):
+        text.set_text(shortened(text.get_text(), TEXT if text.axes is None else TITLE))
         missing = undrawable(text.get_text(), tuple(text.get_fontfamily()))
         if missing:
             fonts = families(missing)
@@ -45,15 +50,21 @@ def legend_name(name: str) -> str:
 
 
 def drawable(names: Sequence[str], what: str) -> list[str]:
-    """Names as figures can show them: `class 3` (counted from 0) for one with letters that no installed font has."""
+    """Names as figures can show them: shortened, and `class 3` (from 0) for one with letters that no font has."""
     found = []
     for number, name in enumerate(names):
         missing = undrawable(name, ("sans-serif",))
         rest = missing and undrawable(name, ("sans-serif", *families(missing)))
         if rest:
             warn("".join(sorted(rest)))
-        found.append(f"{what} {number}" if rest else name)
+        found.append(f"{what} {number}" if rest else shortened(name, NAME))
     return found
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many letters, its middle left out where it has more."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
 @functools.cache
@@ -100,7 +111,8 @@ def regular_fonts() -> Iterable[tuple[str, str]]:
 @functools.cache
 def file_of(family: str) -> str:
     """The file that matplotlib takes for a family."""
-    return str(font_manager.findfont(FontProperties(family=[family])))
+    with errors_only(FONTS):
+        return str(font_manager.findfont(FontProperties(family=[family])))
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from mlbench.core.errors import UserError, nearest
+from mlbench.core.user_path import user_path
 from mlbench.reporting.html.page import Section, facts, write_page
 from mlbench.reporting.report import (
     section_comparison,
@@ -38,8 +39,8 @@ def answer(words: list[str]) -> Path:
         megabytes = -1
     if not 0 <= megabytes < 1e6:
         raise UserError(f"media={options['media']}: allowed is a number of megabytes from 0 up")
-    folder = Path(places[0] if places else "outputs").expanduser()
-    out = Path(options["out"]).expanduser() if options.get("out") else folder / "report"
+    folder = user_path(places[0] if places else "outputs")
+    out = user_path(options["out"]) if options.get("out") else folder / "report"
     return write_report(folder, out, megabytes)
 
 

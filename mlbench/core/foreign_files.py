@@ -1,10 +1,11 @@
-"""What a file is that was given as a checkpoint and is none of ours, told by its content; nothing in it is run."""
+"""What a file is that is none of ours, told by its content; nothing in it is run."""
 
 import json
 import zipfile
 from pathlib import Path
 
 ALLOWED = "allowed is a finished run's folder or its checkpoints/model.pt"
+LOOKED_AT = 4096  # bytes that tell a text
 HEADS = {  # first bytes -> what such a file is
     b"\x89HDF\r\n\x1a\n": "an HDF5 file (.h5), as Keras writes",
     b"GGUF": "a GGUF file of llama.cpp",
@@ -15,6 +16,8 @@ HEADS = {  # first bytes -> what such a file is
     b"\xff\xd8\xff": "a picture (.jpg)",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself (git lfs pull fetches it)",
     b"ustar": "a tar archive",
+    b"MATLAB": "a file of MATLAB (.mat)",
+    b"PAR1": "a file of Parquet",
 }
 MEMBERS = {  # the end of a name inside a zip archive -> what such an archive is
     "constants.pkl": "a TorchScript archive, as torch.jit.save writes",
@@ -72,6 +75,18 @@ def is_safetensors(raw: bytes) -> bool:
         return isinstance(json.loads(raw[8 : 8 + length]), dict)
     except ValueError:
         return False
+
+
+def is_text(raw: bytes) -> bool:
+    """Whether a file begins as UTF-8, perhaps in the middle of a letter, without control characters of binary files."""
+    raw = raw[:LOOKED_AT]
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(raw) - 3:
+            return False
+        text = raw[: error.start].decode()
+    return not any(letter < " " and letter not in "\t\n\r\f" for letter in text)
 
 
 def is_onnx(raw: bytes) -> bool:
