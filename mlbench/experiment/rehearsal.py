@@ -91,7 +91,8 @@ class Rehearsal(NetworkSource):
         self.test = few(task.test, self.net)
         self.dropped: list[int] = []
         self.training, self.compute = short_training(self.config.training), Compute()
-        self.generator, self.start = torch.Generator().manual_seed(0), copy.deepcopy(self.net).eval()
+        self.generator = torch.Generator().manual_seed(0)
+        self.initial = self.start = copy.deepcopy(self.net).eval()
         self.input_shape, self.outputs, self.classes = stream.input_shape, stream.outputs, stream.classes
         self.normalise = task.train.normalise
 
