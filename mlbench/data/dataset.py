@@ -1,18 +1,13 @@
-"""The base classes of datasets, and the `.npz` format of pictures with its checks."""
+"""The base classes of datasets."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mlbench.core.errors import UserError, nearest, require
-from mlbench.core.foreign_files import LOOKED_AT, is_text, kind_of_file
-from mlbench.data.class_names import class_names
+from mlbench.core.errors import UserError, require
 from mlbench.data.modality import PICTURES, Modality, Pictures
 from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import SharedHead
@@ -20,10 +15,6 @@ from mlbench.data.split import Pool, Split, drawn
 from mlbench.data.stream import Stream, Task
 
 LIMITS = ("train_examples", "test_examples")
-NEEDED = ("x_train", "y_train", "x_test", "y_test")  # of a .npz of pictures
-OPTIONAL = ("x_val", "y_val", "classes")
-CHANNELS = (1, 3, 4)  # of pictures, as a rule
-MOST_UNSEEN = 1000  # classes without an example and a name: more of them are ids, not labels
 
 
 @dataclass
@@ -151,103 +142,3 @@ def check_pictures(arrays: Arrays, purpose: str) -> None:
     """Raise UserError if the examples are no pictures, which `purpose` changes."""
     if type(arrays.modality) is not Pictures:
         raise UserError(f"{purpose} pictures, and this data is {arrays.modality.name}; take split_* data")
-
-
-def read_npz(path: Path) -> Arrays:
-    """Read and check a file in mlbench's format (manual: Your own data); never loads a pickle. Raises UserError."""
-    try:
-        check_kind(path)
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} holds a single array; needed is a .npz with {', '.join(NEEDED)}")
-            missing = [name for name in NEEDED if name not in file.files]
-            if missing:
-                raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(NEEDED)}")
-            arrays = {name: file[name] for name in file.files if name in (*NEEDED, *OPTIONAL)}
-            unknown = [name for name in file.files if name not in arrays]
-    except FileNotFoundError:
-        raise UserError(f"data file {path} does not exist; see `mlbench data`, or set data_dir") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise UserError(f"{path} is not a readable .npz without pickles ({error})") from error
-    read = check_arrays(arrays, path)
-    if unknown:
-        read.remarks.append(f"{path} also holds {', '.join(unknown)}; not read{nearest(unknown[0], OPTIONAL)}")
-    return read
-
-
-def check_kind(path: Path) -> None:
-    """Raise UserError for a folder and for a file that does not begin as an archive, or an array, of NumPy."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder, not a .npz; data=image_folder reads folders of pictures")
-    with path.open("rb") as stream:
-        head = stream.read(LOOKED_AT)
-    if not head.startswith((b"PK", b"\x93NUMPY")):
-        what = kind_of_file(head) or ("a text file" if is_text(head) else "of another kind")
-        hint = "; data=table reads a .csv" if path.suffix.lower() == ".csv" else ""
-        raise UserError(f"{path} is not a readable .npz: it is {what}{hint}")
-
-
-def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
-    """Check the arrays of the file `path` and return them as tensors. Raises UserError for a wrong format."""
-    if ("x_val" in arrays) != ("y_val" in arrays):
-        there, other = ("x_val", "y_val") if "x_val" in arrays else ("y_val", "x_val")
-        raise UserError(f"{path} holds {there} and no {other}; validation needs both, or neither")
-    parts = [part for part in ("train", "test", "val") if f"x_{part}" in arrays]
-    for part in parts:
-        check_part(arrays[f"x_{part}"], arrays[f"y_{part}"], part, path)
-    classes = check_classes(arrays, path)
-    for part in parts:
-        y = arrays[f"y_{part}"]
-        if int(y.min()) < 0 or int(y.max()) >= len(classes):
-            allowed = f"0..{len(classes) - 1}"
-            raise UserError(f"{path}: y_{part} holds labels {y.min()}..{y.max()}; allowed are {allowed}")
-    x = {part: channels_first(arrays[f"x_{part}"]) for part in parts}
-    y = {part: torch.from_numpy(arrays[f"y_{part}"].astype(np.int64)) for part in parts}
-    for part, name in (("test", "test"), ("val", "validation")):
-        if part in x and x[part].shape[1:] != x["train"].shape[1:]:
-            raise UserError(f"{path}: training and {name} pictures differ in shape")
-    return Arrays(x["train"], y["train"], x["test"], y["test"], classes, x_val=x.get("val"), y_val=y.get("val"))
-
-
-def check_part(x: np.ndarray, y: np.ndarray, part: str, path: Path) -> None:
-    """Check types and shapes of the pictures and labels of one part of the file `path`. Raises UserError."""
-    if x.dtype != np.uint8 or x.ndim not in (3, 4) or not x.size:
-        needed = "uint8 [N, H, W] or [N, H, W, C], none of them 0"
-        raise UserError(f"{path}: x_{part} is {x.dtype} {list(x.shape)}; needed is {needed}")
-    if x.ndim == 4 and has_channels_first(*x.shape[1:]):
-        raise UserError(
-            f"{path}: x_{part} is {list(x.shape)}, and needed is [N, H, W, C], the channels last\n"
-            f"store x_{part}.transpose(0, 2, 3, 1)"
-        )
-    if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
-        raise UserError(f"{path}: y_{part} is {y.dtype} {list(y.shape)}; needed are {len(x)} whole numbers")
-
-
-def has_channels_first(second: int, third: int, last: int) -> bool:
-    """Whether the sizes behind N are [C, H, W]: 1, 3 or 4 channels before larger sides, or any number before a square.
-
-    More channels than 4, as of satellites, are fine behind the sides; a square before the last size is a picture.
-    """
-    return second < last and second != third and last not in CHANNELS and (second in CHANNELS or third == last)
-
-
-def check_classes(arrays: dict[str, np.ndarray], path: Path) -> list[str]:
-    """The names of the classes: those in the file, else the numbers up to the largest in y_train. Raises UserError."""
-    y, names = arrays["y_train"], arrays.get("classes")
-    most = len(y) + MOST_UNSEEN
-    if names is None:
-        if int(y.max()) >= most:
-            raise UserError(f"{path}: y_train holds labels up to {y.max()} of {len(y)} examples; number them from 0")
-        return [str(label) for label in range(int(y.max()) + 1)]
-    if names.ndim != 1 or not 0 < len(names) <= most:
-        raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")
-    return class_names(
-        [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names], path
-    )
-
-
-def channels_first(x: np.ndarray) -> Tensor:
-    """Pictures [N, H, W] or [N, H, W, C] as [N, C, H, W]."""
-    pictures = torch.from_numpy(x)
-    return (pictures.unsqueeze(1) if x.ndim == 3 else pictures.permute(0, 3, 1, 2)).contiguous()

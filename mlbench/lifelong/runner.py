@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from mlbench.core.errors import RunError, UserError
@@ -15,6 +14,7 @@ from mlbench.experiment.runner import Runner, RunnerFactory
 from mlbench.lifelong import metrics, tables
 from mlbench.lifelong.base import Method
 from mlbench.lifelong.bounds.joint import Joint
+from mlbench.lifelong.budget import answers_by_task, earlier_examples
 from mlbench.lifelong.costs import Costs, tensor_bytes
 from mlbench.lifelong.cumulative_reference import CumulativeReference
 from mlbench.lifelong.deployment import Deployment
@@ -24,10 +24,8 @@ from mlbench.runs.checkpoint import each_tensor
 from mlbench.training.evaluation import accuracy
 from mlbench.training.fit_state import Progress, Session
 from mlbench.training.loop import examples_in_epoch, fit
-from mlbench.training.module_modes import eval_mode
 
 REFERENCES = {"joint": JointReference, "cumulative": CumulativeReference}  # the setting `reference`
-TOLD_BY = 100  # test examples of a task by which the runner sees whether answers depend on its number
 BACKWARD = 3  # forward and backward pass together cost about three forward passes
 
 
@@ -215,25 +213,8 @@ class Lifelong(Runner):
         return {
             "passes": samples / self.examples,
             "memory_examples": stored + self.costs.earlier_examples,
-            "task_told": int(self.stream.scenario == "task" or self.answers_by_task()),
+            "task_told": int(self.stream.scenario == "task" or answers_by_task(self.method, self.net, self.tests)),
         }
-
-    def answers_by_task(self) -> bool:
-        """Whether the answers to the same examples depend on the number of the task that they are said to be of."""
-        device = self.compute.device
-        batch = self.tests[0].batch(self.tests[0].places[:TOLD_BY])
-        answers = []
-        for number in range(len(self.tests)):
-            predictor = self.method.predictor(self.net, number).to(device)
-            with eval_mode(predictor), torch.inference_mode():
-                answers.append(self.method.logits(predictor, batch))
-        return any(not torch.allclose(answers[0], other, equal_nan=True) for other in answers[1:])
-
-
-def earlier_examples(task: Task) -> int:
-    """How many of the examples to learn from are of earlier tasks, and had to be stored."""
-    split = task.train
-    return int((split.tasks(split.places) < split.newest_task).sum())
 
 
 def task_label(number: int) -> str:

@@ -6,9 +6,9 @@ from PIL import Image
 
 from mlbench.core.errors import UserError
 from mlbench.data.class_names import class_names
-from mlbench.data.dataset import read_npz
 from mlbench.data.datasets.picture_files import list_pictures
 from mlbench.data.datasets.table import Table
+from mlbench.data.npz_format import read_npz
 
 
 def test_names_are_one_line_in_composed_letters():

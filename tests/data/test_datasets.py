@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 
 from mlbench.core.errors import UserError
-from mlbench.data.dataset import read_npz
 from mlbench.data.datasets.digits import Digits
 from mlbench.data.datasets.downloads import DOWNLOADS, VisionName
 from mlbench.data.datasets.image_folder import ImageFolder
 from mlbench.data.datasets.npz import Npz
 from mlbench.data.datasets.picture_files import list_pictures
 from mlbench.data.datasets.torchvision import Vision, pictures
+from mlbench.data.npz_format import read_npz
 
 
 def arrays(**changes):

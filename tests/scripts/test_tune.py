@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mlbench.core.errors import UserError
-from mlbench.data.dataset import read_npz
 from mlbench.data.datasets.digits import Digits
+from mlbench.data.npz_format import read_npz
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TINY = ("data.tasks=2", "data.train_per_task=60", "data.test_per_task=50", "train.epochs=1", "model.hidden=[8]")

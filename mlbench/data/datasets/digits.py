@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.data.dataset import Arrays, Source, check_arrays
+from mlbench.data.dataset import Arrays, Source
+from mlbench.data.npz_format import check_arrays
 
 
 @dataclass(kw_only=True)

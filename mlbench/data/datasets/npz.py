@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlbench.core.user_path import user_path
-from mlbench.data.dataset import Arrays, Source, read_npz
+from mlbench.data.dataset import Arrays, Source
+from mlbench.data.npz_format import read_npz
 
 
 @dataclass(kw_only=True)

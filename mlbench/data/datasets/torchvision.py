@@ -9,8 +9,9 @@ import numpy as np
 
 from mlbench.core.atomic_io import new_folder, write_whole
 from mlbench.core.errors import RunError, UserError
-from mlbench.data.dataset import Arrays, Source, read_npz
+from mlbench.data.dataset import Arrays, Source
 from mlbench.data.datasets.downloads import DOWNLOADS, VisionName
+from mlbench.data.npz_format import read_npz
 
 
 @dataclass(kw_only=True)
