@@ -86,7 +86,7 @@ def elsewhere(key: str, words: list[str]) -> str:
     if not parent:
         inside = set.union(*settings_there("train", words).values())
         return f"; did you mean 'train.{name}'?" if name in inside else ""
-    if parent in GROUPS or not (close := difflib.get_close_matches(parent, GROUPS, n=1)):
+    if parent.partition(".")[0] in GROUPS or not (close := difflib.get_close_matches(parent, GROUPS, n=1)):
         return ""
     return f"; did you mean '{close[0]}.{name}'?"
 

@@ -19,7 +19,7 @@ class StandardConv2d(nn.Conv2d):
     """A convolution whose weights are standardised on the way, which no product of two such layers imitates."""
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight / (self.weight.std((1, 2, 3), keepdim=True) + 1e-3)  # all may have one sign
+        weight = self.weight / self.weight.std((1, 2, 3), keepdim=True)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 

@@ -70,7 +70,8 @@ def test_a_method_leaves_a_network_that_its_file_describes(name, cls):
         with torch.no_grad():
             found = point.net.eval()(x)
             assert found.shape == (2, 3)
-            torch.testing.assert_close(again.eval()(x), found, rtol=1e-3, atol=1e-3)
+            # weights of one sign have no deviation to be standardised by
+            torch.testing.assert_close(again.eval()(x), found, rtol=1e-3, atol=1e-3, equal_nan=name == "standard")
 
 
 @pytest.mark.parametrize("kind", IMPORTANCES)
