@@ -162,7 +162,7 @@ QUICK = {  # one of each sort
 SOME = [
     (family, names[number % len(names)], network)
     for family, names in QUICK.items()
-    for number, network in enumerate(ODD[:: 1 if family == "compress" else 2])
+    for number, network in enumerate(ODD[:: 2 if family == "compress" else 3])
 ]
 
 

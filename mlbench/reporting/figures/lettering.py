@@ -2,10 +2,11 @@
 
 import functools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from matplotlib import font_manager
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -24,7 +25,8 @@ def letter(figure: Figure) -> None:
 
     Letters that no installed font has are drawn as their numbers in Unicode; a line on stderr says so, once.
     """
-    for text in figure.findobj(Text):
+    texts = list(texts_of(figure))
+    for text in (each for each in texts if each.get_text()):
         text.set_text(shortened(text.get_text(), TEXT if text.axes is None else TITLE))
         missing = undrawable(text.get_text(), tuple(text.get_fontfamily()))
         if missing:
@@ -33,15 +35,26 @@ def letter(figure: Figure) -> None:
             if rest := undrawable(text.get_text(), tuple(text.get_fontfamily())):
                 warn("".join(sorted(rest)))
                 text.set_text("".join(f"<{ord(each):X}>" if each in rest else each for each in text.get_text()))
-    log_ticks = {id(text) for axis in figure.findobj(is_logarithmic) for text in axis.findobj(Text)}
-    for text in figure.findobj(Text):
+    axes = [axis for each in figure.get_axes() for axis in (each.xaxis, each.yaxis) if is_logarithmic(axis)]
+    log_ticks = {id(text) for axis in axes for text in axis.findobj(Text)}
+    for text in texts:
         if id(text) not in log_ticks:  # their powers of ten are matplotlib's own mathematics
             text.set_parse_math(False)
 
 
-def is_logarithmic(artist: Artist) -> bool:
+def texts_of(artist: Artist) -> Iterator[Text]:
+    """All texts of a part of a figure but for the ticks of axes that are switched off, which take long to make."""
+    if isinstance(artist, Text):
+        yield artist
+    off = isinstance(artist, Axes) and not artist.axison
+    for child in artist.get_children():
+        if not (off and isinstance(child, Axis)):
+            yield from texts_of(child)
+
+
+def is_logarithmic(axis: Axis) -> bool:
     """Whether this is an axis whose numbers matplotlib writes as powers."""
-    return isinstance(artist, Axis) and isinstance(artist.get_major_formatter(), LogFormatter)
+    return isinstance(axis.get_major_formatter(), LogFormatter)
 
 
 def legend_name(name: str) -> str:
