@@ -11,6 +11,8 @@ import torch
 
 from tests.data.test_datasets import arrays
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
+
 QUICK = ("train.epochs=1", "lifelong=finetune", "data.train_per_task=50")
 
 

@@ -12,6 +12,8 @@ from mlbench.data.datasets.table import ExampleTable, Table
 from mlbench.data.modality import Tables
 from mlbench.runs.checkpoint import load
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
+
 ROWS = "id,height,weight,kind\n" + "".join(
     f"{n},{n % 7},{n * 0.5 + 10 * (n > 9)},{'big' if n > 9 else 'small'}\n" for n in range(20)
 )

@@ -12,6 +12,8 @@ from mlbench.core.config_groups import entries
 from mlbench.experiment.rehearsal import few
 from tests.compress.odd_networks import NETWORKS
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
+
 MODULE = '''
 import torch
 from torch import nn

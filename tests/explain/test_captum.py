@@ -24,6 +24,8 @@ from mlbench.models.mlp import MLP, Linear
 from mlbench.models.resnet import ResNet18
 from tests.techniques import configured
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
+
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
 

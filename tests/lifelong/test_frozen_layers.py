@@ -12,6 +12,8 @@ from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.techniques import configured
 from tests.training.test_theta import training
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
+
 
 def named_class(method):
     module, _, name = OmegaConf.load(conf_folder() / "lifelong" / f"{method}.yaml")._target_.rpartition(".")

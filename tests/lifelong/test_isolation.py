@@ -18,6 +18,8 @@ from mlbench.training.theta import Theta
 from tests.lifelong.test_base import begin_method, learn, split_digits
 from tests.training.test_theta import training
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
+
 NETS = {
     "mlp": lambda outputs: MLP((1, 8, 8), outputs, [24, 12]),
     "cnn": lambda outputs: CNN((1, 8, 8), outputs, [4, 6]),

@@ -13,6 +13,8 @@ from mlbench.training.masked_lm import MaskedLanguage, covered, masked_accuracy,
 from mlbench.training.optimizer import Training
 from tests.explain.test_activations import split_of
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
+
 CLS, SEP, MASK = 2, 3, 4
 TEXT = Tokens([f"piece {k}" for k in range(50)], [0, 1, 2, 3, 4], MASK, CLS)
 ONE, OTHER = [CLS, 7, 8, 9, SEP], [CLS, 10, SEP]

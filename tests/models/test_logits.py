@@ -12,6 +12,8 @@ import mlbench as package
 from mlbench.models.logits import Logits, with_logits
 from tests.experiment.test_runs import only_run, summary
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
+
 SMALL = ("train.epochs=1", "train.batch_size=64", "threads=1")
 Pair = namedtuple("Pair", ["aux", "main"])
 HEAD = """
