@@ -282,7 +282,7 @@ def test_jobs_end_with_the_sweep(start, tmp_path, end):
     assert not litter(tmp_path)
 
 
-@pytest.mark.parametrize("force", ["false", "true"])
+@pytest.mark.parametrize("force", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_a_preempted_job_of_a_cluster_goes_back_into_the_queue(start, tmp_path, force):
     """With submitit's stand-in for a cluster (scripts/try_slurm.py has a real one); force begins it anew only once."""
     words = (*LONG, "train.epochs=150", "seeds=1", f"force={force}")
