@@ -428,6 +428,7 @@ def check_killed(start, tmp_path, words, launcher, draws):
     print(f"killed {moments} s after the first news, {needed:.0f} s in all: {finished} finished, {resumed} resumed")
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_three_times_gives_the_same_numbers(start, tmp_path):
     words = ("lifelong=finetune,er", "seeds=2", "data.tasks=3", "data.train_per_task=500", "train.epochs=30")
     check_killed(start, tmp_path, words, PARALLEL, random.Random(0))
