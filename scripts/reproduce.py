@@ -57,10 +57,13 @@ RESULTS = (
 def lifelong() -> list[str]:
     """A command for each method of each protocol, with the settings that were chosen for it."""
     chosen = {(row["protocol"], row["method"]): row["settings"] for row in read_chosen()}
+    wanted = [(name, method) for name, protocol in PROTOCOLS.items() for method in protocol.methods.split(",")]
+    if missing := [" ".join(each) for each in wanted if each not in chosen]:
+        told = "have no row in chosen.csv and run with the settings of their presets"
+        print(f"{len(missing)} rows ({missing[0]}, ...) {told}", file=sys.stderr)
     return [
-        " ".join([*protocol.command(method), chosen.get((name, method), ""), SEEDS[name]])
-        for name, protocol in PROTOCOLS.items()
-        for method in protocol.methods.split(",")
+        " ".join([*PROTOCOLS[name].command(method), chosen.get((name, method), ""), SEEDS[name]])
+        for name, method in wanted
     ]
 
 

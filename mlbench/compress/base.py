@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -184,6 +184,12 @@ def weights(net: nn.Module) -> dict[str, nn.Parameter]:
             elif parameter.ndim > 1:
                 others.add(parameter)
     return {name: weight for weight, name in names.items() if weight not in others}
+
+
+def weights_of(net: nn.Module, layers: Iterable[nn.Module]) -> dict[str, nn.Parameter]:
+    """Those of `weights` that are the weight of one of these layers."""
+    chosen = {layer.weight for layer in layers}
+    return {name: weight for name, weight in weights(net).items() if weight in chosen}
 
 
 def batches(split: Split, count: int, size: int, generator: torch.Generator) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Context, Finetuned, Point, weights
+from mlbench.compress.base import Context, Finetuned, Point, weights, weights_of
 from mlbench.core.errors import require
 from mlbench.models.surgery import acts_as, computes_plainly, read_by_others, replace, resized
 
@@ -40,8 +40,7 @@ class LowRank(Finetuned):
 
     def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
         """The weights of the layers that can be factorised."""
-        chosen = {layer.weight for layer in factorisable(net).values()}
-        return {name: weight for name, weight in weights(net).items() if weight in chosen}
+        return weights_of(net, factorisable(net).values())
 
     def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield one point: all layers factorised, then fine-tuned."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Context, Finetuned, Point, weights
+from mlbench.compress.base import Context, Finetuned, Point, weights_of
 from mlbench.compress.factorisation.low_rank import like
 from mlbench.models.surgery import acts_as, computes_plainly, replace
 
@@ -23,8 +23,7 @@ class Separable(Finetuned):
 
     def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
         """The weights of the convolutions that are split."""
-        chosen = {layer.weight for layer in separable(net).values()}
-        return {name: weight for name, weight in weights(net).items() if weight in chosen}
+        return weights_of(net, separable(net).values())
 
     def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield one point: all convolutions split, then fine-tuned."""

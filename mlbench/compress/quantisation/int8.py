@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mlbench.compress.base import Context, Finetuned, Point, weights
+from mlbench.compress.base import Context, Finetuned, Point, weights, weights_of
 from mlbench.core.errors import UserError, need
 from mlbench.core.quiet import errors_only
 from mlbench.models import surgery
@@ -37,8 +37,7 @@ class Int8(Finetuned):
 
     def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
         """The weights of the linear layers that become int8 ones."""
-        chosen = {layer.weight for layer in linear_layers(net)}
-        return {name: weight for name, weight in weights(net).items() if weight in chosen}
+        return weights_of(net, linear_layers(net))
 
     def check(self, net: nn.Module) -> None:
         """Raise UserError without a linear layer or without torchao."""
