@@ -195,5 +195,5 @@ def test_after_an_interruption_no_other_command_is_begun(tmp_path, monkeypatch):
 
     monkeypatch.setattr("mlbench.reporting.claims.lecture.run_sweep", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_sweeps([str(number) for number in range(100_000)], tmp_path, 1)
-    assert len(begun) < 100_000
+        run_sweeps([str(number) for number in range(100)], tmp_path, 1)
+    assert begun == ["0"]

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
 from rich.table import Table
@@ -92,11 +93,23 @@ def claims_named(names: Iterable[str]) -> list[Claim]:
 
 def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
     """Run commands, `jobs` at once; after Ctrl-C, which those under way hear as well, no other one is begun."""
+    interruption = Event()  # set by the thread that met it, so that none begins another command before this one hears it
+
+    def run(words: str) -> Sweep:
+        if interruption.is_set():
+            raise CancelledError
+        try:
+            return run_sweep(words, out)
+        except BaseException:
+            interruption.set()
+            raise
+
     with ThreadPoolExecutor(jobs) as pool:
-        under_way = {words: pool.submit(run_sweep, words, out) for words in commands}
+        under_way = {words: pool.submit(run, words) for words in commands}
         try:
             return {words: future.result() for words, future in under_way.items()}
         except BaseException:
+            interruption.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
