@@ -14,6 +14,7 @@ from mlbench.cli.settings_help import show_settings
 from mlbench.cli.suggestions import instead_of_word
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
+from mlbench.core.interruption import interruption
 from mlbench.core.user_path import user_path
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ out=outputs, data_dir, checkpoint, keep=last|tasks|all, force, and train.epochs,
 train.optimizer=sgd|adam|adamw, train.momentum, train.weight_decay, train.schedule=constant|linear|cosine|warmup.
 
 Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes: 0 done, 1 the run failed,
-2 a mistake in the command or in an input file, 130 interrupted.
+2 a mistake in the command or in an input file, 130 interrupted (143: by SIGTERM).
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
 EMBEDDED = ("digits", "wine", "breast_cancer")  # datasets that come with scikit-learn
@@ -58,12 +59,13 @@ def main() -> int:
     words = sys.argv[1:]
     full_errors = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        return dispatch(words)
+        with interruption.listening():
+            return dispatch(words)
     except (UserError, RunError) as error:
         return report(error, full_errors, 2 if isinstance(error, UserError) else 1)
     except KeyboardInterrupt as stop:
         print(str(stop) or "interrupted", file=sys.stderr)
-        return 130
+        return interruption.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

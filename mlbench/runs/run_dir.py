@@ -14,6 +14,7 @@ import torch
 from mlbench.core.atomic_io import write_json, write_text
 from mlbench.core.errors import RunError, UserError
 from mlbench.core.file_lock import locked
+from mlbench.core.interruption import interruption
 from mlbench.runs import layout
 from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.runs.console import Display
@@ -97,8 +98,8 @@ class Run:
         self.save_time = time.monotonic()
 
     def save_now_and_then(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Write a checkpoint within a task if the last one is SAVE_SECONDS old."""
-        if time.monotonic() - self.save_time >= SAVE_SECONDS:
+        """Write a checkpoint within a task if the last one is SAVE_SECONDS old, or if the run is about to stop."""
+        if interruption.signal is not None or time.monotonic() - self.save_time >= SAVE_SECONDS:
             self.save(state())
 
     def follow(

@@ -268,15 +268,15 @@ def test_a_killed_process_costs_one_job(start, tmp_path):
     assert len(list(tmp_path.glob("*/*/*/summary.json"))) == 4
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_jobs_end_with_the_sweep(start, tmp_path, end):
-    """After Ctrl-C, or when nobody is left to wait for them."""
+    """After Ctrl-C, when the sweep is asked to stop, or when nobody is left to wait for them."""
     process = start((*LONG, "train.epochs=100000", "seeds=2", *PARALLEL), tmp_path)
     until(lambda: len(list(tmp_path.glob("*/*/*/.lock"))) == 2)
     workers_ = children(process.pid)
     process.send_signal(end)
-    _, error = ended(process, 130 if end == signal.SIGINT else -9)
-    assert ("the same command goes on" in error) == (end == signal.SIGINT)
+    _, error = ended(process, -9 if end == signal.SIGKILL else 128 + end)
+    assert ("the same command goes on" in error) == (end != signal.SIGKILL)
     until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers_))
     assert "Traceback" not in "".join(log.read_text() for log in tmp_path.glob("sweeps/*/logs/*"))
     assert not litter(tmp_path)

@@ -415,19 +415,31 @@ def test_an_interrupted_run_of_ones_own_says_how_it_is_found_again():
     assert told == "interrupted; go on with: mlbench --config-dir mine resume=outputs/x"
 
 
-def test_ctrl_c_leaves_a_folder_that_can_be_resumed(tmp_path):
-    process = start(["lifelong=gem", *LONGER], tmp_path / "out")
-    while not list((tmp_path / "out").rglob("last.pt")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
+def test_a_signal_leaves_a_checkpoint_of_that_moment(mlbench, tmp_path, monkeypatch, sent, code):
+    """Within a task, long before the next checkpoint is due."""
+    words = ("lifelong=ewc", *LONGER, "data.tasks=2", "train.epochs=60")
+    assert mlbench(*words)[0] == 0
+    monkeypatch.setenv("MLBENCH_SAVE_SECONDS", "1000")
+    process = start(words, tmp_path / "cut")
+    while not (saved := list((tmp_path / "cut").rglob("last.pt"))):  # after the first task
+        time.sleep(0.02)
+    before = saved[0].stat().st_mtime_ns
+    time.sleep(0.3)
+    process.send_signal(sent)
     _, error = process.communicate()
-    assert process.returncode == 130, error
-    folder = only_run(tmp_path / "out")
+    assert process.returncode == code, error
+    folder = only_run(tmp_path / "cut")
     assert f"mlbench resume={folder}" in error
     assert "Traceback" not in error
-    process = start([f"resume={folder}"], None)
-    assert process.communicate() is not None
-    assert process.returncode == 0
+    assert not (folder / ".lock").exists()
+    assert saved[0].stat().st_mtime_ns > before
+    _, _, error = mlbench(f"resume={folder}", out=False)
+    assert "going on with" in error
+    check_equal(only_run(tmp_path / "out"), folder)
     assert summary(folder)["status"] == "done"
 
 

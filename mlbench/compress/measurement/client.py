@@ -31,7 +31,8 @@ class FreshProcess:
         pictures = torch.cat([self.test.raw(index).cpu() for index in self.test.chunks(1000)])
         torch.save({"pictures": pictures, "labels": self.test.labels.cpu()}, path)
         command = [sys.executable, "-m", "mlbench.compress.measurement.worker"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, **pipes, process_group=0)  # a terminal's Ctrl-C is the run's alone
         self.send(
             test=str(path),
             device=str(self.test.labels.device),
@@ -41,7 +42,9 @@ class FreshProcess:
         )
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is not None:  # nobody waits for the answer
+            self.process.kill()
         self.process.stdin.close()  # the worker ends with its input
         self.process.stdout.close()
         try:

@@ -4,18 +4,17 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 from rich.console import Console
 from rich.table import Table
 
+from mlbench.core.child_processes import ChildProcesses
 from mlbench.core.errors import RunError, UserError, nearest
 from mlbench.core.user_path import user_path
 from mlbench.reporting.claims import compress, explain, lifelong
@@ -92,16 +91,14 @@ def claims_named(names: Iterable[str]) -> list[Claim]:
 
 
 def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
-    """Run commands, `jobs` at once; after Ctrl-C, which those under way hear as well, no other one is begun."""
-    interruption = Event()  # set by the thread that met it, so that none begins another command before this one hears it
+    """Run commands, `jobs` at once; after an interruption those under way are ended, and no other one is begun."""
+    children = ChildProcesses()
 
     def run(words: str) -> Sweep:
-        if interruption.is_set():
-            raise CancelledError
         try:
-            return run_sweep(words, out)
+            return run_sweep(words, out, children)
         except BaseException:
-            interruption.set()
+            children.stop()  # here, before this thread begins another one
             raise
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -109,12 +106,12 @@ def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
         try:
             return {words: future.result() for words, future in under_way.items()}
         except BaseException:
-            interruption.set()
+            children.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def run_sweep(words: str, out: Path) -> Sweep:
+def run_sweep(words: str, out: Path, children: ChildProcesses) -> Sweep:
     """Run one command in a process of its own; what it prints goes to a log. Finished runs are not run again."""
     name = re.sub(r"\W+", "_", words)[:80] + "_" + hashlib.sha256(words.encode()).hexdigest()[:8]
     folder, log = out / "lecture" / "sweeps" / name, out / "lecture" / "logs" / f"{name}.txt"
@@ -124,7 +121,7 @@ def run_sweep(words: str, out: Path) -> Sweep:
     began = time.monotonic()
     with log.open("w", encoding="utf-8") as stream:
         command = [sys.executable, "-m", "mlbench", "-m", *words.split(), *settings]
-        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+        code = children.call(command, stream)
     ended = "" if code == 0 else f", exit code {code}: {reason(folder, log)}"
     print(f"{time.monotonic() - began:6.1f} s  mlbench -m {words}{ended}", file=sys.stderr, flush=True)
     return Sweep(words, folder, code)

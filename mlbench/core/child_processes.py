@@ -1,0 +1,45 @@
+"""Commands that several threads run in processes of their own, and that end together."""
+
+import subprocess
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from threading import Lock
+from typing import IO
+
+GRACE_SECONDS = 30.0  # between the request to stop and the kill
+
+
+class ChildProcesses:
+    """The processes that run now.
+
+    They do not hear the Ctrl-C of a terminal, which reaches whoever started them; that one calls `stop`.
+    """
+
+    def __init__(self):
+        self.running: set[subprocess.Popen] = set()
+        self.ends, self.lock = False, Lock()
+
+    def call(self, words: list[str], output: IO[str]) -> int:
+        """Run a command, its output going to a file, and return its exit code. Raises CancelledError after `stop`."""
+        with self.lock:
+            if self.ends:
+                raise CancelledError
+            streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+            process = subprocess.Popen(words, **streams, process_group=0)
+            self.running.add(process)
+        try:
+            return process.wait()
+        finally:
+            self.running.discard(process)
+
+    def stop(self) -> None:
+        """Terminate all, kill those that do not end in time, and begin no other."""
+        with self.lock:
+            self.ends = True
+        processes = list(self.running)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS)
+            process.kill()
