@@ -415,10 +415,11 @@ def test_an_interrupted_run_of_ones_own_says_how_it_is_found_again():
     assert told == "interrupted; go on with: mlbench --config-dir mine resume=outputs/x"
 
 
+CTRL_C = pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)
+
+
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), CTRL_C])
 def test_a_signal_leaves_a_checkpoint_of_that_moment(mlbench, tmp_path, monkeypatch, sent, code):
     """Within a task, long before the next checkpoint is due."""
     words = ("lifelong=ewc", *LONGER, "data.tasks=2", "train.epochs=60")
