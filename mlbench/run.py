@@ -1,7 +1,8 @@
 """The entry point of a run: compose, check, build, run, write; and the one place that knows the families."""
 
+import hashlib
+import secrets
 import sys
-import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
         folder = user_path(config.resume)
         config, names = reopened(folder, config, list(context.overrides.task))
     family = family_of(config)
-    checked = CheckedConfig(config, names, config_dirs(context), began(context), family.method)
+    checked = CheckedConfig(config, names, config_dirs(context), command_name(context), family.method)
     experiment = Experiment(checked, family)
     in_sweep = context.mode == RunMode.MULTIRUN
     folder = folder or experiment.folder(by_hash=in_sweep)
@@ -194,11 +195,14 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     return folder
 
 
-def began(context: DictConfig) -> float:
-    """When the command began (s since 1970): for all jobs of a sweep, in whatever process and however often a cluster
-    starts them, when Hydra wrote down the sweep."""
+def command_name(context: DictConfig) -> str:
+    """A name for this command that all jobs of a sweep share, in whatever process and however often a cluster starts
+    them: it is made of the file in which Hydra has written down the sweep."""
     written = Path(context.sweep.dir) / layout.MULTIRUN
-    return written.stat().st_mtime if context.mode == RunMode.MULTIRUN and written.exists() else time.time()
+    if context.mode != RunMode.MULTIRUN or not written.exists():
+        return secrets.token_hex(8)
+    state = written.stat()
+    return hashlib.sha256(f"{written.resolve()} {state.st_ino} {state.st_mtime_ns}".encode()).hexdigest()[:16]
 
 
 def hydra_files(config: DictConfig, context: DictConfig) -> dict[str, str]:

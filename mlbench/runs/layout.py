@@ -13,7 +13,6 @@ METRICS = "metrics.jsonl"
 RESULT_TABLE = "table.md"
 TRACKER = "tracker.json"  # which run of the tracker this folder is, and how much of METRICS it has
 LOCK = ".lock"
-PART = ".part"  # the ending of a file that is being written
 
 # folders of a run
 FIGURES = "figures"
@@ -53,8 +52,12 @@ MULTIRUN = "multirun.yaml"  # written by Hydra at the beginning of a sweep
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run of this folder has finished."""
-    return (folder / SUMMARY).exists()
+    """Whether the run of this folder has finished: a summary.json that a power cut has left empty says nothing."""
+    try:
+        with (folder / SUMMARY).open("rb") as file:
+            return file.read(1) == b"{"
+    except OSError:
+        return False
 
 
 def is_unfinished(folder: Path) -> bool:

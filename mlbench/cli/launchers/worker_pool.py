@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 
+from mlbench.core.atomic_io import open_to_append
 from mlbench.core.errors import require
 from mlbench.core.interruption import SIGNALS, interruption
 
@@ -86,7 +87,7 @@ def work(job: Callable[[], bool], log: Path) -> None:
     interruption.listen()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     Thread(target=stop_with_parent, daemon=True).start()
-    with log.open("ab") as file:
+    with open_to_append(log) as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os.dup2(file.fileno(), 1)

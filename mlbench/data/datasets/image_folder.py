@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlbench.core.atomic_io import move_into_place
+from mlbench.core.atomic_io import move_into_place, part_folder
 from mlbench.core.errors import UserError, require
 from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Arrays, Source
@@ -97,18 +96,15 @@ class ImageFolder(Source):
 
     def decode(self, listing: Listing, folder: Path) -> None:
         """Write x_train.npy, x_test.npy and, with one, x_val.npy, uint8 [N, C, H, W], into `folder`, whole or not."""
-        part_folder = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
         try:
-            part_folder.mkdir(parents=True)
-            for part, files in listing.files.items():
-                header = {"descr": "|u1", "fortran_order": False, "shape": self.shape(len(files))}
-                # written one after the other, not mapped: a full disk is then an error instead of a killed process
-                with (part_folder / f"x_{part}.npy").open("wb") as file:
-                    np.lib.format.write_array_header_1_0(file, header)
-                    for picture in decode_pictures([path for path, _ in files], self.size, self.grey):
-                        file.write(picture.tobytes())
-            move_into_place(part_folder, folder)
+            with part_folder(folder) as part_of_it:
+                for part, files in listing.files.items():
+                    header = {"descr": "|u1", "fortran_order": False, "shape": self.shape(len(files))}
+                    # written one after the other, not mapped: a full disk is then an error, not a killed process
+                    with (part_of_it / f"x_{part}.npy").open("wb") as file:
+                        np.lib.format.write_array_header_1_0(file, header)
+                        for picture in decode_pictures([path for path, _ in files], self.size, self.grey):
+                            file.write(picture.tobytes())
+                move_into_place(part_of_it, folder)
         except OSError as error:
             raise UserError(f"{error.filename or folder}: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(part_folder, ignore_errors=True)
