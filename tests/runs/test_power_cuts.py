@@ -30,7 +30,11 @@ def numbers(out):
 
 @pytest.mark.usefixtures("same_process")
 @pytest.mark.parametrize(
-    ("family", "count"), [("lifelong", 6), *(pytest.param(each, 10_000, marks=pytest.mark.slow) for each in SWEEPS)]
+    ("family", "count"),
+    [
+        ("lifelong", 6),
+        *(pytest.param(each, 10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]) for each in SWEEPS),
+    ],
 )
 def test_a_sweep_survives_a_power_cut(mlbench, tmp_path, monkeypatch, family, count):
     """At `count` moments drawn at random, or at every one."""
@@ -42,6 +46,7 @@ def test_a_sweep_survives_a_power_cut(mlbench, tmp_path, monkeypatch, family, co
         assert mlbench(*words)[0] == 0
     expected = numbers(out)
     assert len(expected) == 2
+    assert len(states) > 80  # the recorder records
     chosen = random.Random(0).sample(list(states.values()), min(count, len(states)))
     for state in chosen:
         write(state, out)
