@@ -24,6 +24,7 @@ from mlbench.core.input_files import check_plain
 from mlbench.core.renamed import PACKAGE, current
 
 MOST = 2**63 - 1  # torch takes no whole number above it
+MOST_VALUES = 2**12  # of a node that describes a network in a file: some ten, and OmegaConf is slow
 T = TypeVar("T")
 
 
@@ -134,18 +135,20 @@ def is_own(module_name: str, config_dirs: tuple[Path, ...]) -> bool:
     return any(place.is_relative_to(folder.resolve()) for place in places for folder in config_dirs)
 
 
-def plain_node(value: object, where: str) -> DictConfig:
+def plain_node(value: object, where: str, most: int = MOST_VALUES) -> DictConfig:
     """The config node of plain values that come from a file, in which nothing is left to be resolved.
 
     Args:
         value: Nested dicts and lists of plain values.
         where: What messages call it.
+        most: How many values it may have.
 
     Raises:
-        UserError: For what is no mapping of plain values, and for an interpolation: it could read the environment.
+        UserError: For what is no mapping of plain values, has more of them, or holds an interpolation, which could
+            read the environment.
     """
     try:
-        check_plain(value)
+        check_plain(value, most)
     except ValueError as error:
         raise UserError(f"{where} is not made of plain values ({error})") from error
     if not isinstance(value, dict):

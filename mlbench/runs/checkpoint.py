@@ -31,7 +31,7 @@ from mlbench.models.logits import with_logits
 from mlbench.models.surgery import restore
 from mlbench.runs import layout, torch_file
 from mlbench.runs.codec import container
-from mlbench.runs.size_limit import bounded, most_bytes
+from mlbench.runs.size_limit import bounded
 
 SCHEMA = 1
 TORCHVISION, BERT = "mlbench.models.torchvision.Torchvision", "mlbench.models.bert.Bert"
@@ -226,7 +226,7 @@ def rebuilt(packed: dict[str, Any], source: str, config_dirs: tuple[Path, ...]) 
     node = plain_node(local(packed["model"], source), f"{source}: its model")
     arguments = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
     try:
-        with bounded(most_bytes(packed["file_bytes"])):
+        with bounded(packed["file_bytes"]):
             net = build(node, nn.Module, "model", config_dirs, **arguments)
         return restored(net, packed, config_dirs)
     except UserError as error:
@@ -281,7 +281,7 @@ def restored(net: nn.Module, packed: dict[str, Any], config_dirs: tuple[Path, ..
     """
     with_logits(net, packed["outputs"])
     try:
-        with bounded(most_bytes(packed["file_bytes"])) if "file_bytes" in packed else nullcontext():
+        with bounded(packed["file_bytes"]) if "file_bytes" in packed else nullcontext():
             if packed.get("wrapping") is not None:
                 node = plain_node(packed["wrapping"], "wrapping")
                 net = build(node, nn.Module, "wrapping", config_dirs, net=net)
