@@ -121,10 +121,15 @@ def not_buildable(target: str) -> str:
 
 
 def is_own(module_name: str, config_dirs: tuple[Path, ...]) -> bool:
-    """Whether Python would find this module, or the package that it is in, in a folder of the user's own."""
+    """Whether Python finds this module, or the package that it is in, in a folder of the user's own.
+
+    One that has been imported before counts by its name: it is not run again.
+    """
     package = module_name.partition(".")[0]
     if not any((folder / package).is_dir() or (folder / f"{package}.py").is_file() for folder in config_dirs):
         return False
+    if module_name in sys.modules:
+        return True
     try:
         spec = importlib.util.find_spec(package)  # of a name without a dot: nothing is imported
     except (ImportError, ValueError):
@@ -229,7 +234,7 @@ def check_names(fields: dict[str, Any], hints: dict[str, Any], path: str) -> Non
         if name not in hints:
             place = f"{path}.{name}" if path else name
             allowed = ", ".join(sorted(hints)) or "none"
-            raise UserError(f"{place}: no such setting{nearest(name, hints)}\nallowed here: {allowed}")
+            raise UserError(f"{place}: no such setting{nearest(f'{name}', hints)}\nallowed here: {allowed}")
 
 
 def check_complete(cls: type, values: Iterable[str], path: str) -> None:

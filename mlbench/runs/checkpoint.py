@@ -152,6 +152,23 @@ def weights_alone(content: object) -> str:
     return "; it is a state_dict: weights alone, without what builds the network" if tensors else ""
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """The state from which an interrupted run continues. Raises UserError where the file holds none."""
+    state = read_tensors(path)
+    kinds = {"metrics_bytes": int, "wall_seconds": float | int, "device": str, "network": dict}
+    if any(not isinstance(state.get(name), kind) for name, kind in kinds.items()) or state["metrics_bytes"] < 0:
+        raise UserError(f"{path} does not hold the state of a run; remove it to begin anew")
+    return state
+
+
+def read_weights(net: nn.Module, path: Path) -> None:
+    """Give a network the weights of a checkpoint of its own structure. Raises UserError for any other."""
+    try:
+        net.load_state_dict(read_tensors(path)["weights"])
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        raise UserError(f"{path} does not hold the weights of this network; remove it to train it again") from error
+
+
 def read_network(path: Path) -> dict[str, Any]:
     """Read the packed network of a run folder or a checkpoint file, and `file_bytes`, the length of the file.
 

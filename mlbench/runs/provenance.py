@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from mlbench.core.errors import UserError
+from mlbench.core.input_files import read_json
 from mlbench.runs import layout
 
 PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
@@ -26,8 +28,8 @@ def now() -> str:
 def outdated(folder: Path, inputs: list[Path]) -> str:
     """Return why a run could have other results today (its code, a file that it reads); empty if there is no reason."""
     try:
-        before = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        before = read_environment(folder)
+    except UserError:
         return ""
     made_by, now_by = [part.get("git_commit") for part in (before, *before.get("resumed_by", []))], git_commit()
     if now_by is not None and any(commit not in (None, now_by) for commit in made_by):
@@ -52,10 +54,11 @@ def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> d
         device: The device that the run computes on.
         folder: The folder of the run.
         inputs: Files and folders that the run reads.
+
+    Raises:
+        UserError: If the folder has an env.json that is not what a run writes.
     """
-    before = {}
-    if (folder / layout.ENVIRONMENT).exists():
-        before = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
+    before = read_environment(folder)
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -77,6 +80,24 @@ def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> d
         "started": before.get("started", now()),
         **resumed,
     }
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """The content of a run's env.json, nothing where there is none. Raises UserError where it is no such thing."""
+    path = folder / layout.ENVIRONMENT
+    hint = "remove it to go on without a record of how the run began"
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UserError) as error:
+        raise UserError(f"{error}\n{hint}" if isinstance(error, UserError) else f"{path}: {error.strerror}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not what a run writes\n{hint}")
+    lists = [content.get(name, []) for name in ("resumed", "resumed_by")]
+    if not all(isinstance(each, list) for each in lists) or not all(isinstance(each, dict) for each in lists[1]):
+        raise UserError(f"{path} is not what a run writes: resumed and resumed_by are lists\n{hint}")
+    return content
 
 
 def git_commit() -> str | None:

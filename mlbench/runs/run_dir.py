@@ -15,7 +15,7 @@ from mlbench.core.atomic_io import write_json, write_text
 from mlbench.core.errors import RunError, UserError
 from mlbench.core.file_lock import locked
 from mlbench.runs import layout
-from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
+from mlbench.runs.checkpoint import Trained, read_state, write_tensors
 from mlbench.runs.console import Display
 from mlbench.runs.provenance import environment, now
 from mlbench.runs.tracking import Tracker
@@ -143,7 +143,7 @@ class Run:
 
     def saved(self) -> dict[str, Any] | None:
         """Return the state to resume from and cut metrics.jsonl back to it; None for a new run. Raises UserError."""
-        state = read_tensors(self.last) if self.last.exists() else None
+        state = read_state(self.last) if self.last.exists() else None
         length = state["metrics_bytes"] if state else 0
         if (self.folder / layout.METRICS).stat().st_size < length:
             raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")
