@@ -1,5 +1,6 @@
 """Spoken digits in wav files, as in the Free Spoken Digit Dataset."""
 
+import io
 import re
 import struct
 import warnings
@@ -13,6 +14,7 @@ from scipy.io import wavfile
 from torch import Tensor
 
 from mlbench.core.errors import UserError, require
+from mlbench.core.input_files import read_bytes
 from mlbench.core.user_path import user_path
 from mlbench.data import audio
 from mlbench.data.audio import Utterance
@@ -84,7 +86,8 @@ def read(path: Path, rate: int) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
             warnings.filterwarnings("error", "Reached EOF prematurely")
-            file_rate, wave = wavfile.read(path)
+            # from memory: of a file scipy makes room for as many samples as its header claims
+            file_rate, wave = wavfile.read(io.BytesIO(read_bytes(path)))
     except READ_ERRORS as error:
         raise UserError(f"{path} cannot be read as a wav file: {error}") from error
     if file_rate != rate:

@@ -1,6 +1,7 @@
 """Tables of numbers: a .csv of the user's own, or one of those that come with scikit-learn."""
 
 import csv
+import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from mlbench.core.errors import SettingError, UserError, nearest, require
+from mlbench.core.input_files import read_text
 from mlbench.core.user_path import user_path
 from mlbench.data.class_names import class_names
 from mlbench.data.dataset import Arrays, Source
@@ -130,13 +132,12 @@ class Table(TableSource):
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """(names of columns, (line number, cells) of each row). Raises UserError."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            lines = [(reader.line_num, cells) for cells in reader if cells]
+        reader = csv.reader(io.StringIO(read_text(path, most=None), newline=""), strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        lines = [(reader.line_num, cells) for cells in reader if cells]
     except FileNotFoundError:
         raise UserError(f"data file {path} does not exist; data.path=FILE names a .csv") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UserError, csv.Error) as error:
         raise UserError(f"{path} is not a readable .csv in UTF-8 ({error})") from error
     if not header or len(set(header)) < len(header) or not all(header):
         raise UserError(f"{path}: the first line must name every column, each once")
