@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,7 @@ from mlbench.data.modality import Tables
 from mlbench.data.normalisation import Normalise
 
 LARGEST = float(np.finfo(np.float32).max)  # what networks compute with
+WHOLE = re.compile(r"[+-]?\d{1,18}")
 FEWEST = 2  # rows of each class: one to learn from, one to be tested on
 
 
@@ -125,7 +128,8 @@ class Table(TableSource):
         rows = np.array([[number(path, n, header[k], line[k]) for k in places] for n, line in lines], dtype=np.float64)
         targets = [line[header.index(self.target)].strip() for _, line in lines]
         found = ordered_classes(path, self.target, targets)
-        labels = np.array([found.index(name) for name in targets])
+        number_of = {name: label for label, name in enumerate(found)}
+        labels = np.array([number_of[name] for name in targets])
         return self.split_rows(rows, labels, features, class_names(found, f"{path}, column {self.target}"))
 
 
@@ -165,14 +169,14 @@ def number(path: Path, line: int, column: str, cell: str) -> float:
 
 def ordered_classes(path: Path, target: str, targets: list[str]) -> list[str]:
     """The classes in order: by number where all are whole numbers, else by name. Raises UserError."""
-    names = set(targets)
+    names = Counter(targets)
     if "" in names:
         raise UserError(f"{path}: a row has no class in {target}")
-    whole = all(name.lstrip("+-").isdecimal() for name in names)
+    whole = all(WHOLE.fullmatch(name) for name in names)
     few = sorted(names, key=(lambda name: (int(name), name)) if whole else str)
     if len(few) < 2:
         raise UserError(f"{path}: {target} has the one class {few[0]}; there is nothing to tell apart")
-    if rare := [name for name in few if targets.count(name) < FEWEST]:
+    if rare := [name for name in few if names[name] < FEWEST]:
         hint = "; a column of measurements is no class" if len(rare) > len(few) // 2 else ""
         raise UserError(f"{path}: class {rare[0]} of {target} has one row, and needed are {FEWEST} or more{hint}")
     return few
