@@ -13,6 +13,7 @@ import signal
 import struct
 import sys
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -242,6 +243,7 @@ def main(count: int) -> None:
             attempt(kind, -1, folder)  # all modules are there before the memory is measured
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + 2**31, size + 2**31))
+        warnings.simplefilter("error")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         refused = 0
         for number in range(count):

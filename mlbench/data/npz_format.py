@@ -1,7 +1,9 @@
 """The `.npz` format of pictures (manual: Your own data): reading it, and its checks."""
 
 import math
+import sys
 import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -30,7 +32,12 @@ def read_npz(path: Path) -> Arrays:
     """Read and check a file in mlbench's format (manual: Your own data); never loads a pickle. Raises UserError."""
     try:
         check_kind(path)
-        with open_regular(path) as stream, np.load(stream, allow_pickle=False) as file:
+        with (
+            warnings.catch_warnings(),
+            open_regular(path) as stream,
+            np.load(stream, allow_pickle=False) as file,
+        ):
+            warnings.simplefilter("ignore", UserWarning)  # of headers by Python 2
             missing = [name for name in NEEDED if name not in file.files]
             if missing:
                 raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(NEEDED)}")
@@ -136,6 +143,8 @@ def check_classes(arrays: dict[str, np.ndarray], path: Path) -> list[str]:
         return [str(label) for label in range(int(y.max()) + 1)]
     if names.ndim != 1 or not 0 < len(names) <= most:
         raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")
+    if names.dtype.kind == "U" and (names.astype(names.dtype.newbyteorder("=")).view(np.uint32) > sys.maxunicode).any():
+        raise UserError(f"{path}: a name in classes is not valid Unicode")
     return class_names(
         [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names], path
     )

@@ -53,6 +53,8 @@ def npz(path, **members):
         npy((2,), "|O", b"cos\nsystem\n"),
         npy((2,), "<f8", bytes(15)),
         npy((2,), version=(9, 9)),
+        npy((2,), "<U1", b"\0\0\0\x7f" * 2),
+        npy("2L,"),
         b"\x93NUMPY",
         b"",
     ],

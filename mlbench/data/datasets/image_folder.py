@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,9 @@ class ImageFolder(Source):
         files = {part: folder / f"x_{part}.npy" for part in listing.files}
         if any(not_regular(file) for file in files.values()):
             raise ValueError(f"{folder} does not hold files")
-        pictures = {part: np.load(file, mmap_mode="c") for part, file in files.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of headers by Python 2
+            pictures = {part: np.load(file, mmap_mode="c") for part, file in files.items()}
         for part, array in pictures.items():
             if array.dtype != np.uint8 or array.shape != self.shape(len(listing.files[part])):
                 raise ValueError(f"{folder}: x_{part} is {array.dtype} {list(array.shape)}")

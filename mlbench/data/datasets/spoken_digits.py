@@ -28,7 +28,7 @@ TEST_SPEAKERS = 1 / 3  # of the speakers, for the test
 LOUDNESS = 0.05  # root mean square
 SOFTEST, LOUDEST = 1e-12, 1e12  # root mean squares that can be brought to it in single precision
 READ_ERRORS = (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning)  # what scipy raises for bad files
-READ_ERRORS += (UnboundLocalError, ZeroDivisionError)  # and for damaged headers
+READ_ERRORS += (UnboundLocalError, ZeroDivisionError, TypeError, OverflowError, MemoryError)  # and for damaged headers
 
 
 @dataclass
