@@ -74,7 +74,8 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
     except SettingError as error:
         raise UserError(f"{path}.{error}") from error
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path} ({cls.__name__}): {error}") from error
+        reason = str(error).partition("\nException raised from")[0]  # behind it torch names places in its own code
+        raise UserError(f"{path} ({cls.__name__}): {reason}") from error
 
 
 def settings(node: DictConfig, cls: type[T], path: str) -> T:

@@ -166,6 +166,7 @@ def test_a_small_file_that_claims_much_is_refused(tmp_path, content):
     [
         {"model": {**MODEL, "hidden": [2**30]}},
         {"model": {**MODEL, "hidden": [2**60]}},
+        {"model": {**MODEL, "hidden": [2**63]}},
         {"model": {**MODEL, "hidden": [1] * 50_000}},
         {"model": {"_target_": "mlbench.models.speech.Speech", "channels": 1, "hidden": 2**20, "dropout": 0.0}},
         {"model": {"_target_": "mlbench.models.mlp.Linear"}, "input_shape": [2**20, 2**20]},
