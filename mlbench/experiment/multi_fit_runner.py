@@ -105,7 +105,10 @@ class MultiFitRunner(NetworkSource, Runner):
 
         def read() -> None:
             self.fits.count += 1
-            restored(self.net, read_network(path))
+            try:
+                restored(self.net, read_network(path))
+            except RuntimeError as error:
+                raise UserError(f"{path} does not hold the {title} network; remove it to train it again") from error
 
         def make() -> None:
             train()

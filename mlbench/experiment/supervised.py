@@ -30,8 +30,7 @@ class Supervised(Runner):
     def __call__(self) -> None:
         """Train, measure on the test set, write the results."""
         self.progress = Progress()
-        if (saved := self.run.saved()) is not None:
-            self.load(saved)
+        self.resume()
         task, display = self.stream.tasks[0], self.run.display
         if task.unlabelled is not None and getattr(self.net, "pretraining", None) is not None:
             display.note("the network learns from the labels alone: what comes before is for compress= and explain=")

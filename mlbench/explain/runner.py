@@ -43,8 +43,7 @@ class Explain(MultiFitRunner):
 
     def __call__(self) -> None:
         """Train or load the network, explain it and write the results."""
-        if (saved := self.run.saved()) is not None:
-            self.load(saved)
+        self.resume()
         inside = self.task.unlabelled is not None and not self.method.needs_classes
         net = self.pretrained() if inside else self.dense()
         results = Results(metrics=self.measured(net, inside))

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from mlbench.core.errors import UserError
+from mlbench.core.input_files import read_json
 from mlbench.runs import layout
 
 PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
@@ -37,8 +39,8 @@ def outdated(folder: Path, inputs: list[Path]) -> str:
 def recorded(folder: Path) -> dict[str, Any]:
     """What env.json of a run says; nothing where it is missing or broken: the run is then as one that begins."""
     try:
-        content = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(folder / layout.ENVIRONMENT)
+    except (OSError, UserError):
         return {}
     kinds = {"versions": dict, "resumed": list, "resumed_by": list, "inputs": str, "command": list, "started": str}
     right = isinstance(content, dict) and all(

@@ -17,9 +17,9 @@ from mlbench.core.errors import RunError, UserError
 from mlbench.core.file_lock import locked
 from mlbench.core.interruption import interruption
 from mlbench.runs import layout
-from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
+from mlbench.runs.checkpoint import Trained, read_state, write_tensors
 from mlbench.runs.console import Display
-from mlbench.runs.provenance import environment, now
+from mlbench.runs.provenance import environment, now, recorded
 from mlbench.runs.tracking import Tracker
 from mlbench.training.fit_state import Progress, Watch
 
@@ -60,6 +60,8 @@ class Run:
         try:
             check_plain(self.folder)
             clean(self.folder)
+            if (self.folder / layout.ENVIRONMENT).exists() and not recorded(self.folder):
+                self.display.note(f"{self.folder / layout.ENVIRONMENT} says nothing of how the run began; written anew")
             self.environment = environment(self.device, self.folder, self.inputs)
             self.metrics = open_to_append(self.folder / layout.METRICS)
             write_json(self.folder / layout.ENVIRONMENT, self.environment)
@@ -150,7 +152,7 @@ class Run:
 
     def saved(self) -> dict[str, Any] | None:
         """Return the state to resume from and cut metrics.jsonl back to it; None for a new run. Raises UserError."""
-        state = read_tensors(self.last) if self.last.exists() else None
+        state = read_state(self.last) if self.last.exists() else None
         length = state["metrics_bytes"] if state else 0
         if (self.folder / layout.METRICS).stat().st_size < length:
             raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")

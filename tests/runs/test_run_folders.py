@@ -109,7 +109,9 @@ def test_files_that_a_power_cut_has_emptied_are_made_again(mlbench, tmp_path):
         assert {name: (folder / name).read_text() for name in texts} == texts
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, '{"resumed": 3}', '{"resumed_by": [1]}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", "[" * 100_000, '{"resumed": 3}', '{"resumed_by": [1]}', '{"a": "\\ud800"}']
+)
 def test_a_broken_record_of_the_environment_counts_as_none(tmp_path, content):
     (tmp_path / "env.json").write_text(content)
     assert recorded(tmp_path) == {}

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +14,15 @@ from torch import Tensor
 
 from mlbench.core.atomic_io import move_into_place, part_folder
 from mlbench.core.errors import UserError, require
+from mlbench.core.input_files import not_regular
 from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Arrays, Source
 from mlbench.data.datasets.picture_files import Listing, list_pictures
+from mlbench.data.npz_format import READ_ERRORS
 from mlbench.data.picture_decoder import VERSION, decode_pictures
 
 DARK = 32  # of 255: what stays below has lost most of its grey values, as 12 bits in files of 16
 LOOKED_AT = 1000  # pictures, for the brightest value
-# what numpy raises for a file of pictures that is cut off, damaged or gone
-READ_ERRORS = (OSError, ValueError, EOFError, SyntaxError)
 
 
 @dataclass(kw_only=True)
@@ -80,7 +81,12 @@ class ImageFolder(Source):
 
     def mapped(self, folder: Path, listing: Listing) -> dict[str, Tensor]:
         """The pictures of each part, uint8 [N, C, H, W]. Raises one of READ_ERRORS where a file is damaged."""
-        pictures = {part: np.load(folder / f"x_{part}.npy", mmap_mode="c") for part in listing.files}
+        files = {part: folder / f"x_{part}.npy" for part in listing.files}
+        if any(not_regular(file) for file in files.values()):
+            raise ValueError(f"{folder} does not hold files")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of headers by Python 2
+            pictures = {part: np.load(file, mmap_mode="c") for part, file in files.items()}
         for part, array in pictures.items():
             if array.dtype != np.uint8 or array.shape != self.shape(len(listing.files[part])):
                 raise ValueError(f"{folder}: x_{part} is {array.dtype} {list(array.shape)}")
