@@ -16,6 +16,7 @@ from threading import Event
 from rich.console import Console
 from rich.table import Table
 
+from mlbench.core.child_process import python_command
 from mlbench.core.errors import RunError, UserError, nearest
 from mlbench.core.user_path import user_path
 from mlbench.reporting.claims import compress, explain, lifelong
@@ -93,7 +94,9 @@ def claims_named(names: Iterable[str]) -> list[Claim]:
 
 def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
     """Run commands, `jobs` at once; after Ctrl-C, which those under way hear as well, no other one is begun."""
-    interruption = Event()  # set by the thread that met it, so that none begins another command before this one hears it
+    interruption = (
+        Event()
+    )  # set by the thread that met it, so that none begins another command before this one hears it
 
     def run(words: str) -> Sweep:
         if interruption.is_set():
@@ -123,7 +126,7 @@ def run_sweep(words: str, out: Path) -> Sweep:
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with log.open("w", encoding="utf-8") as stream:
-        command = [sys.executable, "-m", "mlbench", "-m", *words.split(), *settings]
+        command = python_command("mlbench", "-m", *words.split(), *settings)
         code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
     ended = "" if code == 0 else f", exit code {code}: {reason(folder, log)}"
     print(f"{time.monotonic() - began:6.1f} s  mlbench -m {words}{ended}", file=sys.stderr, flush=True)
