@@ -1,6 +1,5 @@
 """What is printed of a run and of a sweep."""
 
-import csv
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlbench.core.atomic_io import read_table
 from mlbench.reporting.aggregate import BUDGET, budget_cell, headlines, spreads_by_label, with_controls
 from mlbench.reporting.score_table import apart, number, score_tables
 from mlbench.runs import layout
@@ -44,7 +44,7 @@ def show_run(folder: Path) -> None:
 def matrix_table(path: Path) -> Table:
     """The accuracy matrix in per cent, the tasks learned so far in bold."""
     with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
+        header, *rows = read_table(file)
     table = Table(title="accuracy in % (rows: tasks learned, columns: tested on)", title_justify="left", padding=(0, 0))
     for column, _ in enumerate(header):
         table.add_column(str(column) if column else "", justify="right", no_wrap=True)
