@@ -38,4 +38,4 @@ def test_what_cannot_be_seen_is_shown_as_its_escape():
     assert printable("结果 é 👩\u200d🔬 [red] a\u00a0b") == "结果 é 👩\u200d🔬 [red] a\u00a0b"
     assert printable("a\x1b[31mb\nc\td\x9b\x7f") == r"a\x1b[31mb\nc\td\x9b\x7f"
     assert printable("a\u202eb\ud800\u2028") == r"a\u202eb\ud800\u2028"
-    assert printable("a\nb\x07", kept="\n") == "a\nb\\x07"
+    assert printable("a\nb\x07", lines=True) == "a\nb\\x07"

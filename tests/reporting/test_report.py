@@ -2,11 +2,12 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from scipy import stats
 
+from mlbench.core.atomic_io import read_rows
 from mlbench.core.errors import UserError
 from mlbench.core.statistics import Spread
 from mlbench.reporting.aggregate import spreads_by_label
@@ -291,6 +293,20 @@ def test_tables_for_people(tmp_path):
     ]
 
 
+def test_texts_of_tables_are_no_commands():
+    evil = "a\n\\input{x} [l](javascript:x) <b>`c`* | \x1b"
+    sheet = Sheet(evil, ["name", evil], [[evil, 1], ["[2]", 2], ["* 3", 3]])
+    told = latex(sheet)
+    assert told.startswith(r"% a\textbackslash{}n\textbackslash{}input\{x\} {[}l{]}")
+    assert len(told.splitlines()) == 8
+    assert not re.search(r"(?<!\{)[\[\]*]|\\input|\x1b", told)
+    assert {"{[}2{]} & 2", "{*} 3 & 3"} <= {line.removesuffix(r" \\") for line in told.splitlines()}
+    told = markdown(sheet)
+    assert len(told.splitlines()) == 7
+    assert not re.search(r"(?<!\\)[`\[\]<>*]|\x1b", told)
+    assert told.splitlines()[0] == r"### a\\n\\input{x} \[l\](javascript:x) \<b\>\`c\`\* \| \\x1b"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -374,6 +390,21 @@ def test_links_lead_to_folders_of_any_name(tmp_path):
     links = re.findall('<a href="([^"#][^"]*)"', (tmp_path / "report" / "index.html").read_text())
     address = urljoin((tmp_path / "report" / "index.html").as_uri(), next(link for link in links if "gem-" in link))
     assert url2pathname(urlsplit(address).path).rstrip("/") == str(place)
+
+
+def test_a_folder_that_is_named_like_a_scheme_is_a_folder(tmp_path):
+    """The page lies beside the runs, so that the way to a run begins with its own name."""
+    names = ("javascript:alert(1)", 'a"b\nc', "b'<i>", "x\udcffy", "=1+1")
+    for number, name in enumerate(names):
+        run(tmp_path, name=str(number), seed=number).rename(tmp_path / name)
+    write_report(tmp_path, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    links = re.findall('<a href="([^"#]+)"', page)
+    assert len(links) == len(names)
+    assert all(re.fullmatch(r"\./[\w.%~-]+/", link) for link in links), links
+    assert {os.fsdecode(unquote_to_bytes(link)) for link in links} == {f"./{name}/" for name in names}
+    assert "=1+1/" in {row["folder"] for row in read_rows(tmp_path / "runs.csv")}
+    assert "'=1+1/" in (tmp_path / "runs.csv").read_text()
 
 
 def test_names_are_text_on_the_page(tmp_path):
