@@ -1,28 +1,23 @@
 """What is printed of a run and of a sweep."""
 
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mlbench.core.atomic_io import read_table
+from mlbench.core.plain_console import PlainConsole
+from mlbench.core.plain_text import printable
 from mlbench.reporting.aggregate import BUDGET, budget_cell, headlines, spreads_by_label, with_controls
 from mlbench.reporting.score_table import apart, number, score_tables
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_summary
 
 
-def plain_console() -> Console:
-    """Standard output, on which square brackets are square brackets."""
-    return Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False, emoji=False)
-
-
 def show_run(folder: Path) -> None:
     """On stdout: the matrix R, the headline metrics, the costs, and where everything is."""
     summary = read_summary(folder)
-    console = plain_console()
+    console = PlainConsole()
     matrix = folder / layout.ACCURACY_MATRIX
     if matrix.exists():
         console.print(matrix_table(matrix))
@@ -67,5 +62,5 @@ def sweep_table(runs: list[RunRecord]) -> Table:
             cells = [str(own[name]) if name in own else "" for name in metrics]
             paid = [budget_cell(name, spreads[name].mean) if name in spreads else "" for name in budget]
             costs = [*paid, f"{spreads['train_seconds'].mean:.1f}", str(spreads["train_seconds"].count)]
-            table.add_row(title, *cells, *(costs if own is spreads else [""] * len(costs)))
+            table.add_row(printable(title), *cells, *(costs if own is spreads else [""] * len(costs)))
     return table

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from rich.console import Console
 from rich.table import Table
 
 from mlbench.core.child_process import python_command
 from mlbench.core.errors import RunError, UserError, nearest
+from mlbench.core.plain_console import PlainConsole
+from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 from mlbench.reporting.claims import compress, explain, lifelong
 from mlbench.reporting.claims.base import Claim, Result, Sweep, Verdict, read_runs
@@ -45,9 +46,9 @@ def lecture(words: list[str]) -> int:
     began = time.monotonic()
     sweeps = run_sweeps(commands, out, chosen.jobs)
     results = [result_of(claim, [sweeps[command] for command in claim.commands(chosen.quick)]) for claim in claims]
-    Console(width=None if sys.stdout.isatty() else 160).print(table(results))
+    PlainConsole().print(table(results))
     page = write_lecture(out / "lecture" / "index.html", results, LECTURES, time.monotonic() - began)
-    print(f"page: {page}")
+    print(printable(f"page: {page}"))
     if troubled := [result.claim.name for result in results if result.trouble]:
         kind = UserError if {sweep.code for sweep in sweeps.values()} <= {0, 2} else RunError
         raise kind(f"no verdict for {', '.join(troubled)}, whose runs failed; see {out / 'lecture' / 'logs'}")
@@ -129,7 +130,7 @@ def run_sweep(words: str, out: Path) -> Sweep:
         command = python_command("mlbench", "-m", *words.split(), *settings)
         code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
     ended = "" if code == 0 else f", exit code {code}: {reason(folder, log)}"
-    print(f"{time.monotonic() - began:6.1f} s  mlbench -m {words}{ended}", file=sys.stderr, flush=True)
+    print(printable(f"{time.monotonic() - began:6.1f} s  mlbench -m {words}{ended}"), file=sys.stderr, flush=True)
     return Sweep(words, folder, code)
 
 

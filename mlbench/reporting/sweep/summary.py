@@ -7,8 +7,10 @@ from typing import Any
 
 from mlbench.core.atomic_io import write_text
 from mlbench.core.errors import RunError, UserError
+from mlbench.core.plain_console import PlainConsole
+from mlbench.core.plain_text import printable
 from mlbench.reporting.sweep.labels import short_labels
-from mlbench.reporting.terminal import plain_console, sweep_table
+from mlbench.reporting.terminal import sweep_table
 from mlbench.runs import layout
 from mlbench.runs.run_record import RunRecord, read_run
 from mlbench.runs.settings import joint_comparison_key
@@ -32,9 +34,9 @@ def conclude(sweep: Path, new_folders: list[Path]) -> None:
     if runs := finished(jobs):
         from mlbench.reporting.sweep.tables import write_sweep  # imports matplotlib
 
-        plain_console().print(sweep_table(runs))
+        PlainConsole().print(sweep_table(runs))
         for path in write_sweep(runs, sweep):
-            print(path)
+            print(printable(str(path)))
     failures = [job for job in jobs if job["failure"]]
     if failures:
         lines = "".join(f"{job['job']}: {job['failure']['message']}\n" for job in failures)
