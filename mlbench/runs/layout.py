@@ -9,6 +9,7 @@ TABLES_SCHEMA = 1  # of the tables: raised when a column changes its meaning, no
 SUMMARY = "summary.json"  # written last: a run that has it is finished
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
+ERROR = "error.json"  # what ended a run that is not finished
 METRICS = "metrics.jsonl"
 RESULT_TABLE = "table.md"
 TRACKER = "tracker.json"  # which run of the tracker this folder is, and how much of METRICS it has

@@ -18,6 +18,7 @@ from mlbench.runs import layout
 from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
 from mlbench.runs.console import Display
 from mlbench.runs.provenance import environment, now
+from mlbench.runs.run_state import record_exit
 from mlbench.runs.tracking import Tracker
 from mlbench.training.fit_state import Progress, Watch
 
@@ -68,6 +69,7 @@ class Run:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self.display.stop()
         self.tracker.close(kind is None)
+        record_exit(self.folder, error)
         try:
             self.write_metrics(self.metrics.close)
         except RunError:
