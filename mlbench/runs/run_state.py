@@ -54,8 +54,8 @@ def record_exit(folder: Path, error: BaseException | None) -> None:
         if error is None:
             (folder / layout.ERROR).unlink(missing_ok=True)
         else:
-            told = {"kind": type(error).__name__, "message": str(error)[:MESSAGE]}
-            write_json(folder / layout.ERROR, told)
+            kind = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else type(error)
+            write_json(folder / layout.ERROR, {"kind": kind.__name__, "message": str(error)[:MESSAGE]})
 
 
 def run_state(folder: Path) -> RunState:

@@ -1,5 +1,7 @@
 """The part of the report where settings are compared: means with intervals, and paired tests over the seeds."""
 
+from functools import partial
+
 from markupsafe import Markup
 
 from mlbench.core.statistics import spread
@@ -7,6 +9,7 @@ from mlbench.reporting.aggregate import BUDGET, budget_cell, training_seconds
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.axes import span
 from mlbench.reporting.html.page import Cell, Column, Section
+from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison, Setting, common_settings
 from mlbench.reporting.report.paired_tests import SIGNIFICANCE_LEVEL, PairedTest
 from mlbench.reporting.report.table_export import Sheet, cell_text
@@ -25,8 +28,9 @@ TestedComparisons = list[tuple[Comparison, list[PairedTest]]]
 
 def section(tested: TestedComparisons) -> Section:
     """All comparisons, those of several settings first."""
-    several = [comparison_block(*pair) for pair in tested if len(pair[0].settings) > 1]
-    alone = [comparison_block(*pair) for pair in tested if len(pair[0].settings) == 1]
+    blocks = [(pair[0], drawn(pair[0].title, partial(comparison_block, *pair))) for pair in tested]
+    several = [block for comparison, block in blocks if len(comparison.settings) > 1]
+    alone = [block for comparison, block in blocks if len(comparison.settings) == 1]
     if alone:
         title = f"{len(alone)} settings without a comparison" if len(alone) > 1 else "a setting without a comparison"
         several.append(page.folded(title, page.joined(alone), not several))

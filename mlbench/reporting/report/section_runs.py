@@ -70,7 +70,9 @@ def problems_section(problems: list[Problem], folder: Path) -> Section | None:
     if not problems:
         return None
     lines = [
-        Markup("<code>{}</code> {}").format(printable(os.path.relpath(one.folder, folder)), printable(one.line))
+        Markup("{}<code>{}</code>: {}").format(
+            "left out: " if one.left_out else "", printable(os.path.relpath(one.folder, folder)), printable(one.line)
+        )
         for one in problems
     ]
     lines = list(dict.fromkeys(lines))
