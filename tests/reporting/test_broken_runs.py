@@ -120,8 +120,12 @@ def test_numbers_of_any_size_and_tables_of_any_form_are_drawn(tmp_path):
         place = run(tmp_path, f"huge{seed}", seed, **huge | {"forgetting": 1e99 * (1 + seed / 7), "more": 5e-324})
         change(place, costs={"train_seconds": 1.7e308, "wall_seconds": 1.7e308, "passes": True})
     tables = {
-        layout.ACCURACY_MATRIX: ["0\n", "x\n1,2\n", "t,a\n1,\n", "t,a\n5,0.5\n", "t,a\n0,1e400\n", "t\n1\n", "\0", "t,a\n-1,1\n"],
-        layout.POINTS: ["step\n", "accuracy,bytes\n0.5,-3\n0.5,0\n", "step,stage,accuracy,bytes\n²,a,1e99,1e99\n0\n", ",,,\n,,,,,\n"],
+        layout.ACCURACY_MATRIX: [
+            "0\n", "x\n1,2\n", "t,a\n1,\n", "t,a\n5,0.5\n", "t,a\n0,1e400\n", "t\n1\n", "\0", "t,a\n-1,1\n"
+        ],
+        layout.POINTS: [
+            "step\n", "accuracy,bytes\n0.5,-3\n0.5,0\n", "step,stage,accuracy,bytes\n²,a,1e99,1e99\n0\n", ",,,\n,,,,,\n"
+        ],
         layout.LAYERS: ["layer,path\n²,a\n" + "9" * 5000 + ",b\n"],
         layout.CURVES: ["map,share of pixels,deletion\na,1e99,-1e99\na,0,1\n"],
     }  # fmt: skip
