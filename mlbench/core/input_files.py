@@ -32,7 +32,7 @@ KINDS = {
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # libyaml's reader is ten times faster, and not everywhere
     """Reads scalars as OmegaConf does: 1e-05 is a number, 2020-01-01 is a text."""
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
         """The text of a scalar. Raises ValueError for a number of very many digits: 1:1:1:... takes quadratic time."""
         if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST:
             raise ValueError(f"a number in it has {len(node.value)} digits")

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from mlbench.core.statistics import Spread, spread
 from mlbench.runs.point_columns import POINT_NUMBERS
-from mlbench.runs.run_record import Rows, number
+from mlbench.runs.run_record import number
+from mlbench.runs.run_tables import Rows
 
 PointKey = tuple[str, str, str]  # setting, step, stage
 Points = dict[PointKey, dict[str, Spread]]

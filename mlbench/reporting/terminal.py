@@ -6,23 +6,29 @@ from rich.table import Table
 from rich.text import Text
 
 from mlbench.core.atomic_io import read_table
+from mlbench.core.errors import UserError
 from mlbench.core.plain_console import PlainConsole
 from mlbench.core.plain_text import printable
 from mlbench.reporting.aggregate import BUDGET, budget_cell, headlines, spreads_by_label, with_controls
 from mlbench.reporting.score_table import apart, number, score_tables
 from mlbench.runs import layout
-from mlbench.runs.run_record import RunRecord, read_summary
+from mlbench.runs.run_reading import read_finished
+from mlbench.runs.run_record import RunRecord
+from mlbench.runs.run_tables import UnreadableRun
 
 
 def show_run(folder: Path) -> None:
     """On stdout: the matrix R, the headline metrics, the costs, and where everything is."""
-    summary = read_summary(folder)
+    try:
+        run, _ = read_finished(folder)
+    except UnreadableRun as error:
+        raise UserError(f"{folder}: {error}") from error
     console = PlainConsole()
     matrix = folder / layout.ACCURACY_MATRIX
     if matrix.exists():
         console.print(matrix_table(matrix))
-    metrics, scores = apart(summary["metrics"], summary["technique"] or "")
-    for title, values in (("metrics", metrics), ("costs", summary["costs"])):
+    metrics, scores = apart(run.metrics, run.technique)
+    for title, values in (("metrics", metrics), ("costs", run.costs)):
         if not values:
             continue
         table = Table("", "", title=title, title_justify="left", show_header=False, box=None)

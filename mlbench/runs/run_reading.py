@@ -4,32 +4,20 @@ Whatever reads runs that others may have made (the report, the tables of a sweep
 here, and uses nothing but the record. No torch.
 """
 
-import csv
-import io
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlbench.core.atomic_io import read_table
-from mlbench.core.errors import UserError
-from mlbench.core.input_files import read_json, read_text, read_yaml
+from mlbench.core.input_files import read_json, read_yaml
 from mlbench.core.plain_text import printable
 from mlbench.runs import layout
-from mlbench.runs.run_record import Rows, RunRecord
+from mlbench.runs.run_record import RunRecord
+from mlbench.runs.run_tables import LETTERS, UnreadableRun, attempt, is_measurement
 from mlbench.runs.settings import with_current_targets
 
-LARGEST = 1e100  # of a measurement: sums and squares of such numbers are finite
 LONGEST = 1000  # letters of a name
-LETTERS = 160  # of a reason that are shown
 MOST = 10_000  # metrics or settings of a run
-MOST_CELLS = 1_000_000  # of a table
 TEXTS = ("family", "data", "model")
 ENDS = ("high", "low", "")
-
-
-class UnreadableRun(Exception):
-    """Why a run, or a file of it, cannot be used, in one line."""
 
 
 def read_finished(folder: Path, label: str = "") -> tuple[RunRecord, list[str]]:
@@ -59,24 +47,6 @@ def read_finished(folder: Path, label: str = "") -> tuple[RunRecord, list[str]]:
     return record, lines
 
 
-def attempt(path: Path, reader: Callable[[Path], Any]) -> Any:
-    """What `reader` makes of a file. Raises UnreadableRun, with the file's name, for whatever goes wrong."""
-    try:
-        return reader(path)
-    except UnreadableRun as error:
-        reason = str(error)
-    except FileNotFoundError:
-        reason = "it is not there"
-    except OSError as error:
-        reason = error.strerror or "it cannot be opened"
-    except (UserError, ValueError, ArithmeticError, LookupError, TypeError, csv.Error) as error:
-        reason = str(error).replace(f"{path} ", "")
-    except (RecursionError, MemoryError):
-        reason = "it is too deep or too large"
-    reason = printable(" ".join(reason.split()))
-    raise UnreadableRun(f"{path.name} cannot be read: {reason[:LETTERS]}")
-
-
 def valid_summary(summary: Any) -> tuple[dict[str, Any], list[str]]:
     """A summary whose fields have their types, and a line for each number that is left out. Raises UnreadableRun."""
     if not isinstance(summary, dict):
@@ -86,7 +56,7 @@ def valid_summary(summary: Any) -> tuple[dict[str, Any], list[str]]:
         if type(schema) is not int or not 1 <= schema <= known:
             what = "tables of schema" if name == "tables_schema" else name
             raise UnreadableRun(f"{what} {shown(schema)} are not known here")
-    valid = {name: text(field(summary, name), name) for name in TEXTS}
+    valid: dict[str, Any] = {name: text(field(summary, name), name) for name in TEXTS}
     valid["technique"] = text(summary.get("technique") or "plain", "technique")
     valid["kind"] = text(summary.get("kind", ""), "kind")
     valid["seed"] = seed(field(summary, "seed"))
@@ -136,11 +106,6 @@ def mapping(value: Any, name: str) -> dict[str, Any]:
     return {text(key, f"a name in {name}"): each for key, each in value.items()}
 
 
-def is_measurement(value: Any) -> bool:
-    """Whether this is a finite number with which one can compute."""
-    return isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST
-
-
 def shown(value: Any) -> str:
     """A value of any kind for a message."""
     return f"a {type(value).__name__}" if isinstance(value, dict | list) else printable(repr(value)[:40])
@@ -174,36 +139,3 @@ def seen(value: Any) -> Any:
 def valid_end(path: Path) -> str:
     """When a run ended, from its env.json; empty where that does not say it. Raises UserError, UnreadableRun."""
     return text(mapping(read_json(path), "its content").get("ended") or "", "ended")
-
-
-def valid_rows(path: Path) -> Rows:
-    """The rows of a run's table, with a text in every cell. Raises UserError, UnreadableRun, OSError, csv.Error."""
-    header, *rows = bounded_table(path) or [[]]
-    width = len(header)
-    return [dict(zip(header, (row + [""] * width)[:width], strict=True)) for row in rows]
-
-
-def valid_matrix(path: Path) -> dict[int, list[float]]:
-    """Accuracies by the number of tasks learned, from accuracy_matrix.csv.
-
-    Raises UserError, OSError, csv.Error and, where numbers are missing, ValueError or UnreadableRun.
-    """
-    _, *rows = bounded_table(path) or [[]]
-    matrix = {int(row[0]): [float(cell) for cell in row[1:]] for row in rows}
-    if not matrix or not all(row and all(map(is_measurement, row)) for row in matrix.values()):
-        raise UnreadableRun("a row without all its numbers")
-    if min(matrix) < 0 or any(learned > len(row) for learned, row in matrix.items()):
-        raise UnreadableRun("a row has fewer tasks than were learned")
-    return matrix
-
-
-def bounded_table(path: Path) -> list[list[str]]:
-    """The rows of a table that are not empty, the header first. Raises UserError, UnreadableRun, OSError, csv.Error."""
-    table, cells = [], 0
-    for row in read_table(io.StringIO(read_text(path), newline="")):
-        if row:
-            table.append([printable(cell) for cell in row])
-            cells += max(len(row), len(table[0]))
-        if cells > MOST_CELLS:
-            raise UnreadableRun(f"it has more than {MOST_CELLS} cells")
-    return table

@@ -33,14 +33,9 @@ class RunState:
     why: str = ""
 
     def __str__(self) -> str:
-        match self.state:
-            case State.RUNNING:
-                return "it still runs"
-            case State.FAILED:
-                return f"it failed: {self.why}"
-            case State.FINISHED:
-                return "it is finished"
-        return f"not finished: it was {self.state.value} (mlbench resume=... goes on)"
+        if self.state in (State.INTERRUPTED, State.KILLED):
+            return f"not finished: it was {self.state.value} (mlbench resume=... goes on)"
+        return "it still runs" if self.state is State.RUNNING else f"it {self.state.value}: {self.why}"
 
 
 def record_exit(folder: Path, error: BaseException | None) -> None:

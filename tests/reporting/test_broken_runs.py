@@ -10,9 +10,13 @@ from mlbench.core.errors import UserError
 from mlbench.core.file_lock import locked
 from mlbench.reporting.report.build import write_report
 from mlbench.reporting.report.run_records import collect
+from mlbench.reporting.sweep.summary import finished
+from mlbench.reporting.sweep.tables import write_sweep
+from mlbench.reporting.terminal import show_run
 from mlbench.runs import layout
-from mlbench.runs.run_reading import UnreadableRun, read_finished
+from mlbench.runs.run_reading import read_finished
 from mlbench.runs.run_state import record_exit
+from mlbench.runs.run_tables import UnreadableRun
 from tests import made_up_runs
 from tests.made_up_runs import STREAMS
 
@@ -169,6 +173,37 @@ def test_states_are_told_apart(tmp_path):
     assert told["failed"] == r"it failed: MemoryError: &lt;b&gt;too\nlarge&lt;/b&gt;"
     assert "it was interrupted" in told["interrupted"]
     assert "it was killed" in told["killed"]
+
+
+def test_a_sweep_leaves_out_what_is_broken(tmp_path, capsys, undrawn):
+    jobs = []
+    for number, name in enumerate(("good", "other", "bad", "matrix", "maps")):
+        place = run(tmp_path, name, average_accuracy=number / 8)
+        jobs.append({"folder": str(place), "label": f"lifelong=ewc lifelong.strength={number}", "failure": None})
+    (tmp_path / "bad" / layout.SUMMARY).write_text('{"schema": 1')
+    (tmp_path / "matrix" / layout.ACCURACY_MATRIX).write_text("t,a\n5,0.5\n")
+    (tmp_path / "matrix" / layout.POINTS).write_bytes(b"\xff")
+    (tmp_path / "maps" / layout.ARTEFACTS).mkdir()
+    (tmp_path / "maps" / layout.ARTEFACTS / layout.MAPS).write_bytes(b"PK\x03\x04")
+    jobs += [{"folder": str(tmp_path / "never_begun"), "label": "x", "failure": None}]
+    runs = finished(jobs)
+    assert [record.folder.name for record in runs] == ["good", "other", "matrix", "maps"]
+    paths = write_sweep(runs, tmp_path / "sweep")
+    assert "sweep.csv" in {path.name for path in paths}
+    told = capsys.readouterr().err.splitlines()
+    assert [re.fullmatch(r"left out: .*/(\w+): (\S+) cannot be read: .+", line).groups() for line in told] == [
+        ("bad", "summary.json"),
+        ("matrix", "accuracy_matrix.csv"),
+        ("matrix", "points.csv"),
+        ("maps", "maps.npz"),
+    ]
+
+
+def test_a_run_that_cannot_be_shown_is_a_message(tmp_path):
+    place = run(tmp_path, "bad")
+    change(place, metrics=[1])
+    with pytest.raises(UserError, match=r"bad: summary\.json cannot be read: metrics is a list, not a mapping"):
+        show_run(place)
 
 
 def test_only_broken_runs_make_no_report(tmp_path):

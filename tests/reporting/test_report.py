@@ -25,7 +25,7 @@ from mlbench.reporting.report.grouping import compare, differences
 from mlbench.reporting.report.media_budget import choose, media
 from mlbench.reporting.report.run_records import collect
 from mlbench.reporting.report.table_export import Sheet, latex, markdown
-from mlbench.runs.run_record import read_run
+from mlbench.runs.run_reading import read_finished
 from tests import made_up_runs
 
 ACCURACY = {  # by seed
@@ -380,7 +380,7 @@ def test_training_is_all_training(tmp_path):
     (place / "summary.json").write_text(json.dumps(summary))
     write_report(tmp_path, tmp_path / "report")
     assert (tmp_path / "report" / "index.html").read_text().count(">41.5<") == 2  # the setting, and the run
-    record = read_run(place, "one")
+    record = read_finished(place, "one")[0]
     assert spreads_by_label([record])["one"]["train_seconds"].mean == 41.5
 
 

@@ -24,6 +24,7 @@ from mlbench.reporting.claims import compress, explain, lifelong
 from mlbench.reporting.claims.base import Claim, Result, Sweep, Verdict, read_runs
 from mlbench.reporting.claims.page import write_lecture
 from mlbench.runs import layout
+from mlbench.runs.run_tables import UnreadableRun
 from mlbench.runs.sweep_log import read_jobs
 
 LECTURES = {
@@ -149,7 +150,7 @@ def result_of(claim: Claim, sweeps: list[Sweep]) -> Result:
     failed = [sweep.words for sweep in sweeps if sweep.code]
     try:
         checks = claim.decide(runs)
-    except (LookupError, OSError) as error:
+    except (LookupError, OSError, UnreadableRun) as error:
         return Result(claim, sweeps, runs, [], f"{error}; failed: {', '.join(failed) or 'none'}")
     return Result(claim, sweeps, runs, checks, f"failed: {', '.join(failed)}" if failed else "")
 

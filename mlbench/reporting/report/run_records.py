@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlbench.runs import layout
-from mlbench.runs.run_reading import UnreadableRun, attempt, read_finished, valid_matrix, valid_rows
-from mlbench.runs.run_record import Rows, RunRecord
+from mlbench.runs.run_reading import read_finished
+from mlbench.runs.run_record import RunRecord
 from mlbench.runs.run_state import State, run_state
+from mlbench.runs.run_tables import Rows, UnreadableRun, attempt, valid_matrix, valid_rows
 
 Content = TypeVar("Content")
 
