@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from mlbench import __version__
-from mlbench.core.atomic_io import write_text
+from mlbench.core.atomic_io import write_whole
 from mlbench.core.plain_text import printable
 
 TOOLS_FROM = 8  # rows from which a table has a filter
@@ -61,11 +61,12 @@ def write_page(
     path: Path, title: str, lead: str | Markup, sections: Sequence[Section], foot: str = "", language: str = "en"
 ) -> Path:
     """Write the page, whole or not at all, and give back its path. Raises RunError when it cannot be written."""
-    text = TEMPLATES.get_template("page.html").render(
+    pieces = TEMPLATES.get_template("page.html").generate(
         title=title, lead=lead, sections=sections, foot=foot, language=language, version=__version__,
         style=STYLE, script=SCRIPT, policy=POLICY,
     )  # fmt: skip
-    write_text(path, printable(text, lines=True))
+    # one after the other: a page with its pictures is large
+    write_whole(path, lambda stream: stream.writelines(printable(piece, lines=True).encode() for piece in pieces))
     return path
 
 

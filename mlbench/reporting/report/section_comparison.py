@@ -15,7 +15,7 @@ from mlbench.reporting.report.paired_tests import SIGNIFICANCE_LEVEL, PairedTest
 from mlbench.reporting.report.table_export import Sheet, cell_text
 
 TESTS_OPEN = 12  # so many rows of tests stand open; more are folded
-TESTS_SHOWN = 400  # rows on the page; the files have all
+TESTS_SHOWN = 400  # rows of a comparison for people; tests.csv has all
 TOWARDS = {"high": "higher is better", "low": "lower is better", "": ""}
 LEAD = (
     "Runs that differ only in their seed are one setting: mean ± half the 95 % confidence interval, below it each run "
@@ -119,7 +119,7 @@ def best_marks(comparison: Comparison, tests: list[PairedTest], metric: str) -> 
 
 def tests_table(comparison: Comparison, tests: list[PairedTest]) -> Markup:
     """The tests of a comparison: the clearest ones, where there are very many."""
-    clearest = sorted(tests, key=lambda test: test.holm)[:TESTS_SHOWN] if len(tests) > TESTS_SHOWN else tests
+    shown = clearest(tests)
     columns = [
         Column("one"), Column("other"), Column("metric", choice=True),
         Column("difference", number=True, hint="one minus other"),
@@ -127,11 +127,16 @@ def tests_table(comparison: Comparison, tests: list[PairedTest]) -> Markup:
         Column("p, corrected", number=True, hint="Holm, over all pairs of this table on this metric"),
         Column("verdict", choice=True),
     ]  # fmt: skip
-    rows = [test_row(comparison, test) for test in clearest]
+    rows = [test_row(comparison, test) for test in shown]
     caption = "Paired t tests over shared seeds, differences ± half their 95 % interval."
-    if len(clearest) < len(tests):
-        caption += f" The {len(clearest)} with the smallest p of {len(tests)}; all are in tests.csv."
+    if len(shown) < len(tests):
+        caption += f" The {len(shown)} with the smallest p of {len(tests)}; all are in tests.csv."
     return page.table(columns, rows, caption)
+
+
+def clearest(tests: list[PairedTest]) -> list[PairedTest]:
+    """Those that people look at: all, or where there are very many those with the smallest p."""
+    return sorted(tests, key=lambda test: test.holm)[:TESTS_SHOWN] if len(tests) > TESTS_SHOWN else tests
 
 
 def test_row(comparison: Comparison, test: PairedTest) -> list[object]:
@@ -178,16 +183,26 @@ def spread_tables(tested: TestedComparisons) -> tuple[list[str], list[list[objec
 
 
 def test_tables(tested: TestedComparisons) -> tuple[list[str], list[list[object]], list[Sheet]]:
-    """tests: every paired test."""
+    """tests: every paired test in the csv, the clearest for people."""
     header = ["metric", "one", "other", "difference", "half_interval", "seeds", "p", "p_holm"]
     rows, sheets = [], []
     for comparison, tests in tested:
         names = [one.label for one in comparison.settings]
-        own = [
-            [test.metric, names[test.one], names[test.other], test.difference, test.half, test.seeds, test.p, test.holm]
-            for test in tests
-        ]
-        rows += [[comparison.title, *row] for row in own]
-        if own:
-            sheets.append(Sheet(comparison.title, [name.replace("_", " ") for name in header], own))
+        cells = {
+            id(one): [
+                one.metric,
+                names[one.one],
+                names[one.other],
+                one.difference,
+                one.half,
+                one.seeds,
+                one.p,
+                one.holm,
+            ]
+            for one in tests
+        }
+        rows += [[comparison.title, *row] for row in cells.values()]
+        if tests:
+            columns = [name.replace("_", " ") for name in header]
+            sheets.append(Sheet(comparison.title, columns, [cells[id(one)] for one in clearest(tests)]))
     return ["comparison", *header], rows, sheets
