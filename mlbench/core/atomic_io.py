@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -54,9 +55,15 @@ def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
 
     `read_table` and `read_rows` take that apostrophe away.
     """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([csv_cell(cell) for cell in row] for row in (header, *rows))
-    write_text(path, text.getvalue())
+
+    def fill(stream: IO[bytes]) -> None:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        csv.writer(text, lineterminator="\n").writerows(
+            [csv_cell(cell) for cell in row] for row in chain([header], rows)
+        )
+        text.detach()  # which writes what is left, and leaves the stream open
+
+    write_whole(path, fill)
 
 
 def csv_cell(value: object) -> object:

@@ -163,6 +163,21 @@ def test_only_settings_that_differ_in_one_thing_are_tested(tmp_path):
     assert frozenset((one.label, "gem")) in tested
 
 
+def test_of_very_many_pairs_those_with_the_best_setting_are_tested(tmp_path, monkeypatch):
+    for seed in range(3):
+        for strength in range(5):
+            value = strength + seed / 10 + (seed + 3) * (strength + 1) % 7 / 100
+            run(tmp_path, "ewc", seed, settings={"strength": strength}, average_accuracy=value)
+    ((comparison,), _) = compare(collect(tmp_path, tmp_path / "report").runs)
+    assert len(paired_tests.pairwise_tests(comparison)) == 10
+    monkeypatch.setattr(paired_tests, "PAIRS", 9)
+    found = paired_tests.pairwise_tests(comparison)
+    assert [(test.one, test.other) for test in found] == [(0, other) for other in range(1, 5)]
+    assert comparison.settings[0].label == "ewc strength=4"
+    write_report(tmp_path, tmp_path / "report")
+    assert "only those with the first setting are tested" in (tmp_path / "report" / "index.html").read_text()
+
+
 def test_broken_runs_are_listed_and_the_others_reported(tmp_path):
     good = run(tmp_path, seed=7, average_accuracy=0.875)
     places = {name: run(tmp_path, seed=number, name=name) for number, name in enumerate("abcdefgh")}

@@ -11,7 +11,7 @@ from mlbench.reporting.html.axes import span
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison, Setting, common_settings
-from mlbench.reporting.report.paired_tests import SIGNIFICANCE_LEVEL, PairedTest
+from mlbench.reporting.report.paired_tests import SIGNIFICANCE_LEVEL, PairedTest, too_many
 from mlbench.reporting.report.table_export import Sheet, cell_text
 
 TESTS_OPEN = 12  # so many rows of tests stand open; more are folded
@@ -129,6 +129,8 @@ def tests_table(comparison: Comparison, tests: list[PairedTest]) -> Markup:
     ]  # fmt: skip
     rows = [test_row(comparison, test) for test in shown]
     caption = "Paired t tests over shared seeds, differences ± half their 95 % interval."
+    if too_many(comparison):
+        caption += f" Of the pairs of {len(comparison.settings)} settings only those with the first setting are tested."
     if len(shown) < len(tests):
         caption += f" The {len(shown)} with the smallest p of {len(tests)}; all are in tests.csv."
     return page.table(columns, rows, caption)

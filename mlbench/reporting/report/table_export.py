@@ -27,7 +27,7 @@ class Sheet:
 
 def write_table(folder: Path, name: str, header: list[str], rows: list[list[object]], sheets: list[Sheet]) -> None:
     """<name>.csv of the header and rows, <name>.md and <name>.tex of the sheets. Raises RunError."""
-    write_csv(folder / f"{name}.csv", header, [["" if cell is None else cell for cell in row] for row in rows])
+    write_csv(folder / f"{name}.csv", header, rows)
     write_text(folder / f"{name}.md", "\n".join(map(markdown, sheets)))
     write_text(folder / f"{name}.tex", "\n".join(map(latex, sheets)))
 
