@@ -16,6 +16,7 @@ from mlbench.runs.settings import with_current_targets
 
 LONGEST = 1000  # letters of a name
 MOST = 10_000  # metrics or settings of a run
+MOST_HEADLINES = 100
 TEXTS = ("family", "data", "model")
 ENDS = ("high", "low", "")
 
@@ -62,6 +63,8 @@ def valid_summary(summary: Any) -> tuple[dict[str, Any], list[str]]:
     valid["seed"] = seed(field(summary, "seed"))
     valid["tables_schema"] = summary.get("tables_schema", 1)
     headlines = mapping(summary.get("headlines", {}), "headlines")
+    if len(headlines) > MOST_HEADLINES:
+        raise UnreadableRun(f"headlines has more than {MOST_HEADLINES} entries")
     if wrong := [end for end in headlines.values() if end not in ENDS]:
         raise UnreadableRun(f"headlines has {shown(wrong[0])}; allowed is high, low or an empty text")
     valid["headlines"] = headlines

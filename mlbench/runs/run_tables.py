@@ -18,7 +18,8 @@ Rows = list[dict[str, str]]  # of a table: column -> cell
 
 LARGEST = 1e100  # of a measurement: sums and squares of such numbers are finite
 LETTERS = 160  # of a reason that are shown
-MOST_CELLS = 1_000_000  # of a table
+MOST_CELLS = 100_000  # of a table
+MOST_ACCURACIES = 1_000_000  # of a matrix R: of a thousand tasks
 
 
 class UnreadableRun(Exception):
@@ -50,7 +51,7 @@ def is_measurement(value: Any) -> bool:
 
 def valid_rows(path: Path) -> Rows:
     """The rows of a run's table, with a text in every cell. Raises UserError, UnreadableRun, OSError, csv.Error."""
-    header, *rows = bounded_table(path) or [[]]
+    header, *rows = bounded_table(path, MOST_CELLS) or [[]]
     width = len(header)
     return [dict(zip(header, (row + [""] * width)[:width], strict=True)) for row in rows]
 
@@ -60,7 +61,7 @@ def valid_matrix(path: Path) -> dict[int, list[float]]:
 
     Raises UserError, OSError, csv.Error and, where numbers are missing, ValueError or UnreadableRun.
     """
-    _, *rows = bounded_table(path) or [[]]
+    _, *rows = bounded_table(path, MOST_ACCURACIES) or [[]]
     matrix = {int(row[0]): [float(cell) for cell in row[1:]] for row in rows}
     if not matrix or not all(row and all(map(is_measurement, row)) for row in matrix.values()):
         raise UnreadableRun("a row without all its numbers")
@@ -69,13 +70,13 @@ def valid_matrix(path: Path) -> dict[int, list[float]]:
     return matrix
 
 
-def bounded_table(path: Path) -> list[list[str]]:
+def bounded_table(path: Path, most: int) -> list[list[str]]:
     """The rows of a table that are not empty, the header first. Raises UserError, UnreadableRun, OSError, csv.Error."""
     table, cells = [], 0
     for row in read_table(io.StringIO(read_text(path), newline="")):
         if row:
             table.append([printable(cell) for cell in row])
             cells += max(len(row), len(table[0]))
-        if cells > MOST_CELLS:
-            raise UnreadableRun(f"it has more than {MOST_CELLS} cells")
+        if cells > most:
+            raise UnreadableRun(f"it has more than {most} cells")
     return table

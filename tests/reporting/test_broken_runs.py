@@ -13,7 +13,7 @@ from mlbench.reporting.report.run_records import collect
 from mlbench.reporting.sweep.summary import finished
 from mlbench.reporting.sweep.tables import write_sweep
 from mlbench.reporting.terminal import show_run
-from mlbench.runs import layout
+from mlbench.runs import layout, run_tables
 from mlbench.runs.run_reading import read_finished
 from mlbench.runs.run_state import record_exit
 from mlbench.runs.run_tables import UnreadableRun
@@ -147,6 +147,24 @@ def test_numbers_of_any_size_and_tables_of_any_form_are_drawn(tmp_path):
     assert "cannot be drawn" not in text
     assert {f"huge{seed}" for seed in range(3)} <= {name for name, _, _ in lines}
     assert len(re.findall(r'<a href="\./', text)) == number + 3
+
+
+def test_more_than_a_run_can_have_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_tables, "MOST_ACCURACIES", 1000)
+    many = {f"layer_0_{number}": 0.5 for number in range(40)}
+    run(tmp_path, "charts", seed=1, **many, **GOOD)
+    change(run(tmp_path, "metrics", seed=2), metrics={f"m{number}": 0.5 for number in range(10_001)})
+    change(run(tmp_path, "headlines", seed=3), headlines={f"m{number}": "" for number in range(101)})
+    place = run(tmp_path, "points", seed=4)
+    (place / layout.ACCURACY_MATRIX).write_text("a\n" * 1002)
+    text, lines = page_of(tmp_path)
+    told = {name: (left, line.rpartition(": ")[2]) for name, left, line in lines}
+    assert told == {
+        "headlines": (True, "headlines has more than 100 entries"),
+        "metrics": (True, "metrics has more than 10000 entries"),
+        "points": (False, "it has more than 1000 cells"),
+    }
+    assert "The first 24 of 40 measures." in text
 
 
 def test_a_part_that_cannot_be_drawn_is_a_line(tmp_path, monkeypatch):

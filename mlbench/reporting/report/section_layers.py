@@ -12,6 +12,7 @@ from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.run_records import Records
 from mlbench.runs import layout
 
+CHARTS = 24  # of one comparison
 LINES = 10  # in one chart
 NAMED = re.compile(r"(?:(?P<probe>.+)_)?layer_(?P<layer>[0-9]{1,6})_(?P<untrained>untrained_)?(?P<what>.+)")
 LAYER = re.compile(r"[0-9]{1,6}")
@@ -37,7 +38,9 @@ def section(comparisons: list[Comparison], records: Records) -> Section | None:
 def block(charts: list[tuple[Setting, LayerMetrics]], records: Records) -> page.Markup:
     """The charts of a comparison, and the names of the layers of its first setting."""
     names = list(dict.fromkeys(what for _, metrics in charts for what in metrics))
-    parts = [page.grid(layer_chart(charts, what) for what in names)]
+    parts = [page.grid(layer_chart(charts, what) for what in names[:CHARTS])]
+    if len(names) > CHARTS:
+        parts.append(page.paragraph(f"The first {CHARTS} of {len(names)} measures."))
     if paths := layer_names(charts[0][0], records):
         parts.append(page.paragraph(f"Layers: {', '.join(f'{n} is {path}' for n, path in paths.items())}."))
     return page.joined(parts)
