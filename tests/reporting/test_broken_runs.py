@@ -167,6 +167,22 @@ def test_more_than_a_run_can_have_is_refused(tmp_path, monkeypatch):
     assert "The first 24 of 40 measures." in text
 
 
+def test_folders_may_lie_a_thousand_deep(tmp_path):
+    run(tmp_path, "good")
+    deep = tmp_path
+    for _ in range(1200):
+        deep = deep / "d"
+        deep.mkdir()
+    (deep / layout.SUMMARY).write_text("{}")
+    try:
+        records = collect(tmp_path, tmp_path / "report")
+    finally:
+        (deep / layout.SUMMARY).unlink()
+        os.removedirs(deep)
+    assert [record.folder.name for record in records.runs] == ["good"]
+    assert [one.folder for one in records.problems] == [deep]
+
+
 def test_a_part_that_cannot_be_drawn_is_a_line(tmp_path, monkeypatch):
     run(tmp_path, "good")
     (tmp_path / "good" / layout.ACCURACY_MATRIX).write_text("t,a\n0,0.1\n1,0.5\n")

@@ -59,13 +59,20 @@ def collect(folder: Path, without: Path) -> Records:
         The runs in the order of their paths, and what cannot be used.
     """
     records = Records()
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != without)
-        if layout.SUMMARY not in (*files, *folders) and (layout.CONFIG not in files or not layout.is_unfinished(here)):
+    left = [folder]  # os.walk calls itself, and ends where folders lie a thousand deep
+    while left:
+        here = left.pop()
+        try:
+            with os.scandir(here) as entries:
+                names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except OSError as error:
+            records.problems.append(Problem(here, f"cannot be opened: {error.strerror}", left_out=True))
             continue
-        add_run(here, records)
-        folders.clear()  # nothing of a run lies deeper in it
+        if layout.SUMMARY in names or (layout.CONFIG in names and layout.is_unfinished(here)):
+            add_run(here, records)  # nothing of a run lies deeper in it
+            continue
+        inside = [here / name for name, is_folder in names.items() if is_folder and not name.startswith(".")]
+        left += sorted((place for place in inside if place != without), reverse=True)
     return records
 
 
