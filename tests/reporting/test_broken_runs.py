@@ -167,6 +167,7 @@ def test_more_than_a_run_can_have_is_refused(tmp_path, monkeypatch):
     assert "The first 24 of 40 measures." in text
 
 
+@pytest.mark.slow
 def test_folders_may_lie_a_thousand_deep(tmp_path):
     run(tmp_path, "good")
     deep = tmp_path
