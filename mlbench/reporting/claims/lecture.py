@@ -21,7 +21,7 @@ from mlbench.core.plain_console import PlainConsole
 from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 from mlbench.reporting.claims import compress, explain, lifelong
-from mlbench.reporting.claims.base import Claim, Result, Sweep, Verdict, read_runs
+from mlbench.reporting.claims.base import Claim, Result, Runs, Sweep, Verdict, read_runs
 from mlbench.reporting.claims.page import write_lecture
 from mlbench.runs import layout
 from mlbench.runs.run_tables import UnreadableRun
@@ -146,9 +146,9 @@ def reason(folder: Path, log: Path) -> str:
 
 def result_of(claim: Claim, sweeps: list[Sweep]) -> Result:
     """The checks of a claim on what its commands left."""
-    runs = read_runs([folder for sweep in sweeps for folder in sweep.folders()])
-    failed = [sweep.words for sweep in sweeps if sweep.code]
+    failed, runs = [sweep.words for sweep in sweeps if sweep.code], Runs([])
     try:
+        runs = read_runs([folder for sweep in sweeps for folder in sweep.folders()])
         checks = claim.decide(runs)
     except (LookupError, OSError, UnreadableRun) as error:
         return Result(claim, sweeps, runs, [], f"{error}; failed: {', '.join(failed) or 'none'}")
