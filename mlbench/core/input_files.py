@@ -141,17 +141,20 @@ def plain_values(path: Path, kind: str, parse: Callable[[str], Any], text: str) 
     return values
 
 
-def check_plain(values: Any, deepest: int = DEEPEST) -> None:
-    """Check that nested dicts and lists hold texts, finite counts and nothing else, and are no deeper than `deepest`.
+def check_plain(values: Any, most: int | None = None) -> None:
+    """Check that nested dicts and lists hold texts and numbers and nothing else, `most` of them if that is given.
 
     Raises ValueError for other objects, for whole numbers beyond 64 bits, for text that is no Unicode (a lone
-    surrogate), for keys that are neither all texts nor all whole numbers, and for a part that is there twice or
-    contains itself.
+    surrogate), for keys that are neither all texts nor all whole numbers, for a part that is there twice or contains
+    itself, and for more than DEEPEST levels.
     """
     seen: set[int] = set()
-    level = [values]
-    for _ in range(deepest + 1):
+    level, count = [values], 0
+    for _ in range(DEEPEST + 1):
         inside: list[Any] = []
+        count += len(level)
+        if most is not None and count > most:
+            raise ValueError(f"it has more than {most} values")
         for value in level:
             if isinstance(value, dict | list):
                 if id(value) in seen:
@@ -163,7 +166,7 @@ def check_plain(values: Any, deepest: int = DEEPEST) -> None:
         if not inside:
             return
         level = inside
-    raise ValueError(f"it is nested more than {deepest} levels deep")
+    raise ValueError(f"it is nested more than {DEEPEST} levels deep")
 
 
 def keys_of(mapping: dict[Any, Any]) -> list[Any]:

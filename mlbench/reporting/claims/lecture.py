@@ -96,9 +96,7 @@ def claims_named(names: Iterable[str]) -> list[Claim]:
 
 def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
     """Run commands, `jobs` at once; after Ctrl-C, which those under way hear as well, no other one is begun."""
-    interruption = (
-        Event()
-    )  # set by the thread that met it, so that none begins another command before this one hears it
+    interruption = Event()  # set by the thread that met it, so that none begins another command before this one hears it
 
     def run(words: str) -> Sweep:
         if interruption.is_set():
