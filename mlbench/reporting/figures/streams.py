@@ -1,8 +1,6 @@
 """Figures of one run over a stream of tasks, from its tables."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,12 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mlbench.core.atomic_io import read_rows, read_table
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.over_time import OVER_TIME
 
-OVER_TIME: dict[str, tuple[str, Callable[[int, Sequence[float]], float]]] = {
-    # metrics of the tasks learned so far: what they are, and their value from the row of R after so many tasks
-    "average_accuracy": ("average accuracy on the tasks so far", lambda learned, row: fmean(row[:learned])),
-    "first_task_accuracy": ("accuracy on the first task", lambda learned, row: row[0]),  # noqa: ARG005
-}
 NUMBERS_UP_TO = 20  # columns of a heat map that still have room for numbers
 
 

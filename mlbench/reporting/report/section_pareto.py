@@ -3,11 +3,10 @@
 import numpy as np
 
 from mlbench.core.pareto import pareto_front
-from mlbench.reporting.figures.plots import LABELS_UP_TO
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
-from mlbench.reporting.points import Points, gather_points
+from mlbench.reporting.points import LABELS_UP_TO, Points, gather_points
 from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison
 from mlbench.reporting.report.run_records import Records

@@ -7,10 +7,10 @@ from statistics import fmean
 from markupsafe import Markup
 
 from mlbench.core.statistics import spread
-from mlbench.reporting.figures.streams import OVER_TIME
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Section
 from mlbench.reporting.html.svg_charts import Series
+from mlbench.reporting.over_time import OVER_TIME
 from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.run_records import Records

@@ -17,7 +17,7 @@ from mlbench.core.statistics import Spread, components, spread
 from mlbench.reporting.aggregate import headlines, spreads_by_label
 from mlbench.reporting.figures import comparisons
 from mlbench.reporting.figures.grids import draw_grid
-from mlbench.reporting.figures.streams import OVER_TIME
+from mlbench.reporting.over_time import OVER_TIME
 from mlbench.reporting.points import gather_points
 from mlbench.reporting.sweep.labels import number_of_each, one_number
 from mlbench.runs import layout
