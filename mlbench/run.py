@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlbench.core.config_groups import CHOICES, conf_folder
 from mlbench.core.errors import RunError, UserError
+from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 from mlbench.reporting.sweep.summary import conclude
 from mlbench.reporting.terminal import show_run
@@ -151,13 +152,13 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
     """One run of a sweep, and whether it went well; a failure is noted and leaves the other jobs alone."""
     folder, failure = None, None
     overrides = list(context.overrides.task)
-    print(" ".join(overrides), file=sys.stderr)
+    print(printable(" ".join(overrides)), file=sys.stderr)
     try:
         folder = run(config, context)
     except Exception as error:
         failure = error
         known = isinstance(error, UserError | RunError)
-        print(f"failed: {error}" if known else traceback.format_exc(), file=sys.stderr)
+        print(printable(f"failed: {error}" if known else traceback.format_exc(), lines=True), file=sys.stderr)
     write_job(Path(context.sweep.dir), context.job.num, folder, overrides, failure)
     return failure is None
 

@@ -15,6 +15,7 @@ from mlbench.cli.suggestions import instead_of_word
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
 from mlbench.core.interruption import interruption
+from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def report(error: Exception, full: bool, code: int) -> int:
     """Print the short message (and where it came from, for HYDRA_FULL_ERROR=1) and give back the exit code."""
     if full:
         traceback.print_exc()
-    print(f"mlbench: {error}", file=sys.stderr)
+    print(printable(f"mlbench: {error}", lines=True), file=sys.stderr)
     return code
 
 
@@ -99,7 +100,7 @@ def dispatch(words: list[str]) -> int:
         case ["report", *rest]:
             from mlbench.reporting.report.build import answer
 
-            print(answer(rest))
+            print(printable(str(answer(rest))))
         case ["lecture", *rest]:
             from mlbench.reporting.claims.lecture import lecture
 
@@ -146,14 +147,15 @@ def answer_list(words: list[str], folders: list[str]) -> int:
 
 def show_group(group: str, folders: list[Path]) -> None:
     """A table of what a group offers in these folders; nothing for an empty one."""
-    from rich.console import Console
     from rich.table import Table
+
+    from mlbench.core.plain_console import PlainConsole
 
     if choices := {name: text for folder in folders for name, text in entries(group, folder).items()}:
         table = Table("name", "what it is", title=f"{group}=", title_justify="left", box=None)
         for name, text in choices.items():
             table.add_row(name, text)
-        Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False).print(table)
+        PlainConsole().print(table)
 
 
 def answer_data(words: list[str]) -> None:
@@ -171,9 +173,9 @@ def answer_data(words: list[str]) -> None:
 
 def show_data(folder: Path) -> None:
     """Which of the sets are in the data directory, and how large they are."""
-    from rich.console import Console
     from rich.table import Table
 
+    from mlbench.core.plain_console import PlainConsole
     from mlbench.data.datasets.downloads import DOWNLOADS, TREEBANKS
 
     table = Table("name", "file", "state", "size", box=None)
@@ -191,7 +193,7 @@ def show_data(folder: Path) -> None:
     for path in sorted(folder.glob("*.npz")) if folder.is_dir() else []:
         if path.name not in known:
             table.add_row(f"npz data.path={path.name}", path.name, "there", f"{path.stat().st_size / 1e6:.0f} MB")
-    console = Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False)
+    console = PlainConsole()
     console.print(f"data_dir={folder}", soft_wrap=True)  # a path that can be copied
     console.print(table)
 

@@ -1,12 +1,22 @@
-"""Commands that several threads run in processes of their own, and that end together."""
+"""How this project starts Python again, and commands in processes of their own that end together."""
 
 import subprocess
+import sys
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from threading import Lock
 from typing import IO
 
 GRACE_SECONDS = 30.0  # between the request to stop and the kill
+
+
+def python_command(module: str, *words: str) -> list[str]:
+    """The command that runs a module of an installed package, or of one in PYTHONPATH.
+
+    `-P` keeps the working directory out of sys.path: with `-m` alone an `inspect.py` that lies there would be imported
+    in the place of Python's own.
+    """
+    return [sys.executable, "-P", "-m", module, *words]
 
 
 class ChildProcesses:

@@ -18,6 +18,7 @@ from mlbench.core.errors import UserError
 MOST_BYTES = 2**24  # of a JSON file: those of a run have some thousands
 MOST_YAML_BYTES = 2**20
 DEEPEST = 64  # levels of lists and mappings inside one another
+LONGEST = 400  # digits of a number
 LARGEST = 2**64  # of whole numbers
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -31,9 +32,15 @@ KINDS = {
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # libyaml's reader is ten times faster, and not everywhere
     """Reads scalars as OmegaConf does: 1e-05 is a number, 2020-01-01 is a text."""
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        """The text of a scalar. Raises ValueError for a number of very many digits: 1:1:1:... takes quadratic time."""
+        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST:
+            raise ValueError(f"a number in it has {len(node.value)} digits")
+        return super().construct_scalar(node)
+
 
 Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float"))]
+    letter: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float", ":merge"))]
     for letter, resolvers in Loader.yaml_implicit_resolvers.items()
 }
 Loader.add_implicit_resolver(
@@ -128,7 +135,7 @@ def plain_values(path: Path, kind: str, parse: Callable[[str], Any], text: str) 
     try:
         values = parse(text)
         check_plain(values)
-    except (ValueError, yaml.YAMLError, RecursionError, TypeError) as error:
+    except (ValueError, OverflowError, yaml.YAMLError, RecursionError, TypeError) as error:
         reason = "too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise UserError(f"{path} is not valid {kind} ({reason})") from error
     return values

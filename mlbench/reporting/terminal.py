@@ -1,33 +1,34 @@
 """What is printed of a run and of a sweep."""
 
-import csv
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlbench.core.atomic_io import read_table
+from mlbench.core.errors import UserError
+from mlbench.core.plain_console import PlainConsole
+from mlbench.core.plain_text import printable
 from mlbench.reporting.aggregate import BUDGET, budget_cell, headlines, spreads_by_label, with_controls
 from mlbench.reporting.score_table import apart, number, score_tables
 from mlbench.runs import layout
-from mlbench.runs.run_record import RunRecord, read_summary
-
-
-def plain_console() -> Console:
-    """Standard output, on which square brackets are square brackets."""
-    return Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False, emoji=False)
+from mlbench.runs.run_reading import read_finished
+from mlbench.runs.run_record import RunRecord
+from mlbench.runs.run_tables import UnreadableRun
 
 
 def show_run(folder: Path) -> None:
     """On stdout: the matrix R, the headline metrics, the costs, and where everything is."""
-    summary = read_summary(folder)
-    console = plain_console()
+    try:
+        run, _ = read_finished(folder)
+    except UnreadableRun as error:
+        raise UserError(f"{folder}: {error}") from error
+    console = PlainConsole()
     matrix = folder / layout.ACCURACY_MATRIX
     if matrix.exists():
         console.print(matrix_table(matrix))
-    metrics, scores = apart(summary["metrics"], summary["technique"] or "")
-    for title, values in (("metrics", metrics), ("costs", summary["costs"])):
+    metrics, scores = apart(run.metrics, run.technique)
+    for title, values in (("metrics", metrics), ("costs", run.costs)):
         if not values:
             continue
         table = Table("", "", title=title, title_justify="left", show_header=False, box=None)
@@ -44,7 +45,7 @@ def show_run(folder: Path) -> None:
 def matrix_table(path: Path) -> Table:
     """The accuracy matrix in per cent, the tasks learned so far in bold."""
     with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
+        header, *rows = read_table(file)
     table = Table(title="accuracy in % (rows: tasks learned, columns: tested on)", title_justify="left", padding=(0, 0))
     for column, _ in enumerate(header):
         table.add_column(str(column) if column else "", justify="right", no_wrap=True)
@@ -67,5 +68,5 @@ def sweep_table(runs: list[RunRecord]) -> Table:
             cells = [str(own[name]) if name in own else "" for name in metrics]
             paid = [budget_cell(name, spreads[name].mean) if name in spreads else "" for name in budget]
             costs = [*paid, f"{spreads['train_seconds'].mean:.1f}", str(spreads["train_seconds"].count)]
-            table.add_row(title, *cells, *(costs if own is spreads else [""] * len(costs)))
+            table.add_row(printable(title), *cells, *(costs if own is spreads else [""] * len(costs)))
     return table

@@ -9,6 +9,7 @@ TABLES_SCHEMA = 1  # of the tables: raised when a column changes its meaning, no
 SUMMARY = "summary.json"  # written last: a run that has it is finished
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
+ERROR = "error.json"  # what ended a run that is not finished
 METRICS = "metrics.jsonl"
 RESULT_TABLE = "table.md"
 TRACKER = "tracker.json"  # which run of the tracker this folder is, and how much of METRICS it has
@@ -53,8 +54,11 @@ MULTIRUN = "multirun.yaml"  # written by Hydra at the beginning of a sweep
 
 def is_finished(folder: Path) -> bool:
     """Whether the run of this folder has finished: a summary.json that a power cut has left empty says nothing."""
+    path = folder / SUMMARY
     try:
-        with (folder / SUMMARY).open("rb") as file:
+        if not path.is_file():  # which a pipe is not, on which one would wait
+            return False
+        with path.open("rb") as file:
             return file.read(1) == b"{"
     except OSError:
         return False

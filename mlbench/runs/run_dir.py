@@ -20,6 +20,7 @@ from mlbench.runs import layout
 from mlbench.runs.checkpoint import Trained, read_state, write_tensors
 from mlbench.runs.console import Display
 from mlbench.runs.provenance import environment, now, recorded
+from mlbench.runs.run_state import record_begin, record_exit
 from mlbench.runs.tracking import Tracker
 from mlbench.training.fit_state import Progress, Watch
 
@@ -60,6 +61,7 @@ class Run:
         try:
             check_plain(self.folder)
             clean(self.folder)
+            record_begin(self.folder)
             if (self.folder / layout.ENVIRONMENT).exists() and not recorded(self.folder):
                 self.display.note(f"{self.folder / layout.ENVIRONMENT} says nothing of how the run began; written anew")
             self.environment = environment(self.device, self.folder, self.inputs)
@@ -73,6 +75,7 @@ class Run:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self.display.stop()
         self.tracker.close(kind is None)
+        record_exit(self.folder, error)
         try:
             self.write_metrics(self.metrics.close)
         except RunError:

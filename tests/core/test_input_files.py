@@ -108,3 +108,10 @@ def test_yaml_that_omegaconf_writes_is_read_as_it_was(tmp_path):
     (tmp_path / "a.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
     assert read_yaml(tmp_path / "a.yaml") == values
     assert yaml.safe_load("1e-5") == "1e-5"  # which is why there is a loader of our own
+
+
+@pytest.mark.parametrize("text", ["a: 1" + ":1" * 500, "a: 1" + ":1" * 500 + ".5", "a: " + "9" * 500])
+def test_a_number_of_hundreds_of_digits_is_refused_before_it_is_computed(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"a\.yaml is not valid YAML \(a number in it has \d+ digits\)"):
+        read_yaml(tmp_path / "a.yaml")

@@ -9,7 +9,7 @@ import pytest
 
 from mlbench.core.statistics import Spread
 from mlbench.reporting.figures import comparisons
-from mlbench.reporting.figures.streams import OVER_TIME
+from mlbench.reporting.over_time import OVER_TIME
 from mlbench.reporting.sweep.summary import finished
 from mlbench.reporting.sweep.tables import number_of_each, one_number, write_sweep
 from mlbench.runs.run_record import RunRecord

@@ -84,7 +84,8 @@ def test_runs_are_read_from_their_folders_once(tmp_path):
     for name in ("done", "cut_off"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(yaml.safe_dump({"data": {"tasks": 2}}))
-    (tmp_path / "done" / "summary.json").write_text(json.dumps({"seed": 4, "metrics": {}, "costs": {}}))
+    who = {"schema": 1, "family": "compress", "technique": "prune", "data": "digits", "model": "mlp", "seed": 4}
+    (tmp_path / "done" / "summary.json").write_text(json.dumps(who | {"metrics": {}, "costs": {}}))
     (tmp_path / "done" / "points.csv").write_text("step,accuracy\n0,.5\n1,.25\n")
     (found,) = read_runs([tmp_path / name for name in ("done", "cut_off", "done")]).all
     assert (found.seed, found.setting("data.tasks"), found.setting("data.tasks.more")) == (4, 2, None)

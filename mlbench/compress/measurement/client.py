@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mlbench.core.child_processes import python_command
 from mlbench.core.errors import RunError
 from mlbench.data.split import Split
 
@@ -30,7 +30,7 @@ class FreshProcess:
         path = Path(self.folder.name) / "test.pt"
         pictures = torch.cat([self.test.raw(index).cpu() for index in self.test.chunks(1000)])
         torch.save({"pictures": pictures, "labels": self.test.labels.cpu()}, path)
-        command = [sys.executable, "-m", "mlbench.compress.measurement.worker"]
+        command = python_command("mlbench.compress.measurement.worker")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, **pipes, process_group=0)  # a terminal's Ctrl-C is the run's alone
         self.send(

@@ -10,9 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from mlbench.core.atomic_io import read_rows
 from mlbench.core.pareto import pareto_front
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.points import LABELS_UP_TO
 from mlbench.runs.point_columns import POINT_COSTS
-
-LABELS_UP_TO = 12  # points that still have room for their names
 
 
 @dataclass
