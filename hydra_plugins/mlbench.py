@@ -3,6 +3,10 @@
 from mlbench.cli.launchers import processes, slurm
 
 
+class OneByOne(processes.OneByOne):
+    """One job after the other."""
+
+
 class Processes(processes.Processes):
     """Several jobs at once on this machine."""
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> d
     }
 
 
+@cache  # two processes of git for each job of a sweep would take longer than a small job
 def git_commit() -> str | None:
     """Return the commit of this checkout, with `+changes` if it is not clean; None for an installed package."""
     here = Path(__file__).resolve().parents[2]
