@@ -22,9 +22,9 @@ from typing import Any
 from development import write_development
 from omegaconf import OmegaConf
 
-from mlbench.core.atomic_io import write_csv
 from mlbench.core.child_processes import python_command
 from mlbench.core.config_groups import data_dir
+from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import RunError, UserError
 from mlbench.core.instantiate import build
 from mlbench.data.dataset import Source

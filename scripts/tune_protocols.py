@@ -26,7 +26,7 @@ from pathlib import Path
 from scipy.stats import qmc
 from tune import FIRST_SEED, development, measured
 
-from mlbench.core.atomic_io import read_rows, write_csv
+from mlbench.core.csv_files import read_rows, write_csv
 from mlbench.core.errors import RunError, UserError
 
 CHOSEN = Path(__file__).parent / "chosen.csv"

@@ -11,8 +11,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mlbench.core.atomic_io import create_folder, write_csv
+from mlbench.core.atomic_io import create_folder
 from mlbench.core.config_groups import RUNNING
+from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import Interrupted, RunError, SettingError, UserError
 from mlbench.core.file_lock import locked
 from mlbench.core.instantiate import Blueprint

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mlbench.core.atomic_io import write_csv
+from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import UserError
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig

@@ -9,7 +9,8 @@ import torch
 from scipy.io import wavfile
 from torch import Tensor, nn
 
-from mlbench.core.atomic_io import write_csv, write_text, write_whole
+from mlbench.core.atomic_io import write_text, write_whole
+from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.core.user_path import user_path
 from mlbench.data.stream import Stream

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from mlbench.core.atomic_io import read_table
+from mlbench.core.csv_files import read_table
 from mlbench.core.errors import UserError
 from mlbench.core.plain_console import PlainConsole
 from mlbench.core.plain_text import printable

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zipfile import BadZipFile
 
-from mlbench.core.atomic_io import read_table
+from mlbench.core.csv_files import read_table
 from mlbench.core.errors import UserError
 from mlbench.core.input_files import read_text
 from mlbench.core.plain_text import printable

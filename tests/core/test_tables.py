@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from mlbench.core.atomic_io import read_rows, write_csv
+from mlbench.core.csv_files import read_rows, write_csv
 from mlbench.core.plain_text import printable
 
 FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\n=1", "-", "=cmd|' /C calc'!A0", "-1+1", "\uff1d1", "'=1"]

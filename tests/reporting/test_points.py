@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from mlbench.core.atomic_io import read_rows, write_csv
+from mlbench.core.csv_files import read_rows, write_csv
 from mlbench.reporting.points import gather_points
 from mlbench.reporting.report.build import write_report
 from mlbench.reporting.sweep.tables import write_sweep

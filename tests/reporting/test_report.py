@@ -15,7 +15,7 @@ import pytest
 import yaml
 from scipy import stats
 
-from mlbench.core.atomic_io import read_rows
+from mlbench.core.csv_files import read_rows
 from mlbench.core.errors import UserError
 from mlbench.core.statistics import Spread
 from mlbench.reporting.aggregate import spreads_by_label

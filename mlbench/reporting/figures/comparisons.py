@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mlbench.core.atomic_io import read_rows
+from mlbench.core.csv_files import read_rows
 from mlbench.core.statistics import Spread
 from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.figures.lettering import legend_name

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from mlbench.core.atomic_io import read_rows
+from mlbench.core.csv_files import read_rows
 from mlbench.core.pareto import pareto_front
 from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.points import LABELS_UP_TO

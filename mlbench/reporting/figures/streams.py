@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from mlbench.core.atomic_io import read_rows, read_table
+from mlbench.core.csv_files import read_rows, read_table
 from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.over_time import OVER_TIME
 

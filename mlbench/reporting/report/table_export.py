@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlbench.core.atomic_io import write_csv, write_text
+from mlbench.core.atomic_io import write_text
+from mlbench.core.csv_files import write_csv
 from mlbench.core.plain_text import printable
 from mlbench.core.statistics import Spread
 from mlbench.reporting.html.page import readable

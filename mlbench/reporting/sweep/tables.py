@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mlbench.core.atomic_io import write_csv
+from mlbench.core.csv_files import write_csv
 from mlbench.core.input_files import open_regular
 from mlbench.core.plain_text import printable
 from mlbench.core.statistics import Spread, components, spread
