@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from omegaconf import OmegaConf
 from scipy.io import wavfile
@@ -34,8 +35,10 @@ from mlbench.data.datasets.table import Table
 from mlbench.data.npz_format import read_npz
 from mlbench.experiment.resume import reopened
 from mlbench.runs import layout
+from mlbench.runs.checkpoint import read_tensors
 from mlbench.runs.codec import container
 from mlbench.runs.provenance import environment, recorded
+from mlbench.runs.tensor_file import checksum, encode
 
 PUBLISHED = Path(__file__).parent / "published"
 NAMES = "data: digits\nmodel: mlp\nlifelong: null\n"
@@ -107,6 +110,22 @@ def reseal_container(content: bytes, draws: random.Random) -> bytes:
         text, body = zlib.compress(text), damaged(body, draws)
     whole = container.MAGIC + struct.pack("<I", len(text)) + text + body
     return whole + struct.pack("<I", zlib.crc32(whole))
+
+
+def reseal_header(content: bytes, draws: random.Random) -> bytes:
+    """A file of safetensors with its JSON damaged, the lengths right, and perhaps the checksum."""
+    size = int.from_bytes(content[:8], "little")
+    header, body = json.loads(content[8 : 8 + size]), content[8 + size :]
+    if draws.random() < 0.5:
+        note = json.loads(header["__metadata__"]["mlbench"])
+        note["content"] = damaged_json(note["content"].encode(), draws).decode()
+        note["crc32"] = checksum(note["content"], safetensors.torch.load(content))
+        header["__metadata__"]["mlbench"] = json.dumps(note)
+        text = json.dumps(header, separators=(",", ":")).encode()
+    else:
+        text = damaged_json(json.dumps(header).encode(), draws)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + body
 
 
 def damaged_json(text: bytes, draws: random.Random) -> bytes:
@@ -191,6 +210,7 @@ def kinds(folder: Path) -> list[Kind]:
     return [
         Kind("pt", small["pt"], mlbench.load, reseal_archive, equal),
         Kind("mlb", small["mlb"], mlbench.load, reseal_container, equal),
+        Kind("safetensors", [encode(read_tensors(PUBLISHED / "mlp.pt"))], mlbench.load, reseal_header, equal),
         Kind("npz", [make_npz()], read_npz, reseal_archive),
         Kind("conllu", [SENTENCES.encode() * 2], lambda path: conllu.read(path, r"GUM_([a-z]+)-")),
         Kind("wav", sounds, lambda path: spoken_digits.read(path, 8000)),

@@ -9,7 +9,19 @@ import pytest
 
 from tests.mutations import attempt, kinds
 
-NAMES = ["pt", "mlb", "npz", "conllu", "wav", "csv", "config.yaml", "names.yaml", "summary.json", "env.json"]
+NAMES = [
+    "pt",
+    "safetensors",
+    "mlb",
+    "npz",
+    "conllu",
+    "wav",
+    "csv",
+    "config.yaml",
+    "names.yaml",
+    "summary.json",
+    "env.json",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,7 @@ import json
 import zipfile
 from pathlib import Path
 
-ALLOWED = "allowed is a finished run's folder or its checkpoints/model.pt"
+ALLOWED = "allowed is a finished run's folder or its checkpoints/model.safetensors"
 LOOKED_AT = 4096  # bytes that tell a text
 HEADS = {  # first bytes -> what such a file is
     b"\x89HDF\r\n\x1a\n": "an HDF5 file (.h5), as Keras writes",

@@ -22,7 +22,7 @@ from mlbench.experiment.network_cache import NETWORK, NetworkCache
 from mlbench.experiment.network_source import NetworkSource
 from mlbench.experiment.runner import Runner
 from mlbench.models.initialisation import comes_with_weights, redraw
-from mlbench.runs.checkpoint import read_network, restored
+from mlbench.runs.checkpoint import read_network, restored, write_tensors
 from mlbench.training.evaluation import accuracy
 from mlbench.training.learner import Learner
 from mlbench.training.masked_lm import MaskedLanguage
@@ -112,7 +112,7 @@ class MultiFitRunner(NetworkSource, Runner):
 
         def make() -> None:
             train()
-            self.describe(self.net).save(path)
+            write_tensors(path, self.describe(self.net).packed())
 
         self.cache.apply(path, title, read, make)
         torch.manual_seed(self.draws.derived(f"after the {title} network"))

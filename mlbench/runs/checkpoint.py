@@ -29,7 +29,7 @@ from mlbench.core.user_path import user_path
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.logits import with_logits
 from mlbench.models.surgery import restore
-from mlbench.runs import layout, torch_file
+from mlbench.runs import layout, tensor_file, torch_file
 from mlbench.runs.codec import container
 from mlbench.runs.size_limit import bounded
 
@@ -79,8 +79,15 @@ class Trained:
         }
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint, complete or not at all. Raises RunError on failure."""
-        write_tensors(path, self.packed())
+        """Write the checkpoint, complete or not at all, as `path` with the ending of its format.
+
+        It is safetensors wherever nothing is lost by that. Raises RunError on failure.
+        """
+        encoded, (ours, torchs) = tensor_file.encode(packed := self.packed()), layout.NETWORK_ENDINGS
+        if encoded is None:
+            write_tensors(path.with_name(path.name + torchs), packed)
+        else:
+            write_whole(path.with_name(path.name + ours), lambda stream: stream.write(encoded))
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -104,7 +111,7 @@ def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def read_tensors(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU; nothing in it can run code. Raises UserError naming the file."""
     raw = read_raw(path)
-    if what := kind_of_file(raw) or kind_of_archive(raw):
+    if not tensor_file.is_ours(raw) and (what := kind_of_file(raw) or kind_of_archive(raw)):
         raise UserError(f"checkpoint {path} is {what}\n{ALLOWED}")
     try:
         content = decoded(raw)
@@ -127,7 +134,7 @@ def read_raw(path: Path) -> bytes:
             raise UserError(f"checkpoint {path} is {what}\n{ALLOWED}")
         with open_regular(path) as stream:
             head = stream.read(LOOKED_AT)
-            ours = torch_file.is_archive(head) or container.is_artefact(head)
+            ours = torch_file.is_archive(head) or container.is_artefact(head) or tensor_file.is_ours(head)
             return head + stream.read(-1 if ours else MOST_LOOKED_AT)
     except FileNotFoundError:
         raise UserError(f"checkpoint {path} does not exist") from None
@@ -136,7 +143,9 @@ def read_raw(path: Path) -> bytes:
 
 
 def decoded(raw: bytes) -> Any:
-    """The content of a file of one of the two kinds that mlbench writes. Raises an exception of any class."""
+    """The content of a file of one of the three kinds that mlbench writes. Raises an exception of any class."""
+    if tensor_file.is_ours(raw):
+        return tensor_file.decode(raw)
     if container.is_artefact(raw):
         return container.decode(raw)
     if is_pickle(raw):
@@ -176,16 +185,18 @@ def read_network(path: Path) -> dict[str, Any]:
     """
     path = user_path(path)
     if path.is_dir():
-        places = [path / layout.CHECKPOINTS / name for name in (layout.MODEL, layout.LAST)]
+        names = [*(layout.MODEL + ending for ending in layout.NETWORK_ENDINGS), layout.LAST]
+        places = [path / layout.CHECKPOINTS / name for name in names]
         found = next((place for place in places if place.exists()), None)
         if found is None:
             what = kind_of_folder(path)
-            raise UserError(f"checkpoint {path} {f'is {what}' if what else 'holds no checkpoints/model.pt'}\n{ALLOWED}")
+            problem = f"is {what}" if what else "holds no checkpoints/model.safetensors"
+            raise UserError(f"checkpoint {path} {problem}\n{ALLOWED}")
         path = found
     content = read_tensors(path)
     packed = content.get("network", content)
     if not is_packed(packed):
-        raise UserError(f"checkpoint {path} holds no trained network; name a finished run or its model.pt")
+        raise UserError(f"checkpoint {path} holds no trained network; name a finished run or its model.safetensors")
     return {**packed, "file_bytes": path.stat().st_size}
 
 

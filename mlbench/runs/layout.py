@@ -23,7 +23,11 @@ FITS = "fits"  # in CHECKPOINTS: the finished trainings of a run that makes seve
 HYDRA = ".hydra"
 
 # files in CHECKPOINTS, ARTEFACTS and HYDRA
-MODEL = "model.pt"
+MODEL = "model"  # without the ending, one of NETWORK_ENDINGS
+NETWORK_ENDINGS = (
+    ".safetensors",
+    ".pt",
+)  # the second of older runs, and where JSON cannot hold what is beside the weights
 LAST = "last.pt"  # the state from which an interrupted run continues
 MAPS = "maps.npz"
 GROUP_NAMES = "names.yaml"  # the choice of each config group

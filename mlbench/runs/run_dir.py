@@ -172,7 +172,7 @@ class Run:
 
     def save_network(self, network: Trained, name: str) -> None:
         """Save a network in the checkpoints folder."""
-        network.save(self.folder / layout.CHECKPOINTS / f"{name}.pt")
+        network.save(self.folder / layout.CHECKPOINTS / name)
 
     def finish(
         self,
@@ -195,7 +195,7 @@ class Run:
         Raises:
             RunError: a file cannot be written.
         """
-        self.save_network(network, "model")
+        self.save_network(network, layout.MODEL)
         self.sync_metrics()
         costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.start_time}
         write_json(self.folder / layout.ENVIRONMENT, {**self.environment, "ended": now()})

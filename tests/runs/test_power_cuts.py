@@ -25,7 +25,7 @@ def numbers(out):
         runs[str(summary.parent.relative_to(out))] = (
             {name: value for name, value in content["metrics"].items() if not timed(name)},
             [line for line in (summary.parent / "metrics.jsonl").read_text().splitlines() if not timed(line)],
-            (summary.parent / "checkpoints" / "model.pt").read_bytes(),
+            (summary.parent / "checkpoints" / "model.safetensors").read_bytes(),
             sorted(path.name for path in summary.parent.rglob("*")),
         )
     return runs
