@@ -16,6 +16,7 @@ from torch import Tensor
 from mlbench.core.errors import UserError, nearest
 from mlbench.core.foreign_files import LOOKED_AT, is_text, kind_of_file
 from mlbench.core.input_files import open_regular
+from mlbench.core.machine_memory import memory_bytes
 from mlbench.data.class_names import class_names
 from mlbench.data.dataset import Arrays
 
@@ -25,6 +26,7 @@ CHANNELS = (1, 3, 4)  # of pictures, as a rule
 # what numpy and zipfile raise for damaged files; numpy parses a header as Python does
 READ_ERRORS = (OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError)
 READ_ERRORS += (OverflowError, NotImplementedError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+TOO_LARGE = "this machine has less memory\ndata=image_folder reads pictures from files, as they are needed"
 MOST_UNSEEN = 1000  # classes without an example and a name: more of them are ids, not labels
 
 
@@ -42,8 +44,12 @@ def read_npz(path: Path) -> Arrays:
             if missing:
                 raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(NEEDED)}")
             wanted = [name for name in file.files if name in (*NEEDED, *OPTIONAL)]
-            check_sizes(stream, wanted)
-            arrays = {name: file[name] for name in wanted}
+            if (size := check_sizes(stream, wanted)) > memory_bytes():
+                raise UserError(f"{path} holds {size / 1e9:.1f} GB of arrays, and {TOO_LARGE}")
+            try:
+                arrays = {name: file[name] for name in wanted}
+            except MemoryError:
+                raise UserError(f"{path} could not be read: {TOO_LARGE}") from None
             unknown = [name for name in file.files if name not in arrays]
     except FileNotFoundError:
         raise UserError(f"data file {path} does not exist; see `mlbench data`, or set data_dir") from None
@@ -70,8 +76,9 @@ def check_kind(path: Path) -> None:
         raise UserError(f"{path} is not a readable .npz: it is {what}{hint}")
 
 
-def check_sizes(stream: IO[bytes], names: list[str]) -> None:
-    """Raise ValueError unless each array has as many bytes as its header says, before numpy makes room for them."""
+def check_sizes(stream: IO[bytes], names: list[str]) -> int:
+    """The bytes of all arrays, before numpy makes room for them. Raises ValueError unless they are what headers say."""
+    total = 0
     with zipfile.ZipFile(stream) as archive:
         for name in names:
             member = f"{name}.npy" if f"{name}.npy" in archive.namelist() else name
@@ -87,6 +94,8 @@ def check_sizes(stream: IO[bytes], names: list[str]) -> None:
                 raise ValueError(f"{name} is {kind} {list(shape)}")
             if kind.itemsize == 0 or math.prod(shape) * kind.itemsize != there:
                 raise ValueError(f"{name} is {kind} {list(shape)}, and the file has {there} bytes of it")
+            total += there
+    return total
 
 
 def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:

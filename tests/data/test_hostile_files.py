@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlbench.core.errors import UserError
+from mlbench.core.machine_memory import memory_bytes
 from mlbench.data.datasets import conllu, spoken_digits
 from mlbench.data.datasets.image_folder import ImageFolder
 from mlbench.data.datasets.table import Table
@@ -125,3 +126,25 @@ def test_entities_in_a_long_cell_take_no_time():
     assert conllu.entities(["Entity=(1-person-x", "_", "Entity=1)", "Entity=x(2-place)", "_"], False) == [
         "B-person", "I-person", "I-person", "B-place", "O",
     ]  # fmt: skip
+
+
+def test_arrays_that_the_memory_cannot_hold_are_refused_with_the_way_out(tmp_path, monkeypatch):
+    many = {"x_train": np.zeros((1000, 30, 30), np.uint8), "y_train": np.arange(1000) % 2}
+    np.savez_compressed(tmp_path / "a.npz", **arrays(**many, x_test=np.zeros((4, 30, 30), np.uint8)))
+    read_npz(tmp_path / "a.npz")
+    monkeypatch.setattr("mlbench.data.npz_format.memory_bytes", lambda: 900_000)
+    with pytest.raises(UserError, match=r"a\.npz holds 0\.0 GB of arrays.*\n.*image_folder"):
+        read_npz(tmp_path / "a.npz")
+    monkeypatch.undo()
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: bytearray(2**60))
+    with pytest.raises(UserError, match=r"a\.npz could not be read: .*less memory\n.*image_folder"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_the_memory_is_that_of_the_container(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlbench.core.machine_memory.LIMITS", (tmp_path / "none", tmp_path / "max"))
+    whole = memory_bytes()
+    assert whole > 2**28
+    for text, expected in (("max\n", whole), ("1000000\n", 1_000_000), (f"{2**63 - 4096}\n", whole)):
+        (tmp_path / "max").write_text(text)
+        assert memory_bytes() == expected
