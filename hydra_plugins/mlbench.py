@@ -3,7 +3,7 @@
 from mlbench.cli.launchers import processes, slurm
 
 
-class OneByOne(processes.OneByOne):
+class Serial(processes.Serial):
     """One job after the other."""
 
 

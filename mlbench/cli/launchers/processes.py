@@ -92,7 +92,7 @@ class SweepLauncher(Launcher):
         write_job(self.folder, number, None, settings, RunError(why))
 
 
-class OneByOne(SweepLauncher):
+class Serial(SweepLauncher):
     """One job after the other, in this process. Hydra's own keeps the config of each, half a megabyte, to the end."""
 
     def start(self, jobs: list[list[str]], first: int) -> None:
