@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -66,12 +67,19 @@ def kill(process):
     process.communicate()
 
 
+def checkpoint_after(out, began):
+    """Whether there is a checkpoint that was written after `began` (ns)."""
+    for path in out.glob("*/*/*/checkpoints/**/last.pt"):
+        with suppress(FileNotFoundError):  # it goes when the run is over
+            if path.stat().st_mtime_ns > began:
+                return True
+    return False
+
+
 def kill_after_a_checkpoint(words, out, moment):
     """Whether the command could be killed `moment` seconds after it wrote a checkpoint; else it was over before."""
     began, process = time.time_ns(), start(words, out)
-    while process.poll() is None and not any(
-        path.stat().st_mtime_ns > began for path in out.glob("*/*/*/checkpoints/**/last.pt")
-    ):
+    while process.poll() is None and not checkpoint_after(out, began):
         time.sleep(0.01)
     time.sleep(moment)
     if process.poll() is None:
