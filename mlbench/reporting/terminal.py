@@ -16,6 +16,8 @@ from mlbench.runs.run_reading import read_finished
 from mlbench.runs.run_record import RunRecord
 from mlbench.runs.run_tables import UnreadableRun
 
+LABEL = 30  # letters of a label that stay in one line
+
 
 def show_run(folder: Path) -> None:
     """On stdout: the matrix R, the headline metrics, the costs, and where everything is."""
@@ -59,7 +61,7 @@ def sweep_table(runs: list[RunRecord]) -> Table:
     """One row a label, and below it one for each control of its maps; one column a headline metric."""
     groups, metrics = spreads_by_label(runs), headlines(runs)
     table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
-    table.add_column("", overflow="fold")
+    table.add_column("", overflow="fold", min_width=min(LABEL, max(map(len, groups))))
     budget = [name for name in BUDGET if any(name in spreads for spreads in groups.values())]
     for name in (*metrics, *(BUDGET[name] for name in budget), "train_seconds", "runs"):
         table.add_column(name.replace("_", " "), justify="right")
