@@ -60,8 +60,9 @@ def matrix_table(path: Path) -> Table:
 def sweep_table(runs: list[RunRecord]) -> Table:
     """One row a label, and below it one for each control of its maps; one column a headline metric."""
     groups, metrics = spreads_by_label(runs), headlines(runs)
-    table = Table(title="mean ± half the 95 % confidence interval over seeds", title_justify="left")
-    table.add_column("", overflow="fold", min_width=min(LABEL, max(map(len, groups))))
+    title = "mean ± half the 95 % confidence interval over seeds"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("", overflow="fold", no_wrap=max(map(len, groups)) <= LABEL)
     budget = [name for name in BUDGET if any(name in spreads for spreads in groups.values())]
     for name in (*metrics, *(BUDGET[name] for name in budget), "train_seconds", "runs"):
         table.add_column(name.replace("_", " "), justify="right")
