@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlbench.core.config_groups import CHOICES, conf_folder
 from mlbench.core.errors import RunError, UserError
+from mlbench.core.interruption import interruption
 from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 from mlbench.reporting.sweep.summary import conclude
@@ -159,6 +160,7 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
         failure = error
         known = isinstance(error, UserError | RunError)
         print(printable(f"failed: {error}" if known else traceback.format_exc(), lines=True), file=sys.stderr)
+        interruption.check()  # an error that came of it is no reason to begin the next job
     write_job(Path(context.sweep.dir), context.job.num, folder, overrides, failure)
     return failure is None
 

@@ -12,6 +12,7 @@ from mlbench.cli.error_messages import composition_error, own_folders
 from mlbench.cli.overrides import for_hydra
 from mlbench.cli.settings_help import show_settings
 from mlbench.cli.suggestions import instead_of_word
+from mlbench.core.child_processes import python_path
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
 from mlbench.core.interruption import interruption
@@ -104,6 +105,7 @@ def dispatch(words: list[str]) -> int:
         case ["lecture", *rest]:
             from mlbench.reporting.claims.lecture import lecture
 
+            os.environ["PYTHONPATH"] = python_path()
             return lecture(rest)
         case _:
             return run(words)
@@ -117,6 +119,7 @@ def run(words: list[str]) -> int:
     if words and re.fullmatch(r"[a-z_]+", words[0]):
         raise UserError(f"no command called {words[0]}{instead_of_word(words[0], COMMANDS)}; see mlbench --help")
     sys.argv[1:] = words = for_hydra(words)
+    os.environ["PYTHONPATH"] = python_path()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
     for folder in own_folders(words)[0]:
         sys.path.append(folder)

@@ -86,21 +86,41 @@ def create_folder(folder: Path, texts: dict[str, str], replace: bool = False) ->
                 (part / name).parent.mkdir(exist_ok=True)
                 (part / name).write_text(text, encoding="utf-8")
             if replace and folder.exists():
-                with part_folder(folder) as aside:
-                    folder.rename(aside)
-                    move_into_place(part, folder)
+                replace_folder(folder, part)
             else:
                 move_into_place(part, folder)
     except OSError as error:
         raise UserError(f"cannot write results into {folder.parent}: {error.strerror}; choose another out=") from error
 
 
-def move_into_place(part: Path, folder: Path) -> None:
-    """Rename a complete folder to `folder`, unless another process was faster. Raises OSError."""
-    for place, _, files in os.walk(part, topdown=False):
+def replace_folder(folder: Path, part: Path) -> None:
+    """Put a complete folder in the place of an older one, which stays where that fails. Raises OSError."""
+    sync_tree(part)  # a full disk shows here, while the older one is in its place
+    with part_folder(folder) as aside:
+        folder.rename(aside)
+        try:
+            rename_into_place(part, folder)
+        except OSError:
+            aside.rename(folder)
+            raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Put a folder and all that is in it on the disk. Raises OSError."""
+    for place, _, files in os.walk(folder, topdown=False):
         for name in files:
             sync(Path(place, name))
         sync(Path(place))
+
+
+def move_into_place(part: Path, folder: Path) -> None:
+    """Rename a complete folder to `folder`, unless another process was faster. Raises OSError."""
+    sync_tree(part)
+    rename_into_place(part, folder)
+
+
+def rename_into_place(part: Path, folder: Path) -> None:
+    """The same for a folder that is on the disk. Raises OSError."""
     try:
         part.rename(folder)
     except OSError as error:
@@ -135,7 +155,10 @@ def part_folder(folder: Path) -> Generator[Path]:
             part = part_name(folder)
             part.mkdir()
             stack.callback(shutil.rmtree, part, ignore_errors=True)
-            descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:  # another process took it for one that was left behind
+                continue
             stack.callback(os.close, descriptor)
             if hold(descriptor, part):
                 break

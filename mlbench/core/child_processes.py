@@ -1,9 +1,11 @@
 """How this project starts Python again, and commands in processes of their own that end together."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from pathlib import Path
 from threading import Lock
 from typing import IO
 
@@ -14,9 +16,21 @@ def python_command(module: str, *words: str) -> list[str]:
     """The command that runs a module of an installed package, or of one in PYTHONPATH.
 
     `-P` keeps the working directory out of sys.path: with `-m` alone an `inspect.py` that lies there would be imported
-    in the place of Python's own.
+    in the place of Python's own. A checkout that is not installed is found by `python_path`.
     """
     return [sys.executable, "-P", "-m", module, *words]
+
+
+def python_path() -> str:
+    """PYTHONPATH for processes that are to import the package that this one has imported.
+
+    A checkout need not be installed, or another one may be: it then comes first. Installed packages need nothing.
+    """
+    root = Path(__file__).resolve().parents[2]
+    known = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    if not (root / "pyproject.toml").is_file() or str(root) in known:
+        return os.pathsep.join(known)
+    return os.pathsep.join([str(root), *known])
 
 
 class ChildProcesses:

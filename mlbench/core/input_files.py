@@ -15,7 +15,8 @@ import yaml
 
 from mlbench.core.errors import UserError
 
-MOST_BYTES = 2**24  # of a JSON file: those of a run have some thousands
+MOST_BYTES = 2**24  # of a text
+MOST_JSON_BYTES = 2**21  # those of a run have some thousands
 MOST_YAML_BYTES = 2**20
 DEEPEST = 64  # levels of lists and mappings inside one another
 LONGEST = 400  # digits of a number
@@ -113,10 +114,10 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file as plain values.
 
     Raises:
-        UserError: For what is no regular file, no JSON, larger than MOST_BYTES or not as `check_plain` asks.
+        UserError: For what is no regular file, no JSON, larger than MOST_JSON_BYTES or not as `check_plain` asks.
         OSError: If it is not there or cannot be read.
     """
-    return plain_values(path, "JSON", json.loads, read_text(path))
+    return plain_values(path, "JSON", json.loads, read_text(path, MOST_JSON_BYTES))
 
 
 def read_yaml(path: Path) -> Any:
@@ -124,7 +125,7 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         UserError: For what is no regular file, no YAML, larger than MOST_YAML_BYTES or not as `check_plain` asks; tags
-            (`!!python/...`), aliases and keys that are given twice are among that.
+            (`!!python/...`) and aliases are among that.
         OSError: If it is not there or cannot be read.
     """
     return plain_values(path, "YAML", lambda text: yaml.load(text, Loader=Loader), read_text(path, MOST_YAML_BYTES))

@@ -1,12 +1,14 @@
-"""SIGINT and SIGTERM: the first one stops a run where it can be continued, the second one ends the process at once."""
+"""SIGINT, SIGTERM and SIGHUP: the first one stops a run where it can be continued, the second one ends it at once."""
 
 import os
 import signal
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+REPEAT_SECONDS = 1.0  # the same request may come twice at once: from a service manager and from the parent process
 
 
 class Interruption:
@@ -18,10 +20,11 @@ class Interruption:
 
     def __init__(self):
         self.signal: int | None = None
+        self.moment = 0.0
         self.deferrals = 0
 
     def listen(self) -> None:
-        """Handle both signals from now on, apart from one that is ignored, as `nohup` and `&` in a script ask for."""
+        """Handle the signals from now on, apart from those that are ignored, as `nohup` and `&` in a script ask for."""
         self.signal = None
         with suppress(ValueError):  # outside the main thread no signal can be handled
             for number in SIGNALS:
@@ -30,7 +33,7 @@ class Interruption:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Handle both signals inside the context."""
+        """Handle the signals inside the context."""
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
         self.listen()
         try:
@@ -43,9 +46,12 @@ class Interruption:
     def handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The handler. Raises KeyboardInterrupt, unless that is deferred."""
         if self.signal is not None:
+            if time.monotonic() - self.moment < REPEAT_SECONDS:
+                return
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self.signal = number
+            os._exit(128 + number)  # the first process of a container does not end by the line before
+        self.signal, self.moment = number, time.monotonic()
         if not self.deferrals:
             raise KeyboardInterrupt
 
@@ -60,6 +66,10 @@ class Interruption:
         self.deferrals += 1
         try:
             yield
+        except Exception as error:
+            if self.signal is not None:
+                raise KeyboardInterrupt from error
+            raise
         finally:
             self.deferrals -= 1
         self.check()

@@ -1,11 +1,11 @@
 """What is printed of a run and of a sweep."""
 
+import sys
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from mlbench.core.csv_files import read_table
 from mlbench.core.errors import UserError
 from mlbench.core.plain_console import PlainConsole
 from mlbench.core.plain_text import printable
@@ -14,7 +14,7 @@ from mlbench.reporting.score_table import apart, number, score_tables
 from mlbench.runs import layout
 from mlbench.runs.run_reading import read_finished
 from mlbench.runs.run_record import RunRecord
-from mlbench.runs.run_tables import UnreadableRun
+from mlbench.runs.run_tables import UnreadableRun, attempt, valid_matrix
 
 LABEL = 30  # letters of a label that stay in one line
 
@@ -28,7 +28,10 @@ def show_run(folder: Path) -> None:
     console = PlainConsole()
     matrix = folder / layout.ACCURACY_MATRIX
     if matrix.exists():
-        console.print(matrix_table(matrix))
+        try:
+            console.print(attempt(matrix, matrix_table))
+        except UnreadableRun as error:
+            print(error, file=sys.stderr)
     metrics, scores = apart(run.metrics, run.technique)
     for title, values in (("metrics", metrics), ("costs", run.costs)):
         if not values:
@@ -45,15 +48,14 @@ def show_run(folder: Path) -> None:
 
 
 def matrix_table(path: Path) -> Table:
-    """The accuracy matrix in per cent, the tasks learned so far in bold."""
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = read_table(file)
+    """The accuracy matrix in per cent, the tasks learned so far in bold. Raises what `valid_matrix` raises."""
+    matrix = valid_matrix(path)
     table = Table(title="accuracy in % (rows: tasks learned, columns: tested on)", title_justify="left", padding=(0, 0))
-    for column, _ in enumerate(header):
+    for column in range(1 + max(map(len, matrix.values()))):
         table.add_column(str(column) if column else "", justify="right", no_wrap=True)
-    for learned, *values in rows:
-        cells = [f"{100 * float(value):.0f}" for value in values]
-        table.add_row(learned, *(Text(c, "bold" if i < int(learned) else "dim") for i, c in enumerate(cells)))
+    for learned, values in matrix.items():
+        cells = [f"{100 * value:.0f}" for value in values]
+        table.add_row(str(learned), *(Text(c, "bold" if i < learned else "dim") for i, c in enumerate(cells)))
     return table
 
 

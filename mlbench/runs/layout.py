@@ -1,5 +1,6 @@
 """The layout of a run's folder and of a sweep's: the names of files, and the numbers of their schemas. No torch."""
 
+import json
 from pathlib import Path
 
 SCHEMA = 1  # of summary.json
@@ -21,6 +22,7 @@ ARTEFACTS = "artefacts"
 CHECKPOINTS = "checkpoints"
 FITS = "fits"  # in CHECKPOINTS: the finished trainings of a run that makes several
 HYDRA = ".hydra"
+TRACKER_FOLDERS = ("wandb", "tensorboard")  # what others write
 
 # files in CHECKPOINTS, ARTEFACTS and HYDRA
 MODEL = "model"  # without the ending, one of NETWORK_ENDINGS
@@ -62,9 +64,8 @@ def is_finished(folder: Path) -> bool:
     try:
         if not path.is_file():  # which a pipe is not, on which one would wait
             return False
-        with path.open("rb") as file:
-            return file.read(1) == b"{"
-    except OSError:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except (OSError, ValueError, RecursionError):
         return False
 
 

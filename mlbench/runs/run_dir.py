@@ -261,7 +261,9 @@ def clean(folder: Path) -> None:
 def check_plain(folder: Path) -> None:
     """Raise UserError where a run's folder has a link in it, through which files outside of it would be written."""
     for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
+        names = [*folders, *files]
+        folders[:] = [name for name in folders if name not in layout.TRACKER_FOLDERS]  # wandb makes links in its own
+        for name in names:
             if (path := Path(place, name)).is_symlink():
                 raise UserError(
                     f"{path} is a symbolic link; a run's folder has none, its files would be written elsewhere"

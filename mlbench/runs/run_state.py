@@ -76,9 +76,12 @@ def run_state(folder: Path) -> RunState:
 
 
 def has_content(path: Path) -> bool:
-    """Whether there is something at a path that is not an empty file, which a power cut leaves."""
+    """Whether there is something at a path that is not a file that a power cut has left empty."""
     try:
-        return path.lstat().st_size > 0 or not path.is_file()
+        if not path.is_file():
+            return path.is_symlink() or path.exists()
+        with path.open("rb") as file:
+            return bool(file.read(4096).strip(b"\0 \r\n"))
     except OSError:
         return False
 

@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import tokenize
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +14,23 @@ from mlbench.core.csv_files import read_table
 from mlbench.core.errors import UserError
 from mlbench.core.input_files import read_text
 from mlbench.core.plain_text import printable
+from mlbench.runs import layout
 
 Content = TypeVar("Content")
 Rows = list[dict[str, str]]  # of a table: column -> cell
 
+READ_ERRORS = (
+    UserError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    EOFError,
+    SyntaxError,
+    NotImplementedError,
+)
+READ_ERRORS += (csv.Error, zlib.error, tokenize.TokenError, BadZipFile)
+FOLDERS = (layout.ARTEFACTS, layout.FIGURES, layout.CHECKPOINTS)
 LARGEST = 1e100  # of a measurement: sums and squares of such numbers are finite
 LETTERS = 160  # of a reason that are shown
 MOST_CELLS = 100_000  # of a table
@@ -27,8 +42,14 @@ class UnreadableRun(Exception):
 
 
 def attempt(path: Path, reader: Callable[[Path], Content]) -> Content:
-    """What `reader` makes of a file. Raises UnreadableRun, with the file's name, for whatever goes wrong."""
+    """What `reader` makes of a file of a run.
+
+    Raises UnreadableRun, with the file's name, for whatever goes wrong, and for a link: it could bring any file of this
+    machine into a page that is sent on.
+    """
     try:
+        if path.is_symlink() or (path.parent.is_symlink() and path.parent.name in FOLDERS):
+            raise UnreadableRun("it is a symbolic link")
         return reader(path)
     except UnreadableRun as error:
         reason = str(error)
@@ -36,7 +57,7 @@ def attempt(path: Path, reader: Callable[[Path], Content]) -> Content:
         reason = "it is not there"
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
-    except (UserError, ValueError, ArithmeticError, LookupError, TypeError, csv.Error, BadZipFile) as error:
+    except READ_ERRORS as error:
         reason = str(error).replace(f"{path} ", "")
     except (RecursionError, MemoryError):
         reason = "it is too deep or too large"

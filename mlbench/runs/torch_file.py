@@ -16,6 +16,21 @@ from torch import Tensor
 
 HEAD = b"PK\x03\x04"
 REBUILDERS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3", "collections OrderedDict")
+# of tensors of other kinds, and of other plain values in the state of a user's own method
+REBUILDERS += (
+    "torch._utils _rebuild_sparse_tensor",
+    "torch._utils _rebuild_qtensor",
+    "torch._utils _rebuild_parameter",
+)
+REBUILDERS += (
+    "torch device",
+    "torch Size",
+    "torch.serialization _get_layout",
+    "__builtin__ set",
+    "__builtin__ complex",
+    "_codecs encode",
+)
+QUANTISED = ("per_tensor_affine", "per_channel_affine", "sparse_coo", "sparse_csr", "strided")  # words of torch in them
 
 
 class OtherObjects(ValueError):
@@ -46,7 +61,8 @@ def decode(raw: bytes) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the versions of pickle
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    if any(tensor.numel() * tensor.itemsize > len(raw) for tensor in tensors(content)):
+    dense = (tensor for tensor in tensors(content) if tensor.layout is torch.strided)
+    if any(tensor.numel() * tensor.itemsize > len(raw) for tensor in dense):
         raise ValueError("a tensor claims more numbers than the file holds")
     return content
 
@@ -66,7 +82,7 @@ def is_kind_of_numbers(name: str) -> bool:
     if module == "torch.storage":
         return word in ("TypedStorage", "UntypedStorage")
     is_type = isinstance(getattr(torch, word, None), torch.dtype)
-    return module == "torch" and (is_type or (word.endswith("Storage") and word.isalnum()))
+    return module == "torch" and (is_type or word in QUANTISED or (word.endswith("Storage") and word.isalnum()))
 
 
 def tensors(content: Any) -> Iterator[Tensor]:

@@ -13,14 +13,22 @@ from mlbench.core.child_processes import ChildProcesses
 from mlbench.core.interruption import Interruption, interruption
 
 
+@pytest.fixture(autouse=True)
+def forgotten():
+    """No test after these ones meets their signals."""
+    yield
+    interruption.signal = None
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_raises_where_it_may(number, code):
-    before = signal.getsignal(number)
+def test_a_signal_raises_where_it_may(number, code, monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)  # a process in the background ignores Ctrl-C
+    before = signal.signal(number, signal.SIG_DFL)
     with interruption.listening():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
         assert interruption.exit_code == code
-    assert signal.getsignal(number) is before
+    assert signal.signal(number, before) is signal.SIG_DFL
 
 
 def test_a_deferred_signal_waits_for_the_end_of_the_context():
@@ -39,14 +47,20 @@ def test_a_deferred_signal_waits_for_the_end_of_the_context():
     assert steps == ["goes on"]
 
 
-def test_an_error_in_the_context_is_what_is_raised():
+def test_an_error_after_the_signal_does_not_hide_it():
     def work():
         with interruption.deferred():
             os.kill(os.getpid(), signal.SIGTERM)
             raise ValueError("mine")
 
-    with interruption.listening(), pytest.raises(ValueError, match="mine"):
+    with interruption.listening(), pytest.raises(KeyboardInterrupt) as caught:
         work()
+    assert str(caught.value.__cause__) == "mine"
+
+
+def test_an_error_without_a_signal_is_what_is_raised():
+    with interruption.listening(), pytest.raises(ValueError, match="mine"), interruption.deferred():
+        raise ValueError("mine")
 
 
 def test_an_ignored_signal_stays_ignored():
@@ -65,6 +79,8 @@ def test_the_second_signal_ends_the_process_at_once():
         "from mlbench.core.interruption import interruption",
         "with interruption.listening(), interruption.deferred():",
         "    os.kill(os.getpid(), 15)",
+        "    os.kill(os.getpid(), 15)",  # twice at once is once
+        "    interruption.moment -= 1",
         "    print('goes on', flush=True)",
         "    os.kill(os.getpid(), 15)",
         "    print('never', flush=True)",

@@ -44,7 +44,6 @@ FILES = {  # content that summary.json cannot have
     "latin": b'{"schema": 1, "family": "\xe9"}',
     "list": b"[]",
     "half": b'{"schema": 1, "fam',
-    "zeros": b"\0" * 5000,
 }
 
 
@@ -88,11 +87,12 @@ def test_every_broken_summary_is_one_line(tmp_path):
     (tmp_path / "device" / layout.SUMMARY).symlink_to("/dev/zero")
     (tmp_path / "loop" / layout.SUMMARY).symlink_to(layout.SUMMARY)
     with (tmp_path / "large" / layout.SUMMARY).open("wb") as file:
+        file.write(b"{")  # of zero bytes alone it would be what a power cut leaves
         file.truncate(10**9)
     text, lines = page_of(tmp_path)
     names = {*FILES, *WRONG, "fifo", "folder", "device", "large", "loop"}
     assert sorted(name for name, _, _ in lines) == sorted(names)
-    assert all(left and "summary.json cannot be read: " in line for _, left, line in lines)
+    assert [line for _, left, line in lines if not left or "summary.json cannot be read: " not in line] == []
     assert "0.875" in text
     told = {name: line for name, _, line in lines}
     assert "a FIFO" in told["fifo"]

@@ -1,5 +1,6 @@
 """Folders of runs that somebody has tampered with, or that a killed process or a power cut has left."""
 
+import errno
 import fcntl
 import json
 import os
@@ -9,11 +10,12 @@ import time
 import pytest
 import torch
 
-from mlbench.core.atomic_io import open_to_append, remove_parts, write_text
+from mlbench.core.atomic_io import create_folder, open_to_append, remove_parts, write_text
 from mlbench.core.errors import UserError
 from mlbench.core.file_lock import locked
 from mlbench.runs.provenance import environment, outdated, recorded
 from mlbench.runs.run_dir import Run
+from mlbench.runs.run_tables import UnreadableRun, attempt, valid_rows
 
 TINY = ("data.train_examples=60", "data.test_examples=40", "train.epochs=1", "threads=1")
 
@@ -141,3 +143,41 @@ def test_names_lead_nowhere_outside_of_out(mlbench, tmp_path, word):
     assert code == 2, error
     assert re.search("mlbench list (data|model)", error)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("broken", ["sync", "rename_into_place"])
+def test_a_disk_that_is_full_leaves_the_older_folder(tmp_path, monkeypatch, broken):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    create_folder(tmp_path / "run", {"a": "old"})
+    with monkeypatch.context() as patch:
+        patch.setattr(f"mlbench.core.atomic_io.{broken}", full)
+        with pytest.raises(UserError, match="No space left"):
+            create_folder(tmp_path / "run", {"a": "new"}, replace=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "a").read_text() == "old"
+
+
+def test_a_file_of_a_run_that_is_a_link_is_not_read(tmp_path):
+    """It could bring any file of this machine into a page that is sent on."""
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "layers.csv").symlink_to(tmp_path / "secret.csv")
+    (tmp_path / "run" / "artefacts").symlink_to(tmp_path)
+    for name in ("layers.csv", "artefacts/secret.csv"):
+        with pytest.raises(UnreadableRun, match="symbolic link"):
+            attempt(tmp_path / "run" / name, valid_rows)
+
+
+def test_a_matrix_of_a_finished_run_that_cannot_be_read_is_a_line(mlbench, tmp_path, undrawn):
+    assert mlbench(*TINY)[0] == 0
+    folder = only_folder(tmp_path / "out")
+    for content in (None, "task,a\n1,x\n"):
+        matrix = folder / "accuracy_matrix.csv"
+        matrix.unlink(missing_ok=True)
+        os.mkfifo(matrix) if content is None else matrix.write_text(content)
+        code, text, error = mlbench(f"resume={folder}", out=False)
+        assert code == 0
+        assert "accuracy_matrix.csv cannot be read" in error
+        assert "results:" in text

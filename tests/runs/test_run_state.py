@@ -27,8 +27,9 @@ def test_each_end_of_a_run_is_told_from_the_others(tmp_path):
     assert run_state(tmp_path).state is State.FINISHED
 
 
-def test_a_summary_that_a_power_cut_left_empty_is_none(tmp_path):
-    (tmp_path / layout.SUMMARY).touch()
+@pytest.mark.parametrize("content", [b"", b"\0" * 5000])
+def test_a_summary_that_a_power_cut_left_empty_is_none(tmp_path, content):
+    (tmp_path / layout.SUMMARY).write_bytes(content)
     assert run_state(tmp_path).state is State.KILLED
 
 

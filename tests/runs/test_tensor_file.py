@@ -121,3 +121,23 @@ def test_a_folder_of_an_older_run_is_read(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     write_tensors(tmp_path / "checkpoints" / "model.pt", published("mlp.pt"))
     assert same(read_network(tmp_path)["weights"], published("mlp.pt")["weights"])
+
+
+@pytest.mark.parametrize("buffer", [torch.eye(3).to_sparse(), torch.ones(2, dtype=torch.complex128)])
+def test_tensors_that_the_format_does_not_know_are_kept_as_before(tmp_path, buffer):
+    net = torch.nn.Linear(2, 2)
+    net.register_buffer("other", buffer)
+    Trained(net, {"_target_": "x"}, (2,), 2, ["a", "b"], None, None).save(tmp_path / "model")
+    found = read_tensors(tmp_path / "model.pt")["weights"]["other"]
+    assert found.dtype == buffer.dtype
+    assert torch.equal(found.to_dense(), buffer.to_dense())
+
+
+def test_the_state_of_a_users_own_method_may_hold_other_plain_values(tmp_path):
+    state = {
+        "weights": {},
+        "own": {"seen": {1, 2}, "where": torch.device("cpu"), "size": torch.Size([2]), "raw": b"ab"},
+    }
+    write_tensors(tmp_path / "last.pt", state)
+    found = read_tensors(tmp_path / "last.pt")["own"]
+    assert found == {**state["own"], "size": [2]}

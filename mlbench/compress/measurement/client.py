@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,9 @@ class FreshProcess:
     def __exit__(self, kind: type | None, *_: object) -> None:
         if kind is not None:  # nobody waits for the answer
             self.process.kill()
-        self.process.stdin.close()  # the worker ends with its input
-        self.process.stdout.close()
+        for stream in (self.process.stdin, self.process.stdout):  # the worker ends with its input
+            with suppress(OSError):  # what is left to be written to one that has ended
+                stream.close()
         try:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -44,6 +44,8 @@ def answer(words: list[str]) -> Path:
         raise UserError(f"media={options['media']}: allowed is a number of megabytes from 0 up")
     folder = user_path(places[0] if places else "outputs")
     out = user_path(options["out"]) if options.get("out") else folder / "report"
+    if out.is_symlink() and not options.get("out"):
+        raise UserError(f"{out} is a symbolic link; out=FOLDER says where the report is to be written")
     return write_report(folder, out, megabytes)
 
 

@@ -52,6 +52,8 @@ def media(setting: Setting) -> Media:
 
 def files(folder: Path, pattern: str) -> list[Path]:
     """The files of a pattern, without links: these could bring any file of this machine into a page that is sent on."""
+    if folder.is_symlink():
+        return []
     return [path for path in folder.glob(pattern) if path.is_file() and not path.is_symlink()]
 
 
