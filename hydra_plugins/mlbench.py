@@ -3,6 +3,10 @@
 from mlbench.cli.launchers import processes, slurm
 
 
+class Serial(processes.Serial):
+    """One job after the other."""
+
+
 class Processes(processes.Processes):
     """Several jobs at once on this machine."""
 

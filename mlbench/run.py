@@ -1,7 +1,8 @@
 """The entry point of a run: compose, check, build, run, write; and the one place that knows the families."""
 
+import hashlib
+import secrets
 import sys
-import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlbench.core.config_groups import CHOICES, conf_folder
 from mlbench.core.errors import RunError, UserError
+from mlbench.core.interruption import interruption
+from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 from mlbench.reporting.sweep.summary import conclude
 from mlbench.reporting.terminal import show_run
@@ -150,13 +153,14 @@ def sweep_job(config: DictConfig, context: DictConfig) -> bool:
     """One run of a sweep, and whether it went well; a failure is noted and leaves the other jobs alone."""
     folder, failure = None, None
     overrides = list(context.overrides.task)
-    print(" ".join(overrides), file=sys.stderr)
+    print(printable(" ".join(overrides)), file=sys.stderr)
     try:
         folder = run(config, context)
     except Exception as error:
         failure = error
         known = isinstance(error, UserError | RunError)
-        print(f"failed: {error}" if known else traceback.format_exc(), file=sys.stderr)
+        print(printable(f"failed: {error}" if known else traceback.format_exc(), lines=True), file=sys.stderr)
+        interruption.check()  # an error that came of it is no reason to begin the next job
     write_job(Path(context.sweep.dir), context.job.num, folder, overrides, failure)
     return failure is None
 
@@ -175,7 +179,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
         folder = user_path(config.resume)
         config, names = reopened(folder, config, list(context.overrides.task))
     family = family_of(config)
-    checked = CheckedConfig(config, names, config_dirs(context), began(context), family.method)
+    checked = CheckedConfig(config, names, config_dirs(context), command_name(context), family.method)
     experiment = Experiment(checked, family)
     in_sweep = context.mode == RunMode.MULTIRUN
     folder = folder or experiment.folder(by_hash=in_sweep)
@@ -194,11 +198,14 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     return folder
 
 
-def began(context: DictConfig) -> float:
-    """When the command began (s since 1970): for all jobs of a sweep, in whatever process and however often a cluster
-    starts them, when Hydra wrote down the sweep."""
+def command_name(context: DictConfig) -> str:
+    """A name for this command that all jobs of a sweep share, in whatever process and however often a cluster starts
+    them: it is made of the file in which Hydra has written down the sweep."""
     written = Path(context.sweep.dir) / layout.MULTIRUN
-    return written.stat().st_mtime if context.mode == RunMode.MULTIRUN and written.exists() else time.time()
+    if context.mode != RunMode.MULTIRUN or not written.exists():
+        return secrets.token_hex(8)
+    state = written.stat()
+    return hashlib.sha256(f"{written.resolve()} {state.st_ino} {state.st_mtime_ns}".encode()).hexdigest()[:16]
 
 
 def hydra_files(config: DictConfig, context: DictConfig) -> dict[str, str]:

@@ -13,6 +13,8 @@ import sys
 
 from tune_protocols import PROTOCOLS, read_chosen
 
+from mlbench.core.child_processes import python_command
+
 SEEDS = {  # of the protocols of tune_protocols.py
     "permuted": "seed=0,1,2,3,4",
     "split": "seed=0,1,2",
@@ -70,7 +72,7 @@ def lifelong() -> list[str]:
 def sweep(words: str) -> int:
     """Show and run one command."""
     print(f"\n$ mlbench -m {words}", flush=True)
-    return subprocess.run([sys.executable, "-m", "mlbench", "-m", *words.split()], check=False).returncode
+    return subprocess.run(python_command("mlbench", "-m", *words.split()), check=False).returncode
 
 
 def main() -> int:

@@ -19,6 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mlbench.core.child_processes import python_command
+
 COMMANDS = {
     "supervised": "model=cnn train.epochs=2 train.validation=.1 train.patience=1",
     "ewc": "lifelong=ewc data.tasks=3 train.epochs=1 reference=joint",
@@ -61,7 +63,7 @@ def main() -> int:
 def record(name: str, words: str) -> dict[str, object]:
     """Run one command in a folder of its own: place -> number or hash."""
     with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, "-m", "mlbench", *words.split(), f"out={place}", "threads=1"]
+        command = python_command("mlbench", *words.split(), f"out={place}", "threads=1")
         print(f"{name}: mlbench {words}", flush=True)
         nowhere = {"XDG_CACHE_HOME": place, "MLBENCH_DATA": f"{place}/data"}
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | nowhere)

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from mlbench.core.child_processes import python_command
+
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 PORTS = (16817, 16818)
 CONFIG = """\
@@ -106,7 +108,7 @@ def cluster(folder: Path) -> Iterator[None]:
 def sweep(out: Path, *words: str) -> "subprocess.Popen[bytes]":
     """The sweep, started; checkpoints every second."""
     environment = {**os.environ, "MLBENCH_SAVE_SECONDS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "mlbench", *SWEEP, *words, f"out={out}"], env=environment)
+    return subprocess.Popen(python_command("mlbench", *SWEEP, *words, f"out={out}"), env=environment)
 
 
 def job_of(out: Path, seed: int) -> str:

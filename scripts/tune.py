@@ -22,8 +22,9 @@ from typing import Any
 from development import write_development
 from omegaconf import OmegaConf
 
-from mlbench.core.atomic_io import write_csv
+from mlbench.core.child_processes import python_command
 from mlbench.core.config_groups import data_dir
+from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import RunError, UserError
 from mlbench.core.instantiate import build
 from mlbench.data.dataset import Source
@@ -160,7 +161,7 @@ def measured(words: list[str], sweep: Path, metric: str | None) -> float:
 
 def mlbench(words: list[str]) -> subprocess.CompletedProcess:
     """Run a command in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "mlbench", *words], capture_output=True, text=True, check=False)
+    return subprocess.run(python_command("mlbench", *words), capture_output=True, text=True, check=False)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ after every task; --jobs 2 halves that on two.
 """
 
 import argparse
-import csv
 import sys
 import threading
 import time
@@ -27,7 +26,7 @@ from pathlib import Path
 from scipy.stats import qmc
 from tune import FIRST_SEED, development, measured
 
-from mlbench.core.atomic_io import write_csv
+from mlbench.core.csv_files import read_rows, write_csv
 from mlbench.core.errors import RunError, UserError
 
 CHOSEN = Path(__file__).parent / "chosen.csv"
@@ -156,10 +155,7 @@ class Search:
     def __init__(self, wanted: argparse.Namespace, words: list[str]):
         self.wanted, self.words = wanted, words
         self.lock, self.table = threading.Lock(), wanted.out / "trials.csv"
-        self.rows: list[dict[str, str]] = []
-        if self.table.exists():
-            with self.table.open(encoding="utf-8", newline="") as file:
-                self.rows = list(csv.DictReader(file))
+        self.rows = read_rows(self.table)
         self.bases: dict[str, list[str]] = {}
 
     def run(self, wanted: list[Trial]) -> None:
@@ -266,10 +262,7 @@ def search(wanted: argparse.Namespace, words: list[str]) -> int:
 
 def read_chosen(path: Path = CHOSEN) -> list[dict[str, str]]:
     """The rows of chosen.csv; none where it does not exist."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_rows(path)
 
 
 if __name__ == "__main__":

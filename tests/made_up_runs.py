@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from mlbench.core.atomic_io import write_csv, write_json, write_text, write_whole
+from mlbench.core.atomic_io import write_json, write_text, write_whole
+from mlbench.core.csv_files import write_csv
 
 Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 TASKS = 10

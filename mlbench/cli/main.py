@@ -12,8 +12,11 @@ from mlbench.cli.error_messages import composition_error, own_folders
 from mlbench.cli.overrides import for_hydra
 from mlbench.cli.settings_help import show_settings
 from mlbench.cli.suggestions import instead_of_word
+from mlbench.core.child_processes import python_path
 from mlbench.core.config_groups import GROUPS, conf_folder, data_dir, entries
 from mlbench.core.errors import RunError, UserError, nearest
+from mlbench.core.interruption import interruption
+from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ out=outputs, data_dir, checkpoint, keep=last|tasks|all, force, and train.epochs,
 train.optimizer=sgd|adam|adamw, train.momentum, train.weight_decay, train.schedule=constant|linear|cosine|warmup.
 
 Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes: 0 done, 1 the run failed,
-2 a mistake in the command or in an input file, 130 interrupted.
+2 a mistake in the command or in an input file, 130 interrupted (143: by SIGTERM).
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
 EMBEDDED = ("digits", "wine", "breast_cancer")  # datasets that come with scikit-learn
@@ -58,12 +61,13 @@ def main() -> int:
     words = sys.argv[1:]
     full_errors = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        return dispatch(words)
+        with interruption.listening():
+            return dispatch(words)
     except (UserError, RunError) as error:
         return report(error, full_errors, 2 if isinstance(error, UserError) else 1)
     except KeyboardInterrupt as stop:
         print(str(stop) or "interrupted", file=sys.stderr)
-        return 130
+        return interruption.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -78,7 +82,7 @@ def report(error: Exception, full: bool, code: int) -> int:
     """Print the short message (and where it came from, for HYDRA_FULL_ERROR=1) and give back the exit code."""
     if full:
         traceback.print_exc()
-    print(f"mlbench: {error}", file=sys.stderr)
+    print(printable(f"mlbench: {error}", lines=True), file=sys.stderr)
     return code
 
 
@@ -97,10 +101,11 @@ def dispatch(words: list[str]) -> int:
         case ["report", *rest]:
             from mlbench.reporting.report.build import answer
 
-            print(answer(rest))
+            print(printable(str(answer(rest))))
         case ["lecture", *rest]:
             from mlbench.reporting.claims.lecture import lecture
 
+            os.environ["PYTHONPATH"] = python_path()
             return lecture(rest)
         case _:
             return run(words)
@@ -114,6 +119,7 @@ def run(words: list[str]) -> int:
     if words and re.fullmatch(r"[a-z_]+", words[0]):
         raise UserError(f"no command called {words[0]}{instead_of_word(words[0], COMMANDS)}; see mlbench --help")
     sys.argv[1:] = words = for_hydra(words)
+    os.environ["PYTHONPATH"] = python_path()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and main prints a short line
     for folder in own_folders(words)[0]:
         sys.path.append(folder)
@@ -144,14 +150,15 @@ def answer_list(words: list[str], folders: list[str]) -> int:
 
 def show_group(group: str, folders: list[Path]) -> None:
     """A table of what a group offers in these folders; nothing for an empty one."""
-    from rich.console import Console
     from rich.table import Table
+
+    from mlbench.core.plain_console import PlainConsole
 
     if choices := {name: text for folder in folders for name, text in entries(group, folder).items()}:
         table = Table("name", "what it is", title=f"{group}=", title_justify="left", box=None)
         for name, text in choices.items():
             table.add_row(name, text)
-        Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False).print(table)
+        PlainConsole().print(table)
 
 
 def answer_data(words: list[str]) -> None:
@@ -169,9 +176,9 @@ def answer_data(words: list[str]) -> None:
 
 def show_data(folder: Path) -> None:
     """Which of the sets are in the data directory, and how large they are."""
-    from rich.console import Console
     from rich.table import Table
 
+    from mlbench.core.plain_console import PlainConsole
     from mlbench.data.datasets.downloads import DOWNLOADS, TREEBANKS
 
     table = Table("name", "file", "state", "size", box=None)
@@ -189,7 +196,7 @@ def show_data(folder: Path) -> None:
     for path in sorted(folder.glob("*.npz")) if folder.is_dir() else []:
         if path.name not in known:
             table.add_row(f"npz data.path={path.name}", path.name, "there", f"{path.stat().st_size / 1e6:.0f} MB")
-    console = Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False)
+    console = PlainConsole()
     console.print(f"data_dir={folder}", soft_wrap=True)  # a path that can be copied
     console.print(table)
 

@@ -5,7 +5,6 @@ allowed words by its annotations, and ranges by the `require` calls of its `__po
 executed, so that no torch is needed. `mlbench help lifelong=ewc` prints what is found, the manual makes tables of it.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +127,12 @@ def show_settings(word: str, own: Sequence[Path] = ()) -> None:
 
 def show(entry: Entry) -> None:
     """An entry as a table on standard output."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False)
+    from mlbench.core.plain_console import PlainConsole
+
+    console = PlainConsole()
     console.print(Text.assemble((f"{entry.group}={entry.name}", "bold"), f"  {entry.what}"))
     if entry.summary:
         console.print(f"\n{entry.summary}")

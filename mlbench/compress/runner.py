@@ -62,8 +62,7 @@ class Compress(MultiFitRunner):
 
     def __call__(self) -> None:
         """Measure the dense network and every point that the method yields."""
-        if (saved := self.run.saved()) is not None:
-            self.load(saved)
+        self.resume()
         settings = self.config.settings
         with FreshProcess(self.stream.tasks[0].test, settings.latency_batch, self.config.dirs) as self.fresh:
             self.say_what_stays()

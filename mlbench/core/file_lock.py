@@ -4,14 +4,18 @@ Not the package filelock: it leaves its files behind, and does not notice that t
 """
 
 import fcntl
-import os
 import sys
+import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from mlbench.core.atomic_io import is_at, open_to_append
 from mlbench.core.errors import UserError
+
+MOST_TRIES, TRY_SECONDS = 20, 0.05
+TRIES = 4  # a report that asks whether a run goes on holds its lock for a moment
 
 
 @contextmanager
@@ -28,40 +32,55 @@ def locked(path: Path, wait: bool) -> Generator[None]:
     try:
         file = open_and_lock(path, wait)
     except OSError as error:
-        raise UserError(f"cannot write into {path.parent}: {error.strerror}; choose another out=") from error
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another out=") from error
     with file:
         try:
             yield
         finally:
-            if is_at(file, path):  # not when the folder has been replaced
+            if is_at(file.fileno(), path):  # not when the folder has been replaced
                 path.unlink()
 
 
-def open_and_lock(path: Path, wait: bool) -> IO[str]:
+def open_and_lock(path: Path, wait: bool) -> IO[bytes]:
     """Open and lock the file, again and again until it is still at `path` once it is locked."""
+    tries = 0
     while True:
         with ExitStack() as stack:
-            file = stack.enter_context(path.open("w"))
+            try:
+                file = stack.enter_context(open_to_append(path))
+            except (
+                FileNotFoundError
+            ):  # for a moment, where another process puts a new folder in the place of an old one
+                tries += 1
+                if tries > MOST_TRIES:
+                    raise
+                time.sleep(TRY_SECONDS)
+                continue
             lock(file, wait, path)
-            if is_at(file, path):
+            if is_at(file.fileno(), path):
                 stack.pop_all()
                 return file
 
 
-def lock(file: IO[str], wait: bool, path: Path) -> None:
+def lock(file: IO[bytes], wait: bool, path: Path) -> None:
     """Lock an open file. Raises UserError if another process holds the lock and `wait` is not set."""
+    if locks(file):
+        return
+    if wait:
+        print(f"waiting for another process that works on {path.parent}", file=sys.stderr)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    for _ in range(TRIES):
+        time.sleep(TRY_SECONDS)
+        if locks(file):
+            return
+    raise UserError(f"{path.parent} is being worked on by another process")
+
+
+def locks(file: IO[bytes]) -> bool:
+    """Lock an open file if nobody else has; whether that was so."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        if not wait:
-            raise UserError(f"{path.parent} is being worked on by another process") from None
-        print(f"waiting for another process that works on {path.parent}", file=sys.stderr)
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def is_at(file: IO[str], path: Path) -> bool:
-    """Return whether an open file is the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
         return False
+    return True

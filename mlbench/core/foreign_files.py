@@ -1,10 +1,11 @@
 """What a file is that is none of ours, told by its content; nothing in it is run."""
 
+import io
 import json
 import zipfile
 from pathlib import Path
 
-ALLOWED = "allowed is a finished run's folder or its checkpoints/model.pt"
+ALLOWED = "allowed is a finished run's folder or its checkpoints/model.safetensors"
 LOOKED_AT = 4096  # bytes that tell a text
 HEADS = {  # first bytes -> what such a file is
     b"\x89HDF\r\n\x1a\n": "an HDF5 file (.h5), as Keras writes",
@@ -53,12 +54,12 @@ def kind_of_file(raw: bytes) -> str:
     return ""
 
 
-def kind_of_archive(path: Path) -> str:
+def kind_of_archive(raw: bytes) -> str:
     """What a zip archive is by the names inside; empty for none, and for what torch.save writes."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # of damaged ones
         return ""
     for end, what in MEMBERS.items():
         if any(name.endswith(end) for name in names):
@@ -73,7 +74,7 @@ def is_safetensors(raw: bytes) -> bool:
         return False
     try:
         return isinstance(json.loads(raw[8 : 8 + length]), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -95,5 +96,5 @@ def is_onnx(raw: bytes) -> bool:
 
 
 def is_pickle(raw: bytes) -> bool:
-    """What Python's own pickle writes; torch.save puts more behind it."""
-    return len(raw) > 2 and raw[0] == 0x80 and 2 <= raw[1] <= 5 and raw.endswith(b".")
+    """The beginning of what Python's own pickle writes, and of files by torch.save before there were archives."""
+    return len(raw) > 2 and raw[0] == 0x80 and 2 <= raw[1] <= 5

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, stdev, variance
 
 
@@ -34,6 +35,14 @@ def components(groups: list[list[float]]) -> tuple[float, float]:
     return math.sqrt(max(between, 0.0)), math.sqrt(within)
 
 
+@cache
+def quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t distribution with so many degrees of freedom."""
+    from scipy.special import stdtrit  # scipy.stats.t.ppf itself, which takes a second to import
+
+    return float(stdtrit(freedom, 0.975))
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Mean and 95 % t interval of independent values (Student 1908): mean ± t(0.975, n - 1) · s / sqrt(n).
 
@@ -43,8 +52,6 @@ def spread(values: Sequence[float]) -> Spread:
     Raises:
         ValueError: There is no value, or one that is not a finite number; no mean is defined then.
     """
-    from scipy.stats import t  # slow to import, and only tables over runs need it
-
     try:
         numbers = [float(value) for value in values]
         if not numbers or not all(map(math.isfinite, numbers)):
@@ -52,7 +59,7 @@ def spread(values: Sequence[float]) -> Spread:
         count = len(numbers)
         if count < 2:
             return Spread(numbers[0], None, count)
-        half = float(t.ppf(0.975, count - 1)) * stdev(numbers) / math.sqrt(count)
+        half = quantile(count - 1) * stdev(numbers) / math.sqrt(count)
         return Spread(fmean(numbers), half, count)
     except OverflowError as error:
         raise ValueError("the mean or the interval of these numbers is beyond the range of floats") from error

@@ -1,8 +1,13 @@
 """The `.npz` format of pictures (manual: Your own data): reading it, and its checks."""
 
+import math
+import sys
+import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -10,12 +15,18 @@ from torch import Tensor
 
 from mlbench.core.errors import UserError, nearest
 from mlbench.core.foreign_files import LOOKED_AT, is_text, kind_of_file
+from mlbench.core.input_files import open_regular
+from mlbench.core.machine_memory import memory_bytes
 from mlbench.data.class_names import class_names
 from mlbench.data.dataset import Arrays
 
 NEEDED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_val", "y_val", "classes")
 CHANNELS = (1, 3, 4)  # of pictures, as a rule
+# what numpy and zipfile raise for damaged files; numpy parses a header as Python does
+READ_ERRORS = (OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError)
+READ_ERRORS += (OverflowError, NotImplementedError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+TOO_LARGE = "this machine has less memory\ndata=image_folder reads pictures from files, as they are needed"
 MOST_UNSEEN = 1000  # classes without an example and a name: more of them are ids, not labels
 
 
@@ -23,19 +34,28 @@ def read_npz(path: Path) -> Arrays:
     """Read and check a file in mlbench's format (manual: Your own data); never loads a pickle. Raises UserError."""
     try:
         check_kind(path)
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} holds a single array; needed is a .npz with {', '.join(NEEDED)}")
+        with (
+            warnings.catch_warnings(),
+            open_regular(path) as stream,
+            np.load(stream, allow_pickle=False) as file,
+        ):
+            warnings.simplefilter("ignore", UserWarning)  # of headers by Python 2
             missing = [name for name in NEEDED if name not in file.files]
             if missing:
                 raise UserError(f"{path}: {', '.join(missing)} missing; an image file holds {', '.join(NEEDED)}")
-            arrays = {name: file[name] for name in file.files if name in (*NEEDED, *OPTIONAL)}
+            wanted = [name for name in file.files if name in (*NEEDED, *OPTIONAL)]
+            if (size := check_sizes(stream, wanted)) > memory_bytes():
+                raise UserError(f"{path} holds {size / 1e9:.1f} GB of arrays, and {TOO_LARGE}")
+            try:
+                arrays = {name: file[name] for name in wanted}
+            except MemoryError:
+                raise UserError(f"{path} could not be read: {TOO_LARGE}") from None
             unknown = [name for name in file.files if name not in arrays]
     except FileNotFoundError:
         raise UserError(f"data file {path} does not exist; see `mlbench data`, or set data_dir") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise UserError(f"{path} is not a readable .npz without pickles ({error})") from error
+    except READ_ERRORS as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is not a readable .npz without pickles ({reason})") from error
     read = check_arrays(arrays, path)
     if unknown:
         read.remarks.append(f"{path} also holds {', '.join(unknown)}; not read{nearest(unknown[0], OPTIONAL)}")
@@ -46,12 +66,36 @@ def check_kind(path: Path) -> None:
     """Raise UserError for a folder and for a file that does not begin as an archive, or an array, of NumPy."""
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a .npz; data=image_folder reads folders of pictures")
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(LOOKED_AT)
-    if not head.startswith((b"PK", b"\x93NUMPY")):
+    if head.startswith(b"\x93NUMPY"):
+        raise UserError(f"{path} holds a single array; needed is a .npz with {', '.join(NEEDED)}")
+    if not head.startswith(b"PK"):
         what = kind_of_file(head) or ("a text file" if is_text(head) else "of another kind")
         hint = "; data=table reads a .csv" if path.suffix.lower() == ".csv" else ""
         raise UserError(f"{path} is not a readable .npz: it is {what}{hint}")
+
+
+def check_sizes(stream: IO[bytes], names: list[str]) -> int:
+    """The bytes of all arrays, before numpy makes room for them. Raises ValueError unless they are what headers say."""
+    total = 0
+    with zipfile.ZipFile(stream) as archive:
+        for name in names:
+            member = f"{name}.npy" if f"{name}.npy" in archive.namelist() else name
+            with archive.open(member) as part:
+                major, minor = np.lib.format.read_magic(part)
+                if (major, minor) not in ((1, 0), (2, 0), (3, 0)):
+                    raise ValueError(f"{name} is of version {major}.{minor} of NumPy's format")
+                # a header of version 3 is one of version 2 in UTF-8, and those of plain arrays are in ASCII
+                header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                shape, _, kind = header(part)
+                there = archive.getinfo(member).file_size - part.tell()
+            if any(type(side) is not int or side < 0 for side in shape) or kind.hasobject:
+                raise ValueError(f"{name} is {kind} {list(shape)}")
+            if kind.itemsize == 0 or math.prod(shape) * kind.itemsize != there:
+                raise ValueError(f"{name} is {kind} {list(shape)}, and the file has {there} bytes of it")
+            total += there
+    return total
 
 
 def check_arrays(arrays: dict[str, np.ndarray], path: Path) -> Arrays:
@@ -108,6 +152,8 @@ def check_classes(arrays: dict[str, np.ndarray], path: Path) -> list[str]:
         return [str(label) for label in range(int(y.max()) + 1)]
     if names.ndim != 1 or not 0 < len(names) <= most:
         raise UserError(f"{path}: classes is {names.dtype} {list(names.shape)}; needed is a list of names")
+    if names.dtype.kind == "U" and (names.astype(names.dtype.newbyteorder("=")).view(np.uint32) > sys.maxunicode).any():
+        raise UserError(f"{path}: a name in classes is not valid Unicode")
     return class_names(
         [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names], path
     )

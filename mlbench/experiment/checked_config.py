@@ -65,7 +65,7 @@ class CheckedConfig:
         config: The composed config.
         names: The choice made in each group of the config; None where there is none.
         dirs: The folders that the user passed by --config-dir.
-        began: When the command began, in seconds since 1970.
+        command: A name for the command, which all jobs of a sweep share.
         method: The class that the techniques of the chosen family descend from.
 
     Raises:
@@ -77,7 +77,7 @@ class CheckedConfig:
         config: DictConfig,
         names: dict[str, str | None],
         dirs: tuple[Path, ...],
-        began: float,
+        command: str,
         method: type[Technique],
     ):
         self.composed, self.names, self.dirs = config, names, dirs
@@ -88,9 +88,14 @@ class CheckedConfig:
         for group in CHOICES:
             if config.get(group) is not None and not isinstance(names[group], str):
                 raise UserError(f"{group}=: a single name is needed, as mlbench list {group} shows them")
+            if ".." in Path(names[group] or "").parts:
+                raise UserError(
+                    f"{group}={names[group]} leads out of its group, and results would lie outside of out=\n"
+                    f"mlbench list {group} shows the names; --config-dir adds your own"
+                )
         top = OmegaConf.masked_copy(config, [key for key in config if key not in CHOICES])
         self.settings = settings(top, Settings, "")
-        self.since = began if self.settings.force else 0.0  # older runs and cached networks are made anew
+        self.command = command if self.settings.force else None  # runs and networks of other commands are made anew
         self.training = settings(config.train, Training, "train")
         self.technique = build(config[self.family], method, self.family, dirs) if self.family else method()
         self.check_use()

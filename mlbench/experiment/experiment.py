@@ -11,8 +11,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mlbench.core.atomic_io import create_folder, write_csv
+from mlbench.core.atomic_io import create_folder
 from mlbench.core.config_groups import RUNNING
+from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import Interrupted, RunError, SettingError, UserError
 from mlbench.core.file_lock import locked
 from mlbench.core.instantiate import Blueprint
@@ -30,7 +31,7 @@ from mlbench.reporting.class_table import class_table
 from mlbench.runs import cache, layout
 from mlbench.runs.checkpoint import Trained, normaliser, read_network
 from mlbench.runs.console import Display
-from mlbench.runs.run_dir import Run, finished
+from mlbench.runs.run_dir import Run, finished, repair
 from mlbench.runs.tracking import Tracker
 from mlbench.training.compute import Compute
 from mlbench.training.device import choose_device, choose_threads, limit_met, make_deterministic
@@ -58,7 +59,7 @@ class Experiment:
 
     def begun(self, folder: Path) -> bool:
         """Whether this run is there to be continued."""
-        return cache.usable(folder / layout.CONFIG, self.config.since)
+        return cache.usable(folder / layout.CONFIG, self.config.command)
 
     def tracker(self) -> Tracker:
         """What passes the run's results on to the `logger`, if there is one."""
@@ -96,11 +97,12 @@ class Experiment:
             old = folder.exists()
             with locked(folder / layout.LOCK, wait) if old else nullcontext():
                 if not self.begun(folder):  # nor by whoever held it
-                    self.create(folder, hydra_files, replace=old and chosen.force)
+                    create_folder(folder, self.files(hydra_files), replace=old and chosen.force)
         net.to(device, memory_format=torch.channels_last)
         with locked(folder / layout.LOCK, wait):
             if finished(folder):
                 return
+            repair(folder, self.files(hydra_files))
             try:
                 about = (config.identity(), chosen.keep, device, Display(), self.tracker(), config.inputs())
                 with Run(folder, *about) as run:
@@ -195,11 +197,13 @@ class Experiment:
         about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling)
         return lambda net, other=None: Trained(net, other or model, *about)
 
-    def create(self, folder: Path, hydra_files: dict[str, str], replace: bool) -> None:
-        """Make the run's folder with its config inside; with `replace` in the place of an older one."""
+    def files(self, hydra_files: dict[str, str]) -> dict[str, str]:
+        """The files with which the run's folder begins: name -> content."""
         files = {
             layout.CONFIG: OmegaConf.to_yaml(self.config.composed, resolve=True),
             f"{layout.HYDRA}/{layout.GROUP_NAMES}": OmegaConf.to_yaml(OmegaConf.create(self.config.names)),
             **hydra_files,
         }
-        create_folder(folder, files, replace)
+        if self.config.command is not None:
+            files[cache.signature(Path(layout.CONFIG)).name] = self.config.command
+        return files

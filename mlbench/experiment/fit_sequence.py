@@ -10,7 +10,7 @@ from torch import nn
 from mlbench.core.rng import Draws
 from mlbench.data.split import Split
 from mlbench.runs import layout
-from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
+from mlbench.runs.checkpoint import Trained, read_weights, write_tensors
 from mlbench.runs.run_dir import Run
 from mlbench.training.compute import Compute
 from mlbench.training.fit_state import Progress, Session
@@ -75,7 +75,7 @@ class FitSequence:
         resumed = self.unfinished if self.unfinished is not None and self.unfinished["number"] == number else None
         progress = Progress() if resumed is None else Progress.from_state(resumed["progress"])
         if path.exists():
-            net.load_state_dict(read_tensors(path)["weights"])
+            read_weights(net, path)
             if resumed is not None:  # it came to its end, and its costs were not saved
                 self.pay(progress)
         else:
@@ -130,5 +130,13 @@ class FitSequence:
         return {"seconds": self.seconds, "samples": self.samples, "fit": unfinished}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """The inverse of `state_dict`. Raises KeyError or TypeError for what is none."""
+        fit = saved["fit"]
+        kinds = {"number": int, "weights": dict, "progress": dict, "draws": dict}
+        if fit is not None and any(not isinstance(fit[name], kind) for name, kind in kinds.items()):
+            raise TypeError("its unfinished fit lacks a part")
+        if not isinstance(saved["samples"], int) or any(
+            not isinstance(s, float | int) for s in saved["seconds"].values()
+        ):
+            raise TypeError("its costs are no numbers")
         self.seconds, self.samples, self.unfinished = saved["seconds"], saved["samples"], saved["fit"]

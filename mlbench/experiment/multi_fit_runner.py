@@ -22,7 +22,7 @@ from mlbench.experiment.network_cache import NETWORK, NetworkCache
 from mlbench.experiment.network_source import NetworkSource
 from mlbench.experiment.runner import Runner
 from mlbench.models.initialisation import comes_with_weights, redraw
-from mlbench.runs.checkpoint import read_network, restored
+from mlbench.runs.checkpoint import read_network, restored, write_tensors
 from mlbench.training.evaluation import accuracy
 from mlbench.training.learner import Learner
 from mlbench.training.masked_lm import MaskedLanguage
@@ -105,11 +105,14 @@ class MultiFitRunner(NetworkSource, Runner):
 
         def read() -> None:
             self.fits.count += 1
-            restored(self.net, read_network(path))
+            try:
+                restored(self.net, read_network(path))
+            except RuntimeError as error:
+                raise UserError(f"{path} does not hold the {title} network; remove it to train it again") from error
 
         def make() -> None:
             train()
-            self.describe(self.net).save(path)
+            write_tensors(path, self.describe(self.net).packed())
 
         self.cache.apply(path, title, read, make)
         torch.manual_seed(self.draws.derived(f"after the {title} network"))

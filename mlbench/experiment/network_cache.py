@@ -48,15 +48,19 @@ class NetworkCache:
         return cache.place(self.config.out / FOLDER, published(made_by))
 
     def usable(self, path: Path) -> bool:
-        """Whether the file is there and may be used; force=true makes those anew that were there before the command."""
-        return cache.usable(path, self.config.since)
+        """Whether the file is there and may be used; with force=true that is one that the same command has made."""
+        return cache.usable(path, self.config.command)
 
     def apply(self, path: Path, title: str, load: Callable[[], object], make: Callable[[], object]) -> None:
         """Call `load` where `path` is usable, else `make`, which writes it; no other process does so meanwhile."""
         if not self.usable(path):
             self.note(f"the network is trained once and kept as {path} ({title})")
         with cache.held(path):
-            (load if self.usable(path) else make)()
+            if self.usable(path):
+                load()
+            else:
+                make()
+                cache.sign(path, self.config.command)
 
     def tensors(self, title: str, make: Callable[[], dict[str, Any]], **made_by: Any) -> dict[str, Any]:
         """What `make` returns, tensors by name, made once for the run's data, seed, and `made_by`."""
@@ -65,6 +69,7 @@ class NetworkCache:
             if not self.usable(path):
                 self.note(f"the {title} is trained once and kept as {path}")
                 write_tensors(path, make())
+                cache.sign(path, self.config.command)
             return read_tensors(path)
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from torch import nn
 
 from mlbench.core.instantiate import Blueprint
@@ -10,7 +9,7 @@ from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.model_setup import read_matching
 from mlbench.models.logits import with_logits
-from mlbench.runs.checkpoint import restored
+from mlbench.runs.checkpoint import rebuilt
 from mlbench.training.compute import Compute
 
 
@@ -30,5 +29,4 @@ class NetworkSource:
     def read(self, path: str) -> nn.Module:
         """The trained network of a checkpoint, in eval mode; see `Context`. Raises UserError."""
         packed = read_matching(Path(path), self.stream)
-        net = self.build(Blueprint(OmegaConf.create(packed["model"]), "model", self.config.dirs))
-        return restored(net, packed, self.config.dirs).to(self.compute.device).eval()
+        return rebuilt(packed, f"checkpoint {path}", self.config.dirs).to(self.compute.device).eval()

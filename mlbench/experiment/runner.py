@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
+from mlbench.core.errors import UserError
 from mlbench.core.rng import Draws
 from mlbench.data.stream import Stream
 from mlbench.runs.checkpoint import Trained
 from mlbench.runs.run_dir import Run
 from mlbench.training.compute import Compute
+from mlbench.training.device import limit_met
 from mlbench.training.optimizer import Training
 
 
@@ -46,6 +48,25 @@ class Runner:
     def __call__(self) -> None:
         """Train, measure, write the results, from wherever the run's checkpoint stands."""
         raise NotImplementedError
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Take up a state of the run, as it was saved. Raises an exception of any class for what is none."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Go on from the checkpoint of the run, if there is one. Raises UserError where it is of another run."""
+        if (saved := self.run.saved()) is None:
+            return
+        try:
+            self.load(saved)
+        except Exception as error:
+            if limit_met(error, str(self.compute.device)):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"{self.run.last} is not the state of this run ({type(error).__name__}: {reason})\n"
+                "remove it to begin the run anew"
+            ) from error
 
 
 RunnerFactory = Callable[..., Runner]  # takes the fields of Runner

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mlbench.core.atomic_io import write_csv
+from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import UserError
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
@@ -30,8 +30,7 @@ class Supervised(Runner):
     def __call__(self) -> None:
         """Train, measure on the test set, write the results."""
         self.progress = Progress()
-        if (saved := self.run.saved()) is not None:
-            self.load(saved)
+        self.resume()
         task, display = self.stream.tasks[0], self.run.display
         if task.unlabelled is not None and getattr(self.net, "pretraining", None) is not None:
             display.note("the network learns from the labels alone: what comes before is for compress= and explain=")

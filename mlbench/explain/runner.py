@@ -9,7 +9,8 @@ import torch
 from scipy.io import wavfile
 from torch import Tensor, nn
 
-from mlbench.core.atomic_io import write_csv, write_text, write_whole
+from mlbench.core.atomic_io import write_text, write_whole
+from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.core.user_path import user_path
 from mlbench.data.stream import Stream
@@ -43,8 +44,7 @@ class Explain(MultiFitRunner):
 
     def __call__(self) -> None:
         """Train or load the network, explain it and write the results."""
-        if (saved := self.run.saved()) is not None:
-            self.load(saved)
+        self.resume()
         inside = self.task.unlabelled is not None and not self.method.needs_classes
         net = self.pretrained() if inside else self.dense()
         results = Results(metrics=self.measured(net, inside))

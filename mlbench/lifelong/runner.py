@@ -58,8 +58,7 @@ class Lifelong(Runner):
 
     def __call__(self) -> None:
         """Learn and measure one task after another, starting at the run's checkpoint, and write the results."""
-        if (saved := self.run.saved()) is not None:
-            self.load(saved)
+        self.resume()
         while True:
             if self.measured < self.learned:  # also after a measurement that failed: what was learned is saved
                 self.measure()
@@ -158,7 +157,11 @@ class Lifelong(Runner):
         }
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned. Raises an exception of any class for what is none."""
+        if not 0 <= int(saved["measured"]) <= int(saved["learned"]) <= len(self.stream.tasks):
+            raise ValueError(f"it has learned {saved['learned']} tasks and measured {saved['measured']}")
+        if len(saved["matrix"]) != len(self.matrix):
+            raise ValueError(f"its accuracy matrix has {len(saved['matrix'])} rows")
         device = self.compute.device
         state = each_tensor(saved["method"], lambda tensor: tensor.to(device))
         self.net = self.method.load_state(state, self.net)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mlbench.core.atomic_io import write_csv
+from mlbench.core.csv_files import write_csv
 from mlbench.lifelong.metrics import Matrix
 from mlbench.reporting.figures import streams
 from mlbench.runs import layout

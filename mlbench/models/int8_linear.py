@@ -45,7 +45,8 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.in_features, self.out_features, self.dynamic, self.reduced = in_features, out_features, dynamic, reduced
         self.qdata = nn.Parameter(torch.zeros(out_features, in_features, dtype=torch.int8), requires_grad=False)
-        self.scale = nn.Parameter(torch.ones(out_features, 1), requires_grad=False)
+        self.scale = nn.Parameter(torch.empty(out_features, 1), requires_grad=False)
+        nn.init.ones_(self.scale)
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from rich.table import Table
 from rich.text import Text
 
+from mlbench.core.plain_text import printable
+
 ROWS = 12  # more are left out in the middle
 
 Row = list[object]  # a name, training, validation and test examples
@@ -16,8 +18,8 @@ def class_table(rows: list[Row], title: str, name: str) -> Table:
         title: What the table shows.
         name: What a row is.
     """
-    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column(Text(name), overflow="ellipsis", max_width=40, no_wrap=True)
+    table = Table(title=Text(printable(title)), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column(Text(printable(name)), overflow="ellipsis", max_width=40, no_wrap=True)
     for heading in ("training", "validation", "test"):
         table.add_column(heading, justify="right")
     half = ROWS // 2
@@ -28,5 +30,5 @@ def class_table(rows: list[Row], title: str, name: str) -> Table:
             table.add_row(Text(f"... {hidden} more in class_counts.csv"))
         else:
             first, *counts = row
-            table.add_row(Text(str(first)), *(f"{count:,}" for count in counts))
+            table.add_row(Text(printable(str(first))), *(f"{count:,}" for count in counts))
     return table

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 from mlbench.core.statistics import Spread, spread
 from mlbench.runs.point_columns import POINT_NUMBERS
-from mlbench.runs.run_record import Rows, number
+from mlbench.runs.run_record import number
+from mlbench.runs.run_tables import Rows
 
+LABELS_UP_TO = 12  # points of a chart that still have room for their names
 PointKey = tuple[str, str, str]  # setting, step, stage
 Points = dict[PointKey, dict[str, Spread]]
 

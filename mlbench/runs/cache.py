@@ -1,8 +1,8 @@
 """A cache of trained networks by the hash of what produced them, so that none is trained twice.
 
 What made them is settings, the examples themselves, the modules behind a model of the user's own, and the files of
-weights and tokenisers that others have trained, but not mlbench's own code. `force=true` makes those anew that were
-there before the command began, once in a sweep. Runs that need the same network at the same time wait for the one that
+weights and tokenisers that others have trained, but not mlbench's own code. `force=true` makes those anew that
+other commands have made, once in a sweep. Runs that need the same network at the same time wait for the one that
 trains it; a run that dies lets go.
 """
 
@@ -13,13 +13,38 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mlbench.core.atomic_io import make_folders, write_text
 from mlbench.core.errors import UserError
 from mlbench.core.file_lock import locked
 
 
-def usable(path: Path, since: float) -> bool:
-    """Return whether the file exists and is no older than `since` (seconds since 1970)."""
-    return path.exists() and path.stat().st_mtime >= since
+def usable(path: Path, command: str | None) -> bool:
+    """Return whether the file exists and, with force=true, was made by this command.
+
+    Args:
+        path: The file.
+        command: The name of the command that makes everything anew; None without force=true.
+    """
+    return path.exists() and command in (None, maker(path))
+
+
+def sign(path: Path, command: str | None) -> None:
+    """Note which command has made a file, with force=true. Raises RunError."""
+    if command is not None:
+        write_text(signature(path), command)
+
+
+def maker(path: Path) -> str:
+    """The name of the command that made a file; empty where nobody noted it."""
+    try:
+        return signature(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def signature(path: Path) -> Path:
+    """Where the maker of a file is noted."""
+    return path.with_name(f".{path.name}.command")
 
 
 def place(root: Path, made_by: dict[str, Any]) -> Path:
@@ -43,7 +68,7 @@ def digest(path: Path) -> str:
 def held(path: Path) -> Generator[None]:
     """Lock the file `path`, after waiting for any other process. Raises UserError if nothing can be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
     except OSError as error:
         raise UserError(f"cannot write into {path.parent}: {error.strerror}; choose another out=") from error
     with locked(path.with_suffix(".lock"), wait=True):

@@ -2,31 +2,45 @@
 
 import io
 import sys
-import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mlbench.core.atomic_io import write_whole
-from mlbench.core.errors import UserError
-from mlbench.core.foreign_files import ALLOWED, is_pickle, is_text, kind_of_archive, kind_of_file, kind_of_folder
-from mlbench.core.instantiate import build
-from mlbench.core.renamed import published
+from mlbench.core.errors import UserError, need
+from mlbench.core.foreign_files import (
+    ALLOWED,
+    LOOKED_AT,
+    is_pickle,
+    is_text,
+    kind_of_archive,
+    kind_of_file,
+    kind_of_folder,
+)
+from mlbench.core.input_files import not_regular, open_regular
+from mlbench.core.instantiate import build, plain_node
+from mlbench.core.renamed import current, published
 from mlbench.core.user_path import user_path
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.logits import with_logits
 from mlbench.models.surgery import restore
-from mlbench.runs import layout
+from mlbench.runs import layout, tensor_file, torch_file
 from mlbench.runs.codec import container
+from mlbench.runs.size_limit import bounded
 
 SCHEMA = 1
+TORCHVISION, BERT = "mlbench.models.torchvision.Torchvision", "mlbench.models.bert.Bert"
 REFUSED = "Unsupported global"  # in what torch says of a pickle that asks for more than tensors and plain values
 
+MOST_LOOKED_AT = 2**24  # bytes that tell what a file is that is no checkpoint
+NEEDED = {"model": dict, "input_shape": list, "outputs": int, "weights": dict}  # entry of a packed network -> its kind
+NEEDED |= dict.fromkeys(("mean", "std"), Tensor | None)
+OPTIONAL = {"classes": list, "scenario": str, "spelling": str, "wrapping": dict, "replaced": dict}
 NESTED = ("state_dict", "model_state_dict", "model", "net", "module")  # where others keep the weights
 
 
@@ -65,8 +79,15 @@ class Trained:
         }
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint, complete or not at all. Raises RunError on failure."""
-        write_tensors(path, self.packed())
+        """Write the checkpoint, complete or not at all, as `path` with the ending of its format.
+
+        It is safetensors wherever nothing is lost by that. Raises RunError on failure.
+        """
+        encoded, (ours, torchs) = tensor_file.encode(packed := self.packed()), layout.NETWORK_ENDINGS
+        if encoded is None:
+            write_tensors(path.with_name(path.name + torchs), packed)
+        else:
+            write_whole(path.with_name(path.name + ours), lambda stream: stream.write(encoded))
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -89,22 +110,13 @@ def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def read_tensors(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU; nothing in it can run code. Raises UserError naming the file."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {path} does not exist") from None
-    except OSError as error:
-        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from error
-    if what := kind_of_file(raw) or kind_of_archive(path):
+    raw = read_raw(path)
+    if not tensor_file.is_ours(raw) and (what := kind_of_file(raw) or kind_of_archive(raw)):
         raise UserError(f"checkpoint {path} is {what}\n{ALLOWED}")
     try:
-        if container.is_artefact(raw):
-            return container.decode(raw)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the versions of pickle: what cannot be read is said below
-            content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        content = decoded(raw)
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
-        if is_pickle(raw) or REFUSED in str(error):
+        if isinstance(error, torch_file.OtherObjects) or REFUSED in str(error):
             what = "a whole pickled module or other objects, which could run code when read"
             raise UserError(f"checkpoint {path} is {what}\n{ALLOWED}") from error
         if is_text(raw):
@@ -115,6 +127,32 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_raw(path: Path) -> bytes:
+    """The content of a checkpoint, of any other file the beginning. Raises UserError naming the file."""
+    try:
+        if what := not_regular(path):
+            raise UserError(f"checkpoint {path} is {what}\n{ALLOWED}")
+        with open_regular(path) as stream:
+            head = stream.read(LOOKED_AT)
+            ours = torch_file.is_archive(head) or container.is_artefact(head) or tensor_file.is_ours(head)
+            return head + stream.read(-1 if ours else MOST_LOOKED_AT)
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+
+
+def decoded(raw: bytes) -> Any:
+    """The content of a file of one of the three kinds that mlbench writes. Raises an exception of any class."""
+    if tensor_file.is_ours(raw):
+        return tensor_file.decode(raw)
+    if container.is_artefact(raw):
+        return container.decode(raw)
+    if is_pickle(raw):
+        raise torch_file.OtherObjects("a pickle outside of an archive")
+    return torch_file.decode(raw)
+
+
 def weights_alone(content: object) -> str:
     """What a file with tensors is that lacks all else."""
     if isinstance(content, dict) and (inside := next((name for name in NESTED if name in content), None)):
@@ -123,32 +161,63 @@ def weights_alone(content: object) -> str:
     return "; it is a state_dict: weights alone, without what builds the network" if tensors else ""
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """The state from which an interrupted run continues. Raises UserError where the file holds none."""
+    state = read_tensors(path)
+    kinds = {"metrics_bytes": int, "wall_seconds": float | int, "device": str, "network": dict}
+    if any(not isinstance(state.get(name), kind) for name, kind in kinds.items()) or state["metrics_bytes"] < 0:
+        raise UserError(f"{path} does not hold the state of a run; remove it to begin anew")
+    return state
+
+
+def read_weights(net: nn.Module, path: Path) -> None:
+    """Give a network the weights of a checkpoint of its own structure. Raises UserError for any other."""
+    try:
+        net.load_state_dict(read_tensors(path)["weights"])
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        raise UserError(f"{path} does not hold the weights of this network; remove it to train it again") from error
+
+
 def read_network(path: Path) -> dict[str, Any]:
-    """Read the packed network of a run folder or a checkpoint file. Raises UserError if there is none."""
+    """Read the packed network of a run folder or a checkpoint file, and `file_bytes`, the length of the file.
+
+    Raises UserError if there is none.
+    """
     path = user_path(path)
     if path.is_dir():
-        places = [path / layout.CHECKPOINTS / name for name in (layout.MODEL, layout.LAST)]
+        names = [*(layout.MODEL + ending for ending in layout.NETWORK_ENDINGS), layout.LAST]
+        places = [path / layout.CHECKPOINTS / name for name in names]
         found = next((place for place in places if place.exists()), None)
         if found is None:
             what = kind_of_folder(path)
-            raise UserError(f"checkpoint {path} {f'is {what}' if what else 'holds no checkpoints/model.pt'}\n{ALLOWED}")
+            problem = f"is {what}" if what else "holds no checkpoints/model.safetensors"
+            raise UserError(f"checkpoint {path} {problem}\n{ALLOWED}")
         path = found
     content = read_tensors(path)
     packed = content.get("network", content)
     if not is_packed(packed):
-        raise UserError(f"checkpoint {path} holds no trained network; name a finished run or its model.pt")
-    return packed
+        raise UserError(f"checkpoint {path} holds no trained network; name a finished run or its model.safetensors")
+    return {**packed, "file_bytes": path.stat().st_size}
 
 
 def is_packed(value: object) -> bool:
     """Return whether `value` has all entries of `Trained.packed` that readers rely on."""
-    kinds = {"model": dict, "input_shape": list, "outputs": int, "weights": dict}
-    kinds |= dict.fromkeys(("mean", "std"), Tensor | None)
-    if not isinstance(value, dict) or not kinds.keys() <= value.keys():
+    if not isinstance(value, dict) or not NEEDED.keys() <= value.keys():
         return False
-    if any(not isinstance(value[name], kind) for name, kind in kinds.items()):
+    if any(not isinstance(value[name], kind) for name, kind in NEEDED.items()):
         return False
-    return "_target_" in value["model"] and all(isinstance(weight, Tensor) for weight in value["weights"].values())
+    if any(not isinstance(value.get(name), kind | None) for name, kind in OPTIONAL.items()):
+        return False
+    if (value["mean"] is None) != (value["std"] is None):
+        return False
+    sizes = [*value["input_shape"], value["outputs"]]
+    weights = value["weights"].items()
+    return (
+        isinstance(value["model"].get("_target_"), str)
+        and all(type(size) is int and size > 0 for size in sizes)
+        and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights)
+        and all(isinstance(name, str) for name in value.get("classes") or [])
+    )
 
 
 def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
@@ -168,10 +237,54 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
     packed = read_network(Path(path))
     folders = (Path(config_dir).resolve(),) if config_dir else ()
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
-    node = OmegaConf.create(packed["model"])
+    return nn.Sequential(normaliser(packed), rebuilt(packed, f"checkpoint {path}", folders)).eval()
+
+
+def rebuilt(packed: dict[str, Any], source: str, config_dirs: tuple[Path, ...]) -> nn.Module:
+    """Build the network of a checkpoint, with all that it describes and its weights.
+
+    Args:
+        packed: What `read_network` returned.
+        source: What messages call the checkpoint.
+        config_dirs: Folders of the user's own modules.
+
+    Raises:
+        UserError: If what it describes cannot be built, or is not what it has weights for.
+    """
+    node = plain_node(local(packed["model"], source), f"{source}: its model")
     arguments = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
-    net = restored(build(node, nn.Module, "model", folders, **arguments), packed, folders)
-    return nn.Sequential(normaliser(packed), net).eval()
+    try:
+        with bounded(packed["file_bytes"]):
+            net = build(node, nn.Module, "model", config_dirs, **arguments)
+        return restored(net, packed, config_dirs)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    except Exception as error:  # a class may raise anything when it is built from what a file says
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{source} describes a network that cannot be built ({reason})") from error
+
+
+def local(model: dict[str, Any], source: str) -> dict[str, Any]:
+    """The config node of a model without what would be fetched: the weights come from the checkpoint.
+
+    Raises UserError for a network whose sizes are known to a hub alone, unless it has been fetched before.
+    """
+    kind = current(str(model["_target_"]))
+    if kind == TORCHVISION:
+        return {**model, "weights": None}
+    name = model.get("pretrained")
+    if kind != BERT or not isinstance(name, str) or "${" in name or user_path(name).is_dir():
+        return model
+    try:
+        hub = need("huggingface_hub", "text", "a checkpoint of model=bert")
+        return {**model, "pretrained": hub.snapshot_download(name, local_files_only=True)}
+    except UserError:
+        raise
+    except Exception as error:  # the hub's client raises errors of many classes
+        raise UserError(
+            f"{source} needs the sizes of model.pretrained={name!r}, and nothing is fetched to load a file\n"
+            "give a folder of that name, or fetch it first"
+        ) from error
 
 
 def normaliser(packed: dict[str, Any]) -> Normalise | AsIds:
@@ -192,13 +305,16 @@ def restored(net: nn.Module, packed: dict[str, Any], config_dirs: tuple[Path, ..
 
     Raises:
         RuntimeError: If the checkpoint is of another model.
+        UserError: If its wrapping cannot be built.
     """
     with_logits(net, packed["outputs"])
-    if packed.get("wrapping") is not None:
-        net = build(OmegaConf.create(packed["wrapping"]), nn.Module, "wrapping", config_dirs, net=net)
     try:
-        restore(net, packed.get("replaced") or {})
-    except (AttributeError, ValueError) as error:
+        with bounded(packed["file_bytes"]) if "file_bytes" in packed else nullcontext():
+            if packed.get("wrapping") is not None:
+                node = plain_node(packed["wrapping"], "wrapping")
+                net = build(node, nn.Module, "wrapping", config_dirs, net=net)
+            restore(net, packed.get("replaced") or {})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RuntimeError(str(error)) from error
     net.load_state_dict(packed["weights"])
     return net

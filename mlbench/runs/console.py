@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mlbench.core.plain_console import PlainConsole
 from mlbench.runs.results import Passage
 from mlbench.runs.token_text import rich_text
 from mlbench.training.fit_state import Progress as FitProgress
@@ -17,7 +18,7 @@ class Display:
     """Progress of the fits of one run."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(stderr=True, markup=False, emoji=False)
+        self.console = console or PlainConsole(stderr=True)
         self.bar: Progress | None = None
         self.title, self.accuracy = "", ""
 

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mlbench.core.errors import UserError
+from mlbench.core.input_files import read_json
 from mlbench.runs import layout
 
 PACKAGES = ("mlbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf")
@@ -25,15 +28,26 @@ def now() -> str:
 
 def outdated(folder: Path, inputs: list[Path]) -> str:
     """Return why a run could have other results today (its code, a file that it reads); empty if there is no reason."""
-    try:
-        before = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not (before := recorded(folder)):
         return ""
     made_by, now_by = [part.get("git_commit") for part in (before, *before.get("resumed_by", []))], git_commit()
     if now_by is not None and any(commit not in (None, now_by) for commit in made_by):
         return "by another commit of mlbench"
     changed = before.get("inputs", "") not in ("", fingerprint(inputs))
     return "a file that it was made from has changed since" if changed else ""
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """What env.json of a run says; nothing where it is missing or broken: the run is then as one that begins."""
+    try:
+        content = read_json(folder / layout.ENVIRONMENT)
+    except (OSError, UserError):
+        return {}
+    kinds = {"versions": dict, "resumed": list, "resumed_by": list, "inputs": str, "command": list, "started": str}
+    right = isinstance(content, dict) and all(
+        isinstance(content.get(name, kind()), kind) for name, kind in kinds.items()
+    )
+    return content if right and all(isinstance(part, dict) for part in content.get("resumed_by", [])) else {}
 
 
 def fingerprint(inputs: Iterable[Path]) -> str:
@@ -53,9 +67,7 @@ def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> d
         folder: The folder of the run.
         inputs: Files and folders that the run reads.
     """
-    before = {}
-    if (folder / layout.ENVIRONMENT).exists():
-        before = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
+    before = recorded(folder)
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -79,6 +91,7 @@ def environment(device: torch.device, folder: Path, inputs: Iterable[Path]) -> d
     }
 
 
+@cache  # two processes of git for each job of a sweep would take longer than a small job
 def git_commit() -> str | None:
     """Return the commit of this checkout, with `+changes` if it is not clean; None for an installed package."""
     here = Path(__file__).resolve().parents[2]

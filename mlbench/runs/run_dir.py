@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -11,13 +12,15 @@ from typing import Any, Literal
 
 import torch
 
-from mlbench.core.atomic_io import write_json, write_text
+from mlbench.core.atomic_io import open_to_append, remove_parts, write_json, write_text
 from mlbench.core.errors import RunError, UserError
 from mlbench.core.file_lock import locked
+from mlbench.core.interruption import interruption
 from mlbench.runs import layout
-from mlbench.runs.checkpoint import Trained, read_tensors, write_tensors
+from mlbench.runs.checkpoint import Trained, read_state, write_tensors
 from mlbench.runs.console import Display
-from mlbench.runs.provenance import environment, now
+from mlbench.runs.provenance import environment, now, recorded
+from mlbench.runs.run_state import record_begin, record_exit
 from mlbench.runs.tracking import Tracker
 from mlbench.training.fit_state import Progress, Watch
 
@@ -56,10 +59,14 @@ class Run:
 
     def __enter__(self) -> "Run":
         try:
-            remove_parts(self.folder)
+            check_plain(self.folder)
+            clean(self.folder)
+            record_begin(self.folder)
+            if (self.folder / layout.ENVIRONMENT).exists() and not recorded(self.folder):
+                self.display.note(f"{self.folder / layout.ENVIRONMENT} says nothing of how the run began; written anew")
             self.environment = environment(self.device, self.folder, self.inputs)
+            self.metrics = open_to_append(self.folder / layout.METRICS)
             write_json(self.folder / layout.ENVIRONMENT, self.environment)
-            self.metrics = (self.folder / layout.METRICS).open("ab")
         except (OSError, RunError) as error:
             raise UserError(f"cannot write into {self.folder}: {error}") from error
         self.tracker.begin(self.folder, self.display.note)
@@ -68,6 +75,7 @@ class Run:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self.display.stop()
         self.tracker.close(kind is None)
+        record_exit(self.folder, error)
         try:
             self.write_metrics(self.metrics.close)
         except RunError:
@@ -86,10 +94,14 @@ class Run:
         except OSError as error:
             raise RunError(f"cannot write {self.folder / 'metrics.jsonl'}: {error.strerror}") from error
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint to resume from and replace the previous one. Raises RunError on a full disk."""
+    def sync_metrics(self) -> None:
+        """Put metrics.jsonl on the disk. Raises RunError."""
         self.write_metrics(self.metrics.flush)
         self.write_metrics(lambda: os.fsync(self.metrics.fileno()))
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint to resume from and replace the previous one. Raises RunError on a full disk."""
+        self.sync_metrics()
         seconds = self.before + time.monotonic() - self.start_time
         own = {"metrics_bytes": self.metrics.tell(), "wall_seconds": seconds, "device": self.device.type}
         write_tensors(self.last, {**state, **own})
@@ -97,8 +109,8 @@ class Run:
         self.save_time = time.monotonic()
 
     def save_now_and_then(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Write a checkpoint within a task if the last one is SAVE_SECONDS old."""
-        if time.monotonic() - self.save_time >= SAVE_SECONDS:
+        """Write a checkpoint within a task if the last one is SAVE_SECONDS old, or if the run is about to stop."""
+        if interruption.signal is not None or time.monotonic() - self.save_time >= SAVE_SECONDS:
             self.save(state())
 
     def follow(
@@ -143,7 +155,7 @@ class Run:
 
     def saved(self) -> dict[str, Any] | None:
         """Return the state to resume from and cut metrics.jsonl back to it; None for a new run. Raises UserError."""
-        state = read_tensors(self.last) if self.last.exists() else None
+        state = read_state(self.last) if self.last.exists() else None
         length = state["metrics_bytes"] if state else 0
         if (self.folder / layout.METRICS).stat().st_size < length:
             raise UserError(f"{self.folder / 'metrics.jsonl'} is shorter than the checkpoint says; it was changed")
@@ -160,7 +172,7 @@ class Run:
 
     def save_network(self, network: Trained, name: str) -> None:
         """Save a network in the checkpoints folder."""
-        network.save(self.folder / layout.CHECKPOINTS / f"{name}.pt")
+        network.save(self.folder / layout.CHECKPOINTS / name)
 
     def finish(
         self,
@@ -183,8 +195,8 @@ class Run:
         Raises:
             RunError: a file cannot be written.
         """
-        self.save_network(network, "model")
-        self.write_metrics(self.metrics.flush)
+        self.save_network(network, layout.MODEL)
+        self.sync_metrics()
         costs = {**costs, "wall_seconds": self.before + time.monotonic() - self.start_time}
         write_json(self.folder / layout.ENVIRONMENT, {**self.environment, "ended": now()})
         schemas = {"schema": layout.SCHEMA, "tables_schema": layout.TABLES_SCHEMA}
@@ -202,10 +214,34 @@ def finished(folder: Path) -> bool:
     return layout.is_finished(folder)
 
 
+def repair(folder: Path, files: dict[str, str]) -> None:
+    """Write those files anew with which a run's folder begins that are missing or that a power cut has left empty.
+
+    Args:
+        folder: The folder of an unfinished run.
+        files: Name of each file -> its content.
+
+    Raises:
+        RunError: A file cannot be written.
+    """
+    check_plain(folder)
+    broken = [name for name in files if not (path := folder / name).is_file() or is_empty(path)]
+    for name in broken:
+        write_text(folder / name, files[name])
+    if broken:
+        print(f"{folder}: {', '.join(broken)} missing or empty, written anew", file=sys.stderr)
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a file has no content but spaces and zero bytes."""
+    return not path.read_bytes().strip(b"\0 \n")
+
+
 def tidy(folder: Path) -> None:
     """Remove what is left if the process of a finished run died at its very end; its lock still exists then."""
     if (lock := folder / layout.LOCK).exists():
         with suppress(UserError), locked(lock, wait=False):
+            check_plain(folder)
             clear(folder)
 
 
@@ -213,10 +249,22 @@ def clear(folder: Path) -> None:
     """Remove files that only an unfinished run needs."""
     (folder / layout.CHECKPOINTS / layout.LAST).unlink(missing_ok=True)
     shutil.rmtree(folder / layout.CHECKPOINTS / layout.FITS, ignore_errors=True)
-    remove_parts(folder)
+    clean(folder)
 
 
-def remove_parts(folder: Path) -> None:
+def clean(folder: Path) -> None:
     """Remove incomplete files of a killed process."""
-    for part in folder.rglob(f"*{layout.PART}"):
-        part.unlink()
+    for place, _, _ in os.walk(folder):
+        remove_parts(Path(place))
+
+
+def check_plain(folder: Path) -> None:
+    """Raise UserError where a run's folder has a link in it, through which files outside of it would be written."""
+    for place, folders, files in os.walk(folder):
+        names = [*folders, *files]
+        folders[:] = [name for name in folders if name not in layout.TRACKER_FOLDERS]  # wandb makes links in its own
+        for name in names:
+            if (path := Path(place, name)).is_symlink():
+                raise UserError(
+                    f"{path} is a symbolic link; a run's folder has none, its files would be written elsewhere"
+                )

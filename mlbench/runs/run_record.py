@@ -1,23 +1,12 @@
 """A finished run as its folder tells it: the one object that tables, reports and claims read. No torch."""
 
-import json
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mlbench.core.atomic_io import read_rows
-from mlbench.core.errors import UserError
-from mlbench.runs import layout
-from mlbench.runs.settings import NOT_SETTINGS, flatten, with_current_targets
-
-# libyaml's reader is ten times faster, and not on every machine
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-IDENTITY = ("family", "data", "model")
-Rows = list[dict[str, str]]  # of a table: column -> cell
+from mlbench.runs.run_tables import Rows, attempt, is_measurement, valid_rows
+from mlbench.runs.settings import NOT_SETTINGS, flatten
 
 
 @dataclass
@@ -112,65 +101,15 @@ class RunRecord:
         return {**self.costs, **self.metrics}[name]
 
     def rows(self, table: str) -> Rows:
-        """The rows of one of its tables; none where it has no such table. Raises OSError, ValueError, csv.Error."""
-        return read_rows(self.folder / table)
+        """The rows of one of its tables; none where it has no such table. Raises UnreadableRun."""
+        path = self.folder / table
+        return attempt(path, valid_rows) if path.exists() else []
 
 
 def number(row: dict[str, str], column: str) -> float | None:
-    """A cell as a finite number; None where there is none, or where an older run has no such column."""
+    """A cell as a measurement; None where there is none, or where an older run has no such column."""
     try:
         value = float(row.get(column) or "nan")
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
-
-
-def read_run(folder: Path, label: str = "") -> RunRecord | None:
-    """The run of a folder; None when it has not finished.
-
-    Raises:
-        UserError: summary.json is broken.
-        OSError, yaml.YAMLError: config.yaml cannot be read.
-    """
-    summary = read_summary(folder)
-    return None if summary is None else RunRecord(folder, summary, read_config(folder / layout.CONFIG), label)
-
-
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """summary.json of a run folder; None when the run has not finished. Raises UserError when it is broken."""
-    path = folder / layout.SUMMARY
-    if not path.exists():
-        return None
-    try:
-        return read_json(path)
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error})") from error
-
-
-def read_config(path: Path) -> Any:
-    """A run's config.yaml as plain values, each `_target_` as it is spelled today. Raises OSError or yaml.YAMLError."""
-    return with_current_targets(yaml.load(path.read_text(encoding="utf-8"), Loader=Loader))
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises OSError or ValueError."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def validate(run: RunRecord) -> RunRecord:
-    """The same run, without numbers that are not finite. Raises ValueError, KeyError or TypeError for a broken one."""
-    if (schema := run.summary["schema"]) != layout.SCHEMA:
-        raise ValueError(f"schema {schema} is not known here")
-    if run.tables_schema > layout.TABLES_SCHEMA:
-        raise ValueError(f"tables of schema {run.tables_schema} are not known here")
-    own = {name: str(run.summary[name]) for name in IDENTITY}
-    own |= {"technique": run.technique, "seed": run.seed, "headlines": dict(run.headlines)}
-    return RunRecord(run.folder, {**run.summary, **own, **{name: finite(run.summary[name]) for name in NUMBERS}})
-
-
-NUMBERS = ("metrics", "costs")
-
-
-def finite(values: dict[str, Any]) -> dict[str, float]:
-    """Those that are finite numbers."""
-    return {name: value for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)}
+    return value if is_measurement(value) else None

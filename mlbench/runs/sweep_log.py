@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlbench.core.atomic_io import open_to_append
 from mlbench.runs import layout
 from mlbench.runs.settings import label_of
 
@@ -26,12 +27,14 @@ def write_job(sweep: Path, number: int, folder: Path | None, overrides: list[str
     place = str(folder.resolve()) if folder else None
     entry = {"number": number, "job": " ".join(overrides), "folder": place, "label": label, "failure": failure}
     line = json.dumps(entry).encode() + b"\n"
-    with (sweep / layout.JOBS).open("ab+") as jobs:
+    with open_to_append(sweep / layout.JOBS) as jobs:
         fcntl.flock(jobs, fcntl.LOCK_EX)
         if jobs.seek(0, os.SEEK_END):
             jobs.seek(-1, os.SEEK_END)
             line = line if jobs.read(1) == b"\n" else b"\n" + line  # after one that was killed while it wrote
         jobs.write(line)
+        jobs.flush()
+        os.fsync(jobs.fileno())
 
 
 def read_jobs(sweep: Path) -> list[dict[str, Any]]:

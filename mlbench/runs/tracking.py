@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.core.atomic_io import write_json
+from mlbench.core.input_files import open_regular, read_json
 from mlbench.runs import layout
 from mlbench.runs.loggers.base import Logger, Measurement
 
@@ -42,7 +43,7 @@ class Tracker:
         """The same, for a logger that may fail."""
         path, state = self.folder / layout.TRACKER, {}
         if path.exists():
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = read_json(path)
         if state.get("logger") != logger.package:
             state = {}
         run = logger.begin(self.folder, self.name, flat(self.config), state.get("run"))
@@ -55,7 +56,7 @@ class Tracker:
 
     def pass_on(self, logger: Logger, position: int) -> None:
         """The same, for a logger that may fail."""
-        with (self.folder / layout.METRICS).open("rb") as file:
+        with open_regular(self.folder / layout.METRICS) as file:
             file.seek(self.state["bytes"])
             lines = file.read(position - self.state["bytes"]).splitlines()
         logger.log([measurement(json.loads(line)) for line in lines])

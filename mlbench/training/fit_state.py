@@ -11,6 +11,15 @@ from torch import Tensor
 from mlbench.core.errors import NotFinite
 from mlbench.data.split import Split
 
+KINDS: dict[str, Any] = {  # fields of Progress -> what may be in a file of its state
+    **dict.fromkeys(("epoch", "position", "samples", "step"), int),
+    **dict.fromkeys(("running", "losses", "validation_losses", "validation_accuracies"), list),
+    **dict.fromkeys(("optimizer", "best"), dict | None),
+    "order": Tensor | None,
+    "seconds": float | int,
+    "stopped": bool,
+}
+
 
 @dataclass
 class Progress:
@@ -42,7 +51,10 @@ class Progress:
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> "Progress":
-        """The inverse of `state`."""
+        """The inverse of `state`. Raises TypeError or ValueError for what is none."""
+        for name, kinds in KINDS.items():
+            if name in state and not isinstance(state[name], kinds):
+                raise TypeError(f"the progress of a fit has {name} of kind {type(state[name]).__name__}")
         values: dict[str, Any] = {**state, "running": [torch.tensor(loss) for loss in state["running"]]}
         return Progress(**values)
 

@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import NotFinite, RunError, UserError
+from mlbench.core.interruption import interruption
 from mlbench.data.augmentation import AUGMENTATIONS
 from mlbench.data.split import Batch, Split, validation_size
 from mlbench.data.stream import Task
@@ -61,20 +63,21 @@ def fit(
         raise RunError(f"there are {len(split)} examples to learn from, too few for a network like this one")
     steps = begun(net, split, learner, training, compute, progress)
     theta, optimizer = steps.theta, steps.optimizer
-    while progress.epoch < training.epochs and not progress.stopped:
-        if progress.order is None:
-            progress.order = torch.randperm(len(split), generator=generator)[:used]
-        for index in progress.order[progress.position :].split(chunk_size(split, training.batch_size)):
-            if progress.position:
-                began += shown(progress, optimizer, compute, began, watch)
-            steps.run(split.batch(index.to(split.labels.device), augmentation(training, generator)), progress)
-            progress.position += len(index)
-            progress.samples += len(index)
-            compute.samples += len(index)
-        end_epoch(progress, learner.lr_setting)
-        if validation is not None:
-            validate(net, validation, learner, training, session)
-        began += shown(progress, optimizer, compute, began, watch)
+    with nullcontext() if watch is None else interruption.deferred():  # `shown` stops it, once a checkpoint is written
+        while progress.epoch < training.epochs and not progress.stopped:
+            if progress.order is None:
+                progress.order = torch.randperm(len(split), generator=generator)[:used]
+            for index in progress.order[progress.position :].split(chunk_size(split, training.batch_size)):
+                if progress.position:
+                    began += shown(progress, optimizer, compute, began, watch)
+                steps.run(split.batch(index.to(split.labels.device), augmentation(training, generator)), progress)
+                progress.position += len(index)
+                progress.samples += len(index)
+                compute.samples += len(index)
+            end_epoch(progress, learner.lr_setting)
+            if validation is not None:
+                validate(net, validation, learner, training, session)
+            began += shown(progress, optimizer, compute, began, watch)
     if not theta.value.isfinite().all():
         raise NotFinite(f"the last step left weights that are not finite; try a smaller {learner.lr_setting}")
     if progress.best is not None:
@@ -120,6 +123,7 @@ def shown(
     progress.optimizer = optimizer.state_dict()
     if watch is not None:
         watch(progress)
+        interruption.check()
     return time.perf_counter() - now
 
 

@@ -67,8 +67,8 @@ def test_outputs_are_those_of_torchao_bit_for_bit_also_from_a_file(tmp_path, mon
         about = (model, SHAPE, 10, [str(i) for i in range(10)], None, Normalise(torch.zeros(1), torch.ones(1)))
         trained = Trained(small, *about)
         container.write(tmp_path / "net.mlb", trained.packed(), entropy=False)
-        trained.save(tmp_path / "net.pt")
-        for name in ("net.mlb", "net.pt"):
+        trained.save(tmp_path / "net")
+        for name in ("net.mlb", "net.safetensors"):
             again = package.load(tmp_path / name)[1]
             assert torch.equal(again(x), expected)
             assert [type(layer) for layer in again] == [type(layer) for layer in small]

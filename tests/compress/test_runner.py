@@ -92,7 +92,7 @@ def test_the_files_of_a_run(mlbench, tmp_path):
     assert folder.parent.name == "deep_compression-digits-mlp"
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     figures = {f"figures/accuracy_{name}.png" for name in ("bytes", "macs", "latency_ms")}
-    assert figures | {"points.csv", "layers.csv", "metrics.jsonl", "checkpoints/model.pt"} <= names
+    assert figures | {"points.csv", "layers.csv", "metrics.jsonl", "checkpoints/model.safetensors"} <= names
     assert (folder / "points.csv").read_text().splitlines()[0] == (
         "step,stage,accuracy,error,parameters,nonzero,bytes,ratio,macs,latency_ms,latency_iqr_ms"
     )
@@ -315,7 +315,7 @@ def test_a_stage_that_cannot_follow_says_so_before_anything_is_trained(mlbench, 
         (["compress=distill", f"compress.teachers=[{__file__}]"], ["test_runner.py is a text file"]),
         (
             ["compress=distill", f"compress.teachers=[{Path(__file__).parent}]"],
-            ["holds no checkpoints/model.pt"],
+            ["holds no checkpoints/model.safetensors"],
         ),
     ],
 )
@@ -382,7 +382,7 @@ def test_keep_all_keeps_networks_that_can_be_read(mlbench, tmp_path):
     words = ("compress=distill", "model=mlp", "model.hidden=[30]", "compress.finetune_epochs=2", "keep=all")
     code, _, error = mlbench(*words, *SMALL)
     assert code == 0, error
-    kept = sorted((only_run(tmp_path / "out") / "checkpoints").glob("fit_*.pt"))
+    kept = sorted((only_run(tmp_path / "out") / "checkpoints").glob("fit_*.safetensors"))
     assert [path.stem for path in kept] == ["fit_000_epoch_001", "fit_000_epoch_002"]
     for path in kept:
         package.load(path)

@@ -69,6 +69,6 @@ def test_cards_that_a_run_does_not_use_are_left_alone(cards, monkeypatch, mlbenc
     masked_accuracy(bert(), split_of(torch.full((4, 12), 7)), TEXT)
     assert not asked
     assert mlbench("compress=measure", *SMALL)[0] == 0
-    made = only_run(tmp_path / "out") / "checkpoints" / "model.pt"
+    made = only_run(tmp_path / "out") / "checkpoints" / "model.safetensors"
     assert mlbench("compress=measure", *SMALL, f"checkpoint={made}")[0] == 0
     assert not asked

@@ -10,6 +10,7 @@ import torch
 
 from mlbench.core.config_groups import entries
 from mlbench.experiment.rehearsal import few
+from mlbench.runs.checkpoint import read_tensors
 from tests.compress.odd_networks import NETWORKS
 
 pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures
@@ -267,7 +268,7 @@ def test_a_rehearsal_changes_no_number_of_the_run(mlbench, tmp_path, monkeypatch
         assert code == 0, error
         (folder,) = (tmp_path / out).glob(f"{family}/*/*")
         metrics = json.loads((folder / "summary.json").read_text())["metrics"]
-        weights = torch.load(folder / "checkpoints" / "model.pt", weights_only=True)["weights"]
+        weights = read_tensors(folder / "checkpoints" / "model.safetensors")["weights"]
         found.append({name: v for name, v in metrics.items() if not name.endswith(CLOCKS)} | weights)
         monkeypatch.setattr(importlib.import_module(f"mlbench.{family}.runner"), "rehearse", lambda *about: None)
     assert found[0].keys() == found[1].keys()

@@ -244,7 +244,7 @@ def test_the_classifier_of_icarl_can_be_loaded(mlbench, tmp_path, model):
     rows = (folder / "accuracy_matrix.csv").read_text().splitlines()
     last = [float(value) for value in rows[-1].split(",")[1:]]
     for task, data in enumerate(split_digits("class").tasks):
-        net = package.load(folder / "checkpoints" / f"answers_task_{task + 1:02d}.pt")
+        net = package.load(folder / "checkpoints" / f"answers_task_{task + 1:02d}.safetensors")
         assert isinstance(net[1], NearestMean)
         with torch.no_grad():
             right = net(data.test.raw(torch.arange(len(data.test)))).argmax(1) == data.test.labels

@@ -238,8 +238,8 @@ def test_the_predictor_of_each_task_can_be_loaded(mlbench, tmp_path, method, mod
     rows = (folder / "accuracy_matrix.csv").read_text().splitlines()[1:]
     matrix = [[float(value) for value in row.split(",")[1:]] for row in rows]
     for task, data in enumerate(split_digits("task").tasks):
-        file = folder / "checkpoints" / f"answers_task_{task + 1:02d}.pt"
-        net = package.load(file if file.exists() else folder / "checkpoints" / "model.pt")
+        file = folder / "checkpoints" / f"answers_task_{task + 1:02d}.safetensors"
+        net = package.load(file if file.exists() else folder / "checkpoints" / "model.safetensors")
         pictures = data.test.raw(torch.arange(len(data.test)))
         with torch.no_grad():
             right = net(pictures)[:, 2 * task : 2 * task + 2].argmax(1) == data.test.labels

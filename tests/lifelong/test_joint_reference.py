@@ -9,7 +9,7 @@ import pytest
 
 from mlbench.core.statistics import Spread
 from mlbench.reporting.figures import comparisons
-from mlbench.reporting.figures.streams import OVER_TIME
+from mlbench.reporting.over_time import OVER_TIME
 from mlbench.reporting.sweep.summary import finished
 from mlbench.reporting.sweep.tables import number_of_each, one_number, write_sweep
 from mlbench.runs.run_record import RunRecord
@@ -238,7 +238,8 @@ def test_the_gap_takes_the_joint_run_with_the_same_settings(tmp_path):
         config = f"seed: 0\ndevice: {device}\nout: {number}\ntrain: {{lr: {lr}}}\nlifelong: {{_target_: {technique}}}\n"
         (folder / "config.yaml").write_text(config)
         metrics = {"average_accuracy": accuracy, **({"learning_accuracy": 0.7} if technique == "ewc" else {})}
-        content = {"technique": technique, "metrics": metrics, "costs": {"train_seconds": 1.0}}
+        about = {"schema": 1, "family": "lifelong", "data": "permuted_digits", "model": "mlp", "seed": 0}
+        content = {**about, "technique": technique, "metrics": metrics, "costs": {"train_seconds": 1.0}}
         (folder / "summary.json").write_text(json.dumps(content))
         jobs.append({"label": f"lifelong={technique} train.lr={lr}", "folder": str(folder)})
     result = [run.summary["metrics"].get("joint_gap") for run in finished(jobs)]

@@ -1,7 +1,6 @@
 """Claims and the tests that decide them."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import scipy.stats
@@ -85,7 +84,8 @@ def test_runs_are_read_from_their_folders_once(tmp_path):
     for name in ("done", "cut_off"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(yaml.safe_dump({"data": {"tasks": 2}}))
-    (tmp_path / "done" / "summary.json").write_text(json.dumps({"seed": 4, "metrics": {}, "costs": {}}))
+    who = {"schema": 1, "family": "compress", "technique": "prune", "data": "digits", "model": "mlp", "seed": 4}
+    (tmp_path / "done" / "summary.json").write_text(json.dumps(who | {"metrics": {}, "costs": {}}))
     (tmp_path / "done" / "points.csv").write_text("step,accuracy\n0,.5\n1,.25\n")
     (found,) = read_runs([tmp_path / name for name in ("done", "cut_off", "done")]).all
     assert (found.seed, found.setting("data.tasks"), found.setting("data.tasks.more")) == (4, 2, None)
@@ -176,7 +176,9 @@ def test_claims_are_run_tested_and_written_on_a_page(mlbench, tmp_path, monkeypa
 def test_commands_that_begin_alike_have_folders_of_their_own(tmp_path, monkeypatch):
     """Also where only their ends differ, as those of two halves of a comparison do."""
     seen = []
-    monkeypatch.setattr("subprocess.run", lambda words, **_: seen.append(words) or SimpleNamespace(returncode=0))
+    monkeypatch.setattr(
+        "mlbench.core.child_processes.ChildProcesses.call", lambda self, words, _: seen.append(words) or 0
+    )
     long = "experiment=prune_small_steps " + " ".join(f"train.setting_{number}=1" for number in range(20))
     commands = [f"{long} compress.step={step}" for step in ("null", "0.2")]
     sweeps = run_sweeps(commands, tmp_path, 2)
@@ -189,7 +191,7 @@ def test_commands_that_begin_alike_have_folders_of_their_own(tmp_path, monkeypat
 def test_after_an_interruption_no_other_command_is_begun(tmp_path, monkeypatch):
     begun = []
 
-    def interrupted(words, out):
+    def interrupted(words, out, children):
         begun.append(words)
         raise KeyboardInterrupt
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from mlbench.core.atomic_io import write_csv
+from mlbench.core.csv_files import write_csv
 from mlbench.reporting.figures import bars, canvas, classification, clouds, comparisons, grids, lettering
 from mlbench.runs.results import Bars, Cloud, Panel
 

@@ -1,6 +1,7 @@
 """Pages that stand alone: text stays text, nothing is fetched, and what a browser makes of them."""
 
 import base64
+import hashlib
 import json
 import re
 import wave
@@ -12,7 +13,9 @@ from markupsafe import Markup
 
 from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.html import page as pages
+from mlbench.reporting.html import svg_charts
 from mlbench.reporting.html.page import Cell, Column, Section
+from mlbench.reporting.html.svg_charts import Series
 
 
 class Elements(HTMLParser):
@@ -61,6 +64,34 @@ def test_a_page_is_well_formed_and_points_nowhere(tmp_path):
     assert image["alt"] == "seen"
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
     assert "1,234" in text
+
+
+def test_a_page_allows_its_own_script_and_style_and_nothing_else(tmp_path):
+    parts = [
+        pages.table(["a"], [[n] for n in range(9)]),
+        svg_charts.chart([Series("s", [1, 2], [0, 1], [0.1, 0.1])], "x", "y"),
+        svg_charts.matrix({1: [0.5]}, "m"),
+    ]
+    pages.write_page(tmp_path / "page.html", "T", "L", [Section("s", "S", pages.joined(parts))])
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    (policy,) = [meta["content"] for meta in Elements(text).all("meta") if "http-equiv" in meta]
+    directives = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert directives["default-src"] == "'none'"
+    for element in ("style", "script"):
+        (content,) = re.findall(f"<{element}>(.*?)</{element}>", text, re.DOTALL)
+        hashed = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert directives.pop(f"{element}-src") == f"'sha256-{hashed}'"
+    assert set(directives.values()) == {"'none'", "data:"}
+    attributes = {name for _, attrs in Elements(text).found for name in attrs}
+    assert "style" not in attributes
+    assert not [name for name in attributes if name.startswith("on")]
+
+
+def test_no_character_of_a_page_turns_or_hides_others(tmp_path):
+    pages.write_page(tmp_path / "page.html", "a\x1b[31m\udcff", "b\u202ec", [])
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert r"<h1>a\x1b[31m\udcff</h1>" in text
+    assert r"b\u202ec" in text
 
 
 @pytest.mark.parametrize("place", ["title", "lead", "cell", "column", "caption", "choice", "summary", "alt"])

@@ -4,12 +4,12 @@ import csv
 
 import pytest
 
-from mlbench.core.atomic_io import read_rows, write_csv
+from mlbench.core.csv_files import read_rows, write_csv
 from mlbench.reporting.points import gather_points
 from mlbench.reporting.report.build import write_report
 from mlbench.reporting.sweep.tables import write_sweep
 from mlbench.runs import layout
-from mlbench.runs.run_record import read_run
+from mlbench.runs.run_reading import read_finished
 from tests import made_up_runs
 
 POINT = ("prune", "1", "prune 1")
@@ -32,7 +32,7 @@ def folders(tmp_path):
 
 
 def test_a_missing_column_is_a_missing_number(folders):
-    runs = [read_run(folder, "prune") for folder in folders]
+    runs = [read_finished(folder, "prune")[0] for folder in folders]
     points = gather_points((run.label, run.rows(layout.POINTS)) for run in runs)
     assert points[POINT]["accuracy"].count == 2
     assert points[POINT]["macs"].count == 1
@@ -42,7 +42,7 @@ def test_a_missing_column_is_a_missing_number(folders):
 def test_a_sweep_over_older_runs_has_its_table_and_figures(folders, tmp_path, older):
     if older == 2:
         drop_column(folders[1], "macs")
-    written = write_sweep([read_run(folder, "prune") for folder in folders], tmp_path)
+    written = write_sweep([read_finished(folder, "prune")[0] for folder in folders], tmp_path)
     names = {path.name for path in written}
     assert {layout.POINTS, "accuracy_bytes.png", "accuracy_latency_ms.png"} <= names
     assert ("accuracy_macs.png" in names) is (older == 1)

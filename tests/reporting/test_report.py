@@ -2,11 +2,12 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from scipy import stats
 
+from mlbench.core.csv_files import read_rows
 from mlbench.core.errors import UserError
 from mlbench.core.statistics import Spread
 from mlbench.reporting.aggregate import spreads_by_label
@@ -23,7 +25,7 @@ from mlbench.reporting.report.grouping import compare, differences
 from mlbench.reporting.report.media_budget import choose, media
 from mlbench.reporting.report.run_records import collect
 from mlbench.reporting.report.table_export import Sheet, latex, markdown
-from mlbench.runs.run_record import read_run
+from mlbench.runs.run_reading import read_finished
 from tests import made_up_runs
 
 ACCURACY = {  # by seed
@@ -161,6 +163,21 @@ def test_only_settings_that_differ_in_one_thing_are_tested(tmp_path):
     assert frozenset((one.label, "gem")) in tested
 
 
+def test_of_very_many_pairs_those_with_the_best_setting_are_tested(tmp_path, monkeypatch):
+    for seed in range(3):
+        for strength in range(5):
+            value = strength + seed / 10 + (seed + 3) * (strength + 1) % 7 / 100
+            run(tmp_path, "ewc", seed, settings={"strength": strength}, average_accuracy=value)
+    ((comparison,), _) = compare(collect(tmp_path, tmp_path / "report").runs)
+    assert len(paired_tests.pairwise_tests(comparison)) == 10
+    monkeypatch.setattr(paired_tests, "PAIRS", 9)
+    found = paired_tests.pairwise_tests(comparison)
+    assert [(test.one, test.other) for test in found] == [(0, other) for other in range(1, 5)]
+    assert comparison.settings[0].label == "ewc strength=4"
+    write_report(tmp_path, tmp_path / "report")
+    assert "only those with the first setting are tested" in (tmp_path / "report" / "index.html").read_text()
+
+
 def test_broken_runs_are_listed_and_the_others_reported(tmp_path):
     good = run(tmp_path, seed=7, average_accuracy=0.875)
     places = {name: run(tmp_path, seed=number, name=name) for number, name in enumerate("abcdefgh")}
@@ -291,6 +308,20 @@ def test_tables_for_people(tmp_path):
     ]
 
 
+def test_texts_of_tables_are_no_commands():
+    evil = "a\n\\input{x} [l](javascript:x) <b>`c`* | \x1b"
+    sheet = Sheet(evil, ["name", evil], [[evil, 1], ["[2]", 2], ["* 3", 3]])
+    told = latex(sheet)
+    assert told.startswith(r"% a\textbackslash{}n\textbackslash{}input\{x\} {[}l{]}")
+    assert len(told.splitlines()) == 8
+    assert not re.search(r"(?<!\{)[\[\]*]|\\input|\x1b", told)
+    assert {"{[}2{]} & 2", "{*} 3 & 3"} <= {line.removesuffix(r" \\") for line in told.splitlines()}
+    told = markdown(sheet)
+    assert len(told.splitlines()) == 7
+    assert not re.search(r"(?<!\\)[`\[\]<>*]|\x1b", told)
+    assert told.splitlines()[0] == r"### a\\n\\input{x} \[l\](javascript:x) \<b\>\`c\`\* \| \\x1b"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -312,7 +343,10 @@ def test_error_messages_have_at_most_two_lines(tmp_path, monkeypatch, words, mes
 
 
 def test_the_command_writes_the_page_and_needs_no_torch(three):
-    code = "import sys; from mlbench.cli.main import main; code = main(); sys.exit(code or 'torch' in sys.modules)"
+    code = (
+        "import sys; from mlbench.cli.main import main; code = main(); "
+        "sys.exit(code or bool({'torch', 'matplotlib', 'scipy.stats'} & set(sys.modules)))"  # each takes a second
+    )
     command = [sys.executable, "-c", code, "report", str(three), f"out={three / 'elsewhere'}"]
     root = Path(__file__).resolve().parents[2]
     told = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
@@ -364,7 +398,7 @@ def test_training_is_all_training(tmp_path):
     (place / "summary.json").write_text(json.dumps(summary))
     write_report(tmp_path, tmp_path / "report")
     assert (tmp_path / "report" / "index.html").read_text().count(">41.5<") == 2  # the setting, and the run
-    record = read_run(place, "one")
+    record = read_finished(place, "one")[0]
     assert spreads_by_label([record])["one"]["train_seconds"].mean == 41.5
 
 
@@ -374,6 +408,21 @@ def test_links_lead_to_folders_of_any_name(tmp_path):
     links = re.findall('<a href="([^"#][^"]*)"', (tmp_path / "report" / "index.html").read_text())
     address = urljoin((tmp_path / "report" / "index.html").as_uri(), next(link for link in links if "gem-" in link))
     assert url2pathname(urlsplit(address).path).rstrip("/") == str(place)
+
+
+def test_a_folder_that_is_named_like_a_scheme_is_a_folder(tmp_path):
+    """The page lies beside the runs, so that the way to a run begins with its own name."""
+    names = ("javascript:alert(1)", 'a"b\nc', "b'<i>", "x\udcffy", "=1+1")
+    for number, name in enumerate(names):
+        run(tmp_path, name=str(number), seed=number).rename(tmp_path / name)
+    write_report(tmp_path, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    links = re.findall('<a href="([^"#]+)"', page)
+    assert len(links) == len(names)
+    assert all(re.fullmatch(r"\./[\w.%~-]+/", link) for link in links), links
+    assert {os.fsdecode(unquote_to_bytes(link)) for link in links} == {f"./{name}/" for name in names}
+    assert "=1+1/" in {row["folder"] for row in read_rows(tmp_path / "runs.csv")}
+    assert "'=1+1/" in (tmp_path / "runs.csv").read_text()
 
 
 def test_names_are_text_on_the_page(tmp_path):

@@ -5,10 +5,14 @@ import re
 
 import pytest
 
+from mlbench.cli.main import report
+from mlbench.core.errors import UserError
+from mlbench.core.plain_console import PlainConsole
 from mlbench.reporting.class_table import class_table
-from mlbench.reporting.terminal import plain_console, show_run, sweep_table
+from mlbench.reporting.terminal import show_run, sweep_table
 from mlbench.runs import layout
-from mlbench.runs.run_record import read_run
+from mlbench.runs.console import Display
+from mlbench.runs.run_reading import read_finished
 from tests.made_up_runs import CONTROLS, write
 
 SCORES = {"pointing": 0.25, "deletion_auc": 0.5, "randomisation_rho": -0.125, "peak_bytes": 1727816.0}
@@ -53,12 +57,24 @@ def test_layers_of_a_probe_are_rows(tmp_path, capsys):
 
 
 def test_square_brackets_and_colons_of_a_sweep_are_printed(tmp_path, capsys):
-    from mlbench.reporting.terminal import plain_console
-
     write(tmp_path, ("lifelong", "ewc", "digits", "mlp"), 0, {}, {"average_accuracy": 0.5})
     label = "model.hidden=[bold] data.path=:smile:[/red].npz"
-    plain_console().print(sweep_table([read_run(tmp_path, label)]))
+    PlainConsole().print(sweep_table([read_finished(tmp_path, label)[0]]))
     assert label in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["a\x1b]0;title\x07b", "\x1b[2J", "a\rb", "\u202eabc", "\x9b31m", "a\udcff"])
+def test_names_command_no_terminal(tmp_path, capsys, name):
+    write(tmp_path, ("lifelong", "ewc", "digits", "mlp"), 0, {}, {"average_accuracy": 0.5, name.rstrip("\udcff"): 0.25})
+    console = PlainConsole()
+    console.print(sweep_table([read_finished(tmp_path, name)[0]]))
+    console.print(class_table([[name, 1, 0, 1], ["b", 1, 0, 1]], name, name))
+    console.print(name)
+    Display().note(name)
+    assert report(UserError(name), full=False, code=2) == 2
+    stdout, stderr = capsys.readouterr()
+    assert all(line.isprintable() for line in (stdout + stderr).split("\n"))
+    assert f"mlbench: {ascii(name)[1:-1]}" in stderr
 
 
 def test_the_summary_stays_as_it_is(maps, capsys):
@@ -70,5 +86,5 @@ def test_the_summary_stays_as_it_is(maps, capsys):
 
 
 def test_a_long_name_of_a_class_takes_one_line(capsys):
-    plain_console().print(class_table([["long " * 60, 1, 0, 1], ["b", 1, 0, 1]], "examples", "class"))
+    PlainConsole().print(class_table([["long " * 60, 1, 0, 1], ["b", 1, 0, 1]], "examples", "class"))
     assert len(capsys.readouterr().out.splitlines()) == 4

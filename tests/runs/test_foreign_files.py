@@ -87,8 +87,8 @@ def test_the_kind_of_a_file_is_said(write, told, name, tmp_path):
         (("config.json", "model.safetensors"), "Hugging Face"),
         (("config.json", "pytorch_model.bin"), "Hugging Face"),
         (("saved_model.pb",), "TensorFlow"),
-        (("other.txt",), "holds no checkpoints/model.pt"),
-        ((), "holds no checkpoints/model.pt"),
+        (("other.txt",), "holds no checkpoints/model.safetensors"),
+        ((), "holds no checkpoints/model.safetensors"),
     ],
 )
 def test_the_kind_of_a_folder_is_said(names, told, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ RUNS = {
     "ewc": "lifelong=ewc train.epochs=40",
     "derpp": "lifelong=derpp train.epochs=40",
     "packnet": "lifelong=packnet train.epochs=15",
+    "progressive": "lifelong=progressive train.epochs=25",
+    "icarl": "lifelong=icarl data=split_digits data.scenario=class train.epochs=40",
     "generative_replay": "lifelong=generative_replay data=split_digits data.scenario=class",
     "feedback": "lifelong=gem data=feedback_digits",
     "prune": "compress=prune train.epochs=60",
@@ -34,7 +37,8 @@ SHORT = {  # of each family one run of a few seconds, killed once
     "compress": "compress=prune train.epochs=20 data.train_examples=300 threads=1",
     "explain": "explain=saliency data=digits model=cnn train.epochs=10 data.train_examples=300 threads=1",
 }
-KILLS = 4
+LAUNCHERS = dict.fromkeys(RUNS, "serial") | {"parallel derpp": "joblib", "parallel prune": "joblib"}
+RESUMED, MOST_KILLS = 5, 30
 TIMES = ("second", "latency", "speed", "faster")  # metrics with these words are not the same twice
 
 
@@ -63,9 +67,20 @@ def kill(process):
     process.communicate()
 
 
-def kill_after(words, out, moment):
-    """Whether the command could be killed `moment` seconds after it began; else it was over before."""
-    process = start(words, out)
+def checkpoint_after(out, began):
+    """Whether there is a checkpoint that was written after `began` (ns)."""
+    for path in out.glob("*/*/*/checkpoints/**/last.pt"):
+        with suppress(FileNotFoundError):  # it goes when the run is over
+            if path.stat().st_mtime_ns > began:
+                return True
+    return False
+
+
+def kill_after_a_checkpoint(words, out, moment):
+    """Whether the command could be killed `moment` seconds after it wrote a checkpoint; else it was over before."""
+    began, process = time.time_ns(), start(words, out)
+    while process.poll() is None and not checkpoint_after(out, began):
+        time.sleep(0.01)
     time.sleep(moment)
     if process.poll() is None:
         kill(process)
@@ -73,6 +88,12 @@ def kill_after(words, out, moment):
     _, error = process.communicate()
     assert process.returncode == 0, error
     return False
+
+
+def resumed(out):
+    """How often the run went on from a checkpoint: as often as it says."""
+    places = list(out.glob("*/*/*/env.json"))
+    return len(json.loads(places[0].read_text()).get("resumed", [])) if places else 0
 
 
 def kill_at_a_checkpoint(words, out):
@@ -119,16 +140,18 @@ def test_an_interrupted_run_of_each_family_ends_with_the_same_numbers(tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", LAUNCHERS)
 def test_a_run_killed_at_any_moment_loses_nothing(tmp_path, name):
-    """Other moments every time: while torch is imported, in training, in measuring, while files are written."""
+    """Other moments every time, in training, in measuring, while files are written, until it was resumed five times."""
     whole, interrupted, draws = tmp_path / "whole", tmp_path / "interrupted", random.Random()
-    began = time.monotonic()
-    finish(RUNS[name], whole)
-    needed = time.monotonic() - began
-    moments = [draws.uniform(0, needed) for _ in range(KILLS)]
-    killed = [f"{moment:.1f}" for moment in moments if kill_after(RUNS[name], interrupted, moment)]
-    print(f"{needed:.0f} s; killed after", *killed)
-    finish(RUNS[name], interrupted)
+    words = f"{RUNS[name.split()[-1]]} hydra/launcher={LAUNCHERS[name]}"
+    finish(words, whole)
+    kills = 0
+    while resumed(interrupted) < RESUMED and kills < MOST_KILLS:
+        if not kill_after_a_checkpoint(words, interrupted, draws.uniform(0, 0.4)):
+            break
+        kills += 1
+    finish(words, interrupted)
+    assert resumed(interrupted) >= RESUMED, f"{kills} kills"
     assert result(whole) == result(interrupted)
     check_nothing_is_left(interrupted)

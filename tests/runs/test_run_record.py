@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlbench.core.errors import UserError
 from mlbench.reporting.report.grouping import compare
 from mlbench.reporting.report.run_records import collect
 from mlbench.runs import layout
-from mlbench.runs.run_record import RunRecord, number, read_config, read_run
+from mlbench.runs.run_reading import read_finished, valid_config
+from mlbench.runs.run_record import RunRecord, number
+from mlbench.runs.run_tables import UnreadableRun
 from mlbench.runs.settings import NOT_SETTINGS, flatten, joint_comparison_key, label_of, with_current_targets
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "run"
@@ -30,7 +31,8 @@ def copy_with(folder, seed, renamed):
 
 
 def test_a_published_run_has_todays_targets():
-    run = read_run(PUBLISHED)
+    run, lines = read_finished(PUBLISHED)
+    assert lines == []
     assert OLD in (PUBLISHED / layout.CONFIG).read_text()
     assert run.setting("lifelong._target_") == run.flat["lifelong._target_"] == TODAY
     assert run.flat["data.source._target_"] == "mlbench.data.datasets.digits.Digits"
@@ -65,10 +67,11 @@ def test_settings_are_flattened():
 
 
 def test_an_unfinished_run_has_no_record_and_a_broken_one_is_named(tmp_path):
-    assert read_run(tmp_path) is None
+    with pytest.raises(UnreadableRun, match=r"summary\.json cannot be read: it is not there"):
+        read_finished(tmp_path)
     (tmp_path / layout.SUMMARY).write_text("{")
-    with pytest.raises(UserError, match=r"summary\.json is not valid JSON"):
-        read_run(tmp_path)
+    with pytest.raises(UnreadableRun, match=r"summary\.json cannot be read: is not valid JSON"):
+        read_finished(tmp_path)
 
 
 def test_values_and_cells():
@@ -88,4 +91,4 @@ def test_tables_of_a_later_schema_are_left_aside(tmp_path):
     records = collect(tmp_path, tmp_path / "report")
     assert records.runs == []
     assert "tables of schema 2" in records.problems[0].line
-    assert read_config(folder / layout.CONFIG)["lifelong"]["_target_"] == TODAY
+    assert valid_config(folder / layout.CONFIG)["lifelong"]["_target_"] == TODAY

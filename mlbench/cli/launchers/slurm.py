@@ -1,6 +1,7 @@
 """The jobs of a sweep as jobs of a SLURM cluster."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -61,8 +62,10 @@ class Slurm(SweepLauncher):
     def executor(self, threads: int) -> Any:
         """Submitit's executor with these settings. Raises UserError where submitit is not installed."""
         submitit = need("submitit", "sweep", "hydra/launcher=submitit_slurm")
+        python = f"{shlex.quote(sys.executable)} -P"  # nothing of the working directory is imported, as everywhere
         retries = {"slurm_max_num_timeout": self.max_num_timeout, "local_max_num_timeout": self.max_num_timeout}
-        executor = submitit.AutoExecutor(self.folder / "slurm", cluster=self.cluster, **retries)
+        own = {**retries, "slurm_python": python, "local_python": python}
+        executor = submitit.AutoExecutor(self.folder / "slurm", cluster=self.cluster, **own)
         executor.update_parameters(
             name="mlbench",
             timeout_min=self.timeout_min,

@@ -12,7 +12,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 
+from mlbench.core.atomic_io import open_to_append
 from mlbench.core.errors import require
+from mlbench.core.interruption import SIGNALS, interruption
 
 REPORTED = (0, 1)  # exit codes of jobs that have logged their own end: success and failure
 GRACE_SECONDS = 30.0  # between the request to stop and the kill
@@ -55,7 +57,7 @@ def run_all(jobs: list[Callable[[], bool]], logs: list[Path], at_once: int) -> I
         while left or running:
             while left and len(running) < at_once:
                 number = left.pop(0)
-                with ctrl_c_later():
+                with signals_blocked():
                     process = context.Process(target=work, args=(jobs[number], logs[number]))
                     process.start()
                     running[number] = process
@@ -79,13 +81,13 @@ def stop(processes: list[BaseProcess]) -> None:
 def work(job: Callable[[], bool], log: Path) -> None:
     """The main function of a process: run the job and exit with its result.
 
-    The process stops, as after Ctrl-C, on SIGTERM or when its parent has ended.
+    The process stops on SIGTERM, which it sends itself when its parent has ended, where its run can be continued.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all, and run_all stops them in order
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    interruption.listen()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     Thread(target=stop_with_parent, daemon=True).start()
-    with log.open("ab") as file:
+    with open_to_append(log) as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os.dup2(file.fileno(), 1)
@@ -94,7 +96,7 @@ def work(job: Callable[[], bool], log: Path) -> None:
         sys.exit(0 if job() else 1)
     except KeyboardInterrupt as stopped:
         print(str(stopped) or "interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(interruption.exit_code)
     except Exception:
         traceback.print_exc()
         sys.exit(2)
@@ -107,13 +109,13 @@ def stop_with_parent() -> None:
 
 
 @contextmanager
-def ctrl_c_later() -> Iterator[None]:
-    """Defer Ctrl-C, so that no process starts that is not in the list of running ones."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def signals_blocked() -> Iterator[None]:
+    """Defer signals, so that no process starts that is not in the list of running ones."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def cause(code: int) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import subprocess
-import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mlbench.core.child_processes import python_command
 from mlbench.core.errors import RunError
 from mlbench.data.split import Split
 
@@ -30,8 +31,9 @@ class FreshProcess:
         path = Path(self.folder.name) / "test.pt"
         pictures = torch.cat([self.test.raw(index).cpu() for index in self.test.chunks(1000)])
         torch.save({"pictures": pictures, "labels": self.test.labels.cpu()}, path)
-        command = [sys.executable, "-m", "mlbench.compress.measurement.worker"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = python_command("mlbench.compress.measurement.worker")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, **pipes, process_group=0)  # a terminal's Ctrl-C is the run's alone
         self.send(
             test=str(path),
             device=str(self.test.labels.device),
@@ -41,9 +43,12 @@ class FreshProcess:
         )
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()  # the worker ends with its input
-        self.process.stdout.close()
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is not None:  # nobody waits for the answer
+            self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):  # the worker ends with its input
+            with suppress(OSError):  # what is left to be written to one that has ended
+                stream.close()
         try:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.core.atomic_io import write_csv
+from mlbench.core.csv_files import write_csv
 from mlbench.runs.point_columns import Column
 
 FLOAT_BYTES = 4  # of a number in single precision

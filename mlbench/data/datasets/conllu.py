@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlbench.core.errors import UserError
+from mlbench.core.input_files import read_text
 from mlbench.data.text import Sentence
 
 COLUMNS = ["ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC"]
 COLUMNS_COMMENT = "# global.columns ="  # of CoNLL-U Plus: a file that says what its columns are
 OTHER = re.compile(r"\d+-\d+|\d+\.\d+")  # multi-word tokens and empty nodes
-SPAN = re.compile(r"\(([^()]*)(\)?)|([^()]+)\)")  # a span that opens, perhaps to close at once, or one that closes
+# a span that opens, perhaps to close at once, or one that closes; what is neither is taken whole, or it would take long
+SPAN = re.compile(r"\(([^()]*)(\)?)|([^()]+)(\)?)")
 OUTSIDE = "O"
 Row = dict[str, str]  # column -> what stands there
 
@@ -27,8 +29,9 @@ def read(path: Path, classes: str) -> list[Sentence]:
     `# global.columns = FORM XPOS NER`; tags that it has not are `_`. Raises UserError naming file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # no other character ends a line
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, most=None).replace("\r\n", "\n").replace("\r", "\n")
+        lines = text.split("\n")  # no other character ends a line
+    except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     sentences, identities = [], False
     for comments, rows in blocks(lines, path):
@@ -98,10 +101,10 @@ def entities(misc: list[str], identities: bool) -> list[str]:
     labels, inside, begins = [], [], False
     for each in fields:
         closing: list[str] = []
-        for opening, at_once, name in SPAN.findall(each.get("Entity", "")):
+        for opening, at_once, name, closes in SPAN.findall(each.get("Entity", "")):
             parts = opening.split("-")
             if name:
-                closing.append(name)
+                closing += [name] if closes else []
             elif not identities or len(parts) >= 8:
                 begins = begins or not inside
                 inside.append((parts[0], parts[1] if len(parts) > 1 else parts[0]))

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-import secrets
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlbench.core.atomic_io import move_into_place
+from mlbench.core.atomic_io import move_into_place, part_folder
 from mlbench.core.errors import UserError, require
+from mlbench.core.input_files import not_regular
 from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Arrays, Source
 from mlbench.data.datasets.picture_files import Listing, list_pictures
+from mlbench.data.npz_format import READ_ERRORS
 from mlbench.data.picture_decoder import VERSION, decode_pictures
 
 DARK = 32  # of 255: what stays below has lost most of its grey values, as 12 bits in files of 16
 LOOKED_AT = 1000  # pictures, for the brightest value
-# what numpy raises for a file of pictures that is cut off, damaged or gone
-READ_ERRORS = (OSError, ValueError, EOFError, SyntaxError)
 
 
 @dataclass(kw_only=True)
@@ -81,7 +81,12 @@ class ImageFolder(Source):
 
     def mapped(self, folder: Path, listing: Listing) -> dict[str, Tensor]:
         """The pictures of each part, uint8 [N, C, H, W]. Raises one of READ_ERRORS where a file is damaged."""
-        pictures = {part: np.load(folder / f"x_{part}.npy", mmap_mode="c") for part in listing.files}
+        files = {part: folder / f"x_{part}.npy" for part in listing.files}
+        if any(not_regular(file) for file in files.values()):
+            raise ValueError(f"{folder} does not hold files")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of headers by Python 2
+            pictures = {part: np.load(file, mmap_mode="c") for part, file in files.items()}
         for part, array in pictures.items():
             if array.dtype != np.uint8 or array.shape != self.shape(len(listing.files[part])):
                 raise ValueError(f"{folder}: x_{part} is {array.dtype} {list(array.shape)}")
@@ -97,18 +102,15 @@ class ImageFolder(Source):
 
     def decode(self, listing: Listing, folder: Path) -> None:
         """Write x_train.npy, x_test.npy and, with one, x_val.npy, uint8 [N, C, H, W], into `folder`, whole or not."""
-        part_folder = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
         try:
-            part_folder.mkdir(parents=True)
-            for part, files in listing.files.items():
-                header = {"descr": "|u1", "fortran_order": False, "shape": self.shape(len(files))}
-                # written one after the other, not mapped: a full disk is then an error instead of a killed process
-                with (part_folder / f"x_{part}.npy").open("wb") as file:
-                    np.lib.format.write_array_header_1_0(file, header)
-                    for picture in decode_pictures([path for path, _ in files], self.size, self.grey):
-                        file.write(picture.tobytes())
-            move_into_place(part_folder, folder)
+            with part_folder(folder) as part_of_it:
+                for part, files in listing.files.items():
+                    header = {"descr": "|u1", "fortran_order": False, "shape": self.shape(len(files))}
+                    # written one after the other, not mapped: a full disk is then an error, not a killed process
+                    with (part_of_it / f"x_{part}.npy").open("wb") as file:
+                        np.lib.format.write_array_header_1_0(file, header)
+                        for picture in decode_pictures([path for path, _ in files], self.size, self.grey):
+                            file.write(picture.tobytes())
+                move_into_place(part_of_it, folder)
         except OSError as error:
             raise UserError(f"{error.filename or folder}: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(part_folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Spoken digits in wav files, as in the Free Spoken Digit Dataset."""
 
+import io
 import re
 import struct
 import warnings
@@ -13,6 +14,7 @@ from scipy.io import wavfile
 from torch import Tensor
 
 from mlbench.core.errors import UserError, require
+from mlbench.core.input_files import read_bytes
 from mlbench.core.user_path import user_path
 from mlbench.data import audio
 from mlbench.data.audio import Utterance
@@ -26,7 +28,7 @@ TEST_SPEAKERS = 1 / 3  # of the speakers, for the test
 LOUDNESS = 0.05  # root mean square
 SOFTEST, LOUDEST = 1e-12, 1e12  # root mean squares that can be brought to it in single precision
 READ_ERRORS = (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning)  # what scipy raises for bad files
-READ_ERRORS += (UnboundLocalError, ZeroDivisionError)  # and for damaged headers
+READ_ERRORS += (UnboundLocalError, ZeroDivisionError, TypeError, OverflowError, MemoryError)  # and for damaged headers
 
 
 @dataclass
@@ -84,7 +86,8 @@ def read(path: Path, rate: int) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
             warnings.filterwarnings("error", "Reached EOF prematurely")
-            file_rate, wave = wavfile.read(path)
+            # from memory: of a file scipy makes room for as many samples as its header claims
+            file_rate, wave = wavfile.read(io.BytesIO(read_bytes(path)))
     except READ_ERRORS as error:
         raise UserError(f"{path} cannot be read as a wav file: {error}") from error
     if file_rate != rate:

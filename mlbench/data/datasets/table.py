@@ -1,7 +1,10 @@
 """Tables of numbers: a .csv of the user's own, or one of those that come with scikit-learn."""
 
 import csv
+import io
 import math
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +13,7 @@ import numpy as np
 import torch
 
 from mlbench.core.errors import SettingError, UserError, nearest, require
+from mlbench.core.input_files import read_text
 from mlbench.core.user_path import user_path
 from mlbench.data.class_names import class_names
 from mlbench.data.dataset import Arrays, Source
@@ -17,6 +21,7 @@ from mlbench.data.modality import Tables
 from mlbench.data.normalisation import Normalise
 
 LARGEST = float(np.finfo(np.float32).max)  # what networks compute with
+WHOLE = re.compile(r"[+-]?\d{1,18}")
 FEWEST = 2  # rows of each class: one to learn from, one to be tested on
 
 
@@ -123,20 +128,20 @@ class Table(TableSource):
         rows = np.array([[number(path, n, header[k], line[k]) for k in places] for n, line in lines], dtype=np.float64)
         targets = [line[header.index(self.target)].strip() for _, line in lines]
         found = ordered_classes(path, self.target, targets)
-        labels = np.array([found.index(name) for name in targets])
+        number_of = {name: label for label, name in enumerate(found)}
+        labels = np.array([number_of[name] for name in targets])
         return self.split_rows(rows, labels, features, class_names(found, f"{path}, column {self.target}"))
 
 
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """(names of columns, (line number, cells) of each row). Raises UserError."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            lines = [(reader.line_num, cells) for cells in reader if cells]
+        reader = csv.reader(io.StringIO(read_text(path, most=None), newline=""), strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        lines = [(reader.line_num, cells) for cells in reader if cells]
     except FileNotFoundError:
         raise UserError(f"data file {path} does not exist; data.path=FILE names a .csv") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UserError, csv.Error) as error:
         raise UserError(f"{path} is not a readable .csv in UTF-8 ({error})") from error
     if not header or len(set(header)) < len(header) or not all(header):
         raise UserError(f"{path}: the first line must name every column, each once")
@@ -164,14 +169,14 @@ def number(path: Path, line: int, column: str, cell: str) -> float:
 
 def ordered_classes(path: Path, target: str, targets: list[str]) -> list[str]:
     """The classes in order: by number where all are whole numbers, else by name. Raises UserError."""
-    names = set(targets)
+    names = Counter(targets)
     if "" in names:
         raise UserError(f"{path}: a row has no class in {target}")
-    whole = all(name.lstrip("+-").isdecimal() for name in names)
+    whole = all(WHOLE.fullmatch(name) for name in names)
     few = sorted(names, key=(lambda name: (int(name), name)) if whole else str)
     if len(few) < 2:
         raise UserError(f"{path}: {target} has the one class {few[0]}; there is nothing to tell apart")
-    if rare := [name for name in few if targets.count(name) < FEWEST]:
+    if rare := [name for name in few if names[name] < FEWEST]:
         hint = "; a column of measurements is no class" if len(rare) > len(few) // 2 else ""
         raise UserError(f"{path}: class {rare[0]} of {target} has one row, and needed are {FEWEST} or more{hint}")
     return few

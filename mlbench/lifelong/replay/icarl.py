@@ -101,7 +101,8 @@ class NearestMean(nn.Module):
         super().__init__()
         self.net = net
         self.wrapping = {"_target_": "mlbench.lifelong.replay.icarl.NearestMean", "classes": classes, "width": width}
-        self.register_buffer("means", torch.full((classes, width), torch.inf))
+        self.register_buffer("means", torch.empty(classes, width))  # of any size until it is known to be allowed
+        self.means.fill_(torch.inf)
 
     def with_means(self, means: Tensor) -> "NearestMean":
         """Set the `means` [classes, width]; returns itself."""

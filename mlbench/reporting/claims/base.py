@@ -9,7 +9,9 @@ from typing import Any
 
 from mlbench.core.statistics import Spread, spread
 from mlbench.runs import layout
-from mlbench.runs.run_record import RunRecord, read_run
+from mlbench.runs.run_reading import read_finished
+from mlbench.runs.run_record import RunRecord
+from mlbench.runs.run_state import has_content
 from mlbench.runs.sweep_log import read_jobs
 
 Settings = Mapping[str, object]  # dotted names of a config, or technique, data, model, family, and their values
@@ -151,9 +153,9 @@ def best_on_other_seeds(options: list[dict[int, float]], best: Callable[..., dic
 
 
 def read_runs(folders: list[Path]) -> Runs:
-    """The finished ones among these run folders, each once."""
-    runs = [read_run(folder) for folder in dict.fromkeys(folders)]
-    return Runs([run for run in runs if run is not None])
+    """The finished ones among these run folders, each once. Raises UnreadableRun for one that cannot be read."""
+    there = [folder for folder in dict.fromkeys(folders) if has_content(folder / layout.SUMMARY)]
+    return Runs([read_finished(folder)[0] for folder in there])
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,25 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
-from rich.console import Console
 from rich.table import Table
 
+from mlbench.core.child_processes import ChildProcesses, python_command
 from mlbench.core.errors import RunError, UserError, nearest
+from mlbench.core.plain_console import PlainConsole
+from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 from mlbench.reporting.claims import compress, explain, lifelong
-from mlbench.reporting.claims.base import Claim, Result, Sweep, Verdict, read_runs
+from mlbench.reporting.claims.base import Claim, Result, Runs, Sweep, Verdict, read_runs
 from mlbench.reporting.claims.page import write_lecture
 from mlbench.runs import layout
+from mlbench.runs.run_tables import UnreadableRun
 from mlbench.runs.sweep_log import read_jobs
 
 LECTURES = {
@@ -44,9 +45,9 @@ def lecture(words: list[str]) -> int:
     began = time.monotonic()
     sweeps = run_sweeps(commands, out, chosen.jobs)
     results = [result_of(claim, [sweeps[command] for command in claim.commands(chosen.quick)]) for claim in claims]
-    Console(width=None if sys.stdout.isatty() else 160).print(table(results))
+    PlainConsole().print(table(results))
     page = write_lecture(out / "lecture" / "index.html", results, LECTURES, time.monotonic() - began)
-    print(f"page: {page}")
+    print(printable(f"page: {page}"))
     if troubled := [result.claim.name for result in results if result.trouble]:
         kind = UserError if {sweep.code for sweep in sweeps.values()} <= {0, 2} else RunError
         raise kind(f"no verdict for {', '.join(troubled)}, whose runs failed; see {out / 'lecture' / 'logs'}")
@@ -92,16 +93,14 @@ def claims_named(names: Iterable[str]) -> list[Claim]:
 
 
 def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
-    """Run commands, `jobs` at once; after Ctrl-C, which those under way hear as well, no other one is begun."""
-    interruption = Event()  # set by the thread that met it, so that none begins another command before this one hears it
+    """Run commands, `jobs` at once; after an interruption those under way are ended, and no other one is begun."""
+    children = ChildProcesses()
 
     def run(words: str) -> Sweep:
-        if interruption.is_set():
-            raise CancelledError
         try:
-            return run_sweep(words, out)
+            return run_sweep(words, out, children)
         except BaseException:
-            interruption.set()
+            children.stop()  # here, before this thread begins another one
             raise
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -109,12 +108,12 @@ def run_sweeps(commands: list[str], out: Path, jobs: int) -> dict[str, Sweep]:
         try:
             return {words: future.result() for words, future in under_way.items()}
         except BaseException:
-            interruption.set()
+            children.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def run_sweep(words: str, out: Path) -> Sweep:
+def run_sweep(words: str, out: Path, children: ChildProcesses) -> Sweep:
     """Run one command in a process of its own; what it prints goes to a log. Finished runs are not run again."""
     name = re.sub(r"\W+", "_", words)[:80] + "_" + hashlib.sha256(words.encode()).hexdigest()[:8]
     folder, log = out / "lecture" / "sweeps" / name, out / "lecture" / "logs" / f"{name}.txt"
@@ -123,10 +122,9 @@ def run_sweep(words: str, out: Path) -> Sweep:
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with log.open("w", encoding="utf-8") as stream:
-        command = [sys.executable, "-m", "mlbench", "-m", *words.split(), *settings]
-        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+        code = children.call(python_command("mlbench", "-m", *words.split(), *settings), stream)
     ended = "" if code == 0 else f", exit code {code}: {reason(folder, log)}"
-    print(f"{time.monotonic() - began:6.1f} s  mlbench -m {words}{ended}", file=sys.stderr, flush=True)
+    print(printable(f"{time.monotonic() - began:6.1f} s  mlbench -m {words}{ended}"), file=sys.stderr, flush=True)
     return Sweep(words, folder, code)
 
 
@@ -141,11 +139,11 @@ def reason(folder: Path, log: Path) -> str:
 
 def result_of(claim: Claim, sweeps: list[Sweep]) -> Result:
     """The checks of a claim on what its commands left."""
-    runs = read_runs([folder for sweep in sweeps for folder in sweep.folders()])
-    failed = [sweep.words for sweep in sweeps if sweep.code]
+    failed, runs = [sweep.words for sweep in sweeps if sweep.code], Runs([])
     try:
+        runs = read_runs([folder for sweep in sweeps for folder in sweep.folders()])
         checks = claim.decide(runs)
-    except (LookupError, OSError) as error:
+    except (LookupError, OSError, UnreadableRun) as error:
         return Result(claim, sweeps, runs, [], f"{error}; failed: {', '.join(failed) or 'none'}")
     return Result(claim, sweeps, runs, checks, f"failed: {', '.join(failed)}" if failed else "")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.core.atomic_io import read_rows
+from mlbench.core.csv_files import read_rows
 from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.figures.lettering import drawable
 

@@ -7,12 +7,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mlbench.core.atomic_io import read_rows
+from mlbench.core.csv_files import read_rows
 from mlbench.core.statistics import Spread
 from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.figures.lettering import legend_name
-from mlbench.reporting.figures.plots import LABELS_UP_TO, scale_to_costs
-from mlbench.reporting.figures.streams import OVER_TIME
+from mlbench.reporting.figures.plots import scale_to_costs
+from mlbench.reporting.over_time import OVER_TIME
+from mlbench.reporting.points import LABELS_UP_TO
 from mlbench.runs.point_columns import POINT_COSTS
 
 SOLID = 10  # curves that differ by colour alone; later ones have other dashes, too

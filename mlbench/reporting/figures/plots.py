@@ -7,12 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from mlbench.core.atomic_io import read_rows
+from mlbench.core.csv_files import read_rows
 from mlbench.core.pareto import pareto_front
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.points import LABELS_UP_TO
 from mlbench.runs.point_columns import POINT_COSTS
-
-LABELS_UP_TO = 12  # points that still have room for their names
 
 
 @dataclass

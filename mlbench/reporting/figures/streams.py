@@ -1,30 +1,23 @@
 """Figures of one run over a stream of tasks, from its tables."""
 
-import csv
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from mlbench.core.atomic_io import read_rows
+from mlbench.core.csv_files import read_rows, read_table
 from mlbench.reporting.figures.canvas import canvas, save
+from mlbench.reporting.over_time import OVER_TIME
 
-OVER_TIME: dict[str, tuple[str, Callable[[int, Sequence[float]], float]]] = {
-    # metrics of the tasks learned so far: what they are, and their value from the row of R after so many tasks
-    "average_accuracy": ("average accuracy on the tasks so far", lambda learned, row: fmean(row[:learned])),
-    "first_task_accuracy": ("accuracy on the first task", lambda learned, row: row[0]),  # noqa: ARG005
-}
 NUMBERS_UP_TO = 20  # columns of a heat map that still have room for numbers
 
 
 def read_matrix(path: Path) -> tuple[list[str], dict[int, list[float]]]:
     """Task names and, by the number of tasks learned, the accuracies of accuracy_matrix.csv."""
     with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
+        header, *rows = read_table(file)
     return header[1:], {int(row[0]): [float(value) for value in row[1:]] for row in rows}
 
 

@@ -8,6 +8,7 @@ text stays text, and only `Markup` (what these functions return) goes in as it i
 """
 
 import base64
+import hashlib
 import mimetypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from mlbench import __version__
-from mlbench.core.atomic_io import write_text
+from mlbench.core.atomic_io import write_whole
+from mlbench.core.plain_text import printable
 
 TOOLS_FROM = 8  # rows from which a table has a filter
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"), autoescape=True, trim_blocks=True
 )
 PARTS = TEMPLATES.get_template("parts.html").module
+STYLE, SCRIPT = (Markup(TEMPLATES.get_template(name).render()) for name in ("page.css", "page.js"))
 
 
 @dataclass
@@ -58,10 +61,26 @@ def write_page(
     path: Path, title: str, lead: str | Markup, sections: Sequence[Section], foot: str = "", language: str = "en"
 ) -> Path:
     """Write the page, whole or not at all, and give back its path. Raises RunError when it cannot be written."""
-    page = TEMPLATES.get_template("page.html")
-    text = page.render(title=title, lead=lead, sections=sections, foot=foot, language=language, version=__version__)
-    write_text(path, text)
+    pieces = TEMPLATES.get_template("page.html").generate(
+        title=title, lead=lead, sections=sections, foot=foot, language=language, version=__version__,
+        style=STYLE, script=SCRIPT, policy=POLICY,
+    )  # fmt: skip
+    # one after the other: a page with its pictures is large
+    write_whole(path, lambda stream: stream.writelines(printable(piece, lines=True).encode() for piece in pieces))
     return path
+
+
+def digest(content: Markup) -> str:
+    """What the policy of a page calls the content of one of its own elements (Content Security Policy 3, hashes)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+POLICY = "; ".join(  # nothing is fetched, sent or run but the page's own style and script
+    (
+        "default-src 'none'", "base-uri 'none'", "form-action 'none'", "img-src data:", "media-src data:",
+        f"style-src {digest(STYLE)}", f"script-src {digest(SCRIPT)}",
+    )
+)  # fmt: skip
 
 
 def table(

@@ -1,10 +1,12 @@
 """`mlbench report`: everything below a folder of results on one page, and its tables as files. No torch."""
 
+from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
 
 from mlbench.core.errors import UserError, nearest
+from mlbench.core.plain_text import printable
 from mlbench.core.user_path import user_path
 from mlbench.reporting.html.page import Section, facts, write_page
 from mlbench.reporting.report import (
@@ -15,6 +17,7 @@ from mlbench.reporting.report import (
     section_runs,
     section_streams,
 )
+from mlbench.reporting.report.drawing import drawn_section
 from mlbench.reporting.report.grouping import Comparison, compare
 from mlbench.reporting.report.paired_tests import pairwise_tests
 from mlbench.reporting.report.run_records import Records, collect
@@ -41,6 +44,8 @@ def answer(words: list[str]) -> Path:
         raise UserError(f"media={options['media']}: allowed is a number of megabytes from 0 up")
     folder = user_path(places[0] if places else "outputs")
     out = user_path(options["out"]) if options.get("out") else folder / "report"
+    if out.is_symlink() and not options.get("out"):
+        raise UserError(f"{out} is a symbolic link; out=FOLDER says where the report is to be written")
     return write_report(folder, out, megabytes)
 
 
@@ -57,13 +62,14 @@ def write_report(folder: Path, out: Path, megabytes: float = MEGABYTES) -> Path:
         raise UserError(f"no finished runs below {folder}{begun}; a run is finished when its folder has summary.json")
     comparisons, repeated = compare(records.runs)
     tested = [(comparison, pairwise_tests(comparison)) for comparison in comparisons]
-    priced, points = section_pareto.section([one for one in comparisons if one.family == "compress"], records)
+    streams, compressed = ([one for one in comparisons if one.family == name] for name in ("lifelong", "compress"))
+    points = section_pareto.points_of_each(compressed, records)
     sections = [
         section_comparison.section(tested),
-        section_streams.section([one for one in comparisons if one.family == "lifelong"], records),
-        priced,
-        section_layers.section(comparisons, records),
-        section_explanations.section(comparisons, records, megabytes),
+        drawn_section("tasks", "Accuracy by task", partial(section_streams.section, streams, records)),
+        section_pareto.section(points),
+        drawn_section("layers", "Layer by layer", partial(section_layers.section, comparisons, records)),
+        drawn_section("gallery", "Pictures", partial(section_explanations.section, comparisons, records, megabytes)),
         section_runs.section(records.runs, repeated, comparisons, out),
         section_runs.problems_section(records.problems, folder),
     ]
@@ -72,7 +78,7 @@ def write_report(folder: Path, out: Path, megabytes: float = MEGABYTES) -> Path:
     name = folder.resolve().name
     foot = "Tables: compared, tests, points and runs, each as csv, md and tex, lie beside this page."
     there = [section for section in sections if section]
-    write_page(path, f"Results in {name}", lead(folder, records, comparisons, there), there, foot)
+    write_page(path, f"Results in {printable(name)}", lead(folder, records, comparisons, there), there, foot)
     return path
 
 

@@ -38,11 +38,10 @@ class Media:
 def media(setting: Setting) -> Media:
     """The figures and sounds of a setting's first run."""
     folder = setting.first.folder
-    figures = [path for path in folder.glob(f"{layout.FIGURES}/*.png") if path.stem not in DRAWN and path.is_file()]
+    figures = [path for path in files(folder / layout.FIGURES, "*.png") if path.stem not in DRAWN]
     figures.sort(key=lambda path: (FIRST.index(path.stem) if path.stem in FIRST else len(FIRST), natural(path.stem)))
     sounds: dict[str, list[tuple[str, Path]]] = {}
-    players = filter(Path.is_file, folder.glob(f"{layout.ARTEFACTS}/*.wav"))
-    for path in sorted(players, key=lambda path: natural(path.stem)):
+    for path in sorted(files(folder / layout.ARTEFACTS, "*.wav"), key=lambda path: natural(path.stem)):
         layer = LAYER.fullmatch(path.stem)
         title, what = (layer["title"], layer["what"]) if layer else ("sounds", path.stem)
         sounds.setdefault(title, []).append((what.replace("_", " "), path))
@@ -51,9 +50,19 @@ def media(setting: Setting) -> Media:
     return Media(setting, figures, sounds)
 
 
+def files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern, without links: these could bring any file of this machine into a page that is sent on."""
+    if folder.is_symlink():
+        return []
+    return [path for path in folder.glob(pattern) if path.is_file() and not path.is_symlink()]
+
+
 def natural(text: str) -> list[object]:
     """A key by which layer 10 comes after layer 9."""
-    return [int(part) if part.isdigit() else part for part in NATURAL.split(text)]
+    return [
+        (len(number := part.lstrip("0")), number) if place % 2 else part
+        for place, part in enumerate(NATURAL.split(text))
+    ]
 
 
 def choose(media_of_settings: Sequence[Media], megabytes: float) -> list[Path]:

@@ -1,5 +1,7 @@
 """The part of the report where settings are compared: means with intervals, and paired tests over the seeds."""
 
+from functools import partial
+
 from markupsafe import Markup
 
 from mlbench.core.statistics import spread
@@ -7,12 +9,13 @@ from mlbench.reporting.aggregate import BUDGET, budget_cell, training_seconds
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.axes import span
 from mlbench.reporting.html.page import Cell, Column, Section
+from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison, Setting, common_settings
-from mlbench.reporting.report.paired_tests import SIGNIFICANCE_LEVEL, PairedTest
+from mlbench.reporting.report.paired_tests import SIGNIFICANCE_LEVEL, PairedTest, too_many
 from mlbench.reporting.report.table_export import Sheet, cell_text
 
 TESTS_OPEN = 12  # so many rows of tests stand open; more are folded
-TESTS_SHOWN = 400  # rows on the page; the files have all
+TESTS_SHOWN = 400  # rows of a comparison for people; tests.csv has all
 TOWARDS = {"high": "higher is better", "low": "lower is better", "": ""}
 LEAD = (
     "Runs that differ only in their seed are one setting: mean ± half the 95 % confidence interval, below it each run "
@@ -25,8 +28,9 @@ TestedComparisons = list[tuple[Comparison, list[PairedTest]]]
 
 def section(tested: TestedComparisons) -> Section:
     """All comparisons, those of several settings first."""
-    several = [comparison_block(*pair) for pair in tested if len(pair[0].settings) > 1]
-    alone = [comparison_block(*pair) for pair in tested if len(pair[0].settings) == 1]
+    blocks = [(pair[0], drawn(pair[0].title, partial(comparison_block, *pair))) for pair in tested]
+    several = [block for comparison, block in blocks if len(comparison.settings) > 1]
+    alone = [block for comparison, block in blocks if len(comparison.settings) == 1]
     if alone:
         title = f"{len(alone)} settings without a comparison" if len(alone) > 1 else "a setting without a comparison"
         several.append(page.folded(title, page.joined(alone), not several))
@@ -115,7 +119,7 @@ def best_marks(comparison: Comparison, tests: list[PairedTest], metric: str) -> 
 
 def tests_table(comparison: Comparison, tests: list[PairedTest]) -> Markup:
     """The tests of a comparison: the clearest ones, where there are very many."""
-    clearest = sorted(tests, key=lambda test: test.holm)[:TESTS_SHOWN] if len(tests) > TESTS_SHOWN else tests
+    shown = clearest(tests)
     columns = [
         Column("one"), Column("other"), Column("metric", choice=True),
         Column("difference", number=True, hint="one minus other"),
@@ -123,11 +127,18 @@ def tests_table(comparison: Comparison, tests: list[PairedTest]) -> Markup:
         Column("p, corrected", number=True, hint="Holm, over all pairs of this table on this metric"),
         Column("verdict", choice=True),
     ]  # fmt: skip
-    rows = [test_row(comparison, test) for test in clearest]
+    rows = [test_row(comparison, test) for test in shown]
     caption = "Paired t tests over shared seeds, differences ± half their 95 % interval."
-    if len(clearest) < len(tests):
-        caption += f" The {len(clearest)} with the smallest p of {len(tests)}; all are in tests.csv."
+    if too_many(comparison):
+        caption += f" Of the pairs of {len(comparison.settings)} settings only those with the first setting are tested."
+    if len(shown) < len(tests):
+        caption += f" The {len(shown)} with the smallest p of {len(tests)}; all are in tests.csv."
     return page.table(columns, rows, caption)
+
+
+def clearest(tests: list[PairedTest]) -> list[PairedTest]:
+    """Those that people look at: all, or where there are very many those with the smallest p."""
+    return sorted(tests, key=lambda test: test.holm)[:TESTS_SHOWN] if len(tests) > TESTS_SHOWN else tests
 
 
 def test_row(comparison: Comparison, test: PairedTest) -> list[object]:
@@ -174,16 +185,26 @@ def spread_tables(tested: TestedComparisons) -> tuple[list[str], list[list[objec
 
 
 def test_tables(tested: TestedComparisons) -> tuple[list[str], list[list[object]], list[Sheet]]:
-    """tests: every paired test."""
+    """tests: every paired test in the csv, the clearest for people."""
     header = ["metric", "one", "other", "difference", "half_interval", "seeds", "p", "p_holm"]
     rows, sheets = [], []
     for comparison, tests in tested:
         names = [one.label for one in comparison.settings]
-        own = [
-            [test.metric, names[test.one], names[test.other], test.difference, test.half, test.seeds, test.p, test.holm]
-            for test in tests
-        ]
-        rows += [[comparison.title, *row] for row in own]
-        if own:
-            sheets.append(Sheet(comparison.title, [name.replace("_", " ") for name in header], own))
+        cells = {
+            id(one): [
+                one.metric,
+                names[one.one],
+                names[one.other],
+                one.difference,
+                one.half,
+                one.seeds,
+                one.p,
+                one.holm,
+            ]
+            for one in tests
+        }
+        rows += [[comparison.title, *row] for row in cells.values()]
+        if tests:
+            columns = [name.replace("_", " ") for name in header]
+            sheets.append(Sheet(comparison.title, columns, [cells[id(one)] for one in clearest(tests)]))
     return ["comparison", *header], rows, sheets

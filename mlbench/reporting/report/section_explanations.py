@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
@@ -11,6 +12,7 @@ from mlbench.reporting.aggregate import with_controls
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
+from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.media_budget import Media, choose, media
 from mlbench.reporting.report.run_records import Records
@@ -42,11 +44,14 @@ def section(comparisons: list[Comparison], records: Records, megabytes: float) -
     for comparison in own:
         cards = []
         for each in media_of[id(comparison)]:
-            score_table = scores(each.setting)
-            charts = curve_charts(each.setting, records) if score_table and curves > 0 else Markup("")
+            score_table = drawn("scores", partial(scores, each.setting))
+            charts = Markup("")
+            if score_table and curves > 0:
+                charts = drawn("curves", partial(curve_charts, each.setting, records))
             curves -= bool(charts)
             if each.chosen or score_table:
-                cards.append(gallery(each, score_table, charts, len(cards) < OPEN))
+                make = partial(gallery, each, score_table, charts, len(cards) < OPEN)
+                cards.append(drawn(f"what there is of {each.setting.label}", make))
         parts += [page.heading(comparison.title), *cards] if cards else []
     if left_out:
         size = sum(path.stat().st_size for path in left_out) / 1e6

@@ -2,16 +2,20 @@
 
 import re
 from collections import defaultdict
+from functools import partial
 
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Section
 from mlbench.reporting.html.svg_charts import Series
+from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.run_records import Records
 from mlbench.runs import layout
 
+CHARTS = 24  # of one comparison
 LINES = 10  # in one chart
-NAMED = re.compile(r"(?:(?P<probe>.+)_)?layer_(?P<layer>\d+)_(?P<untrained>untrained_)?(?P<what>.+)")
+NAMED = re.compile(r"(?:(?P<probe>.+)_)?layer_(?P<layer>[0-9]{1,6})_(?P<untrained>untrained_)?(?P<what>.+)")
+LAYER = re.compile(r"[0-9]{1,6}")
 TABLES = (layout.LAYERS, layout.PROBES)  # that name the layers
 LEAD = (
     "Mean over seeds, bands are 95 % intervals; dashed is the same network before it was trained. A probe says little "
@@ -27,11 +31,19 @@ def section(comparisons: list[Comparison], records: Records) -> Section | None:
         charts = [(one, layer_metrics(one)) for one in comparison.settings]
         charts = [(one, metrics) for one, metrics in charts if metrics]
         if charts:
-            names = list(dict.fromkeys(what for _, metrics in charts for what in metrics))
-            parts += [page.heading(comparison.title), page.grid(layer_chart(charts, what) for what in names)]
-            if paths := layer_names(charts[0][0], records):
-                parts.append(page.paragraph(f"Layers: {', '.join(f'{n} is {path}' for n, path in paths.items())}."))
+            parts += [page.heading(comparison.title), drawn("what layers know", partial(block, charts, records))]
     return Section("layers", "Layer by layer", page.joined(parts), LEAD) if parts else None
+
+
+def block(charts: list[tuple[Setting, LayerMetrics]], records: Records) -> page.Markup:
+    """The charts of a comparison, and the names of the layers of its first setting."""
+    names = list(dict.fromkeys(what for _, metrics in charts for what in metrics))
+    parts = [page.grid(layer_chart(charts, what) for what in names[:CHARTS])]
+    if len(names) > CHARTS:
+        parts.append(page.paragraph(f"The first {CHARTS} of {len(names)} measures."))
+    if paths := layer_names(charts[0][0], records):
+        parts.append(page.paragraph(f"Layers: {', '.join(f'{n} is {path}' for n, path in paths.items())}."))
+    return page.joined(parts)
 
 
 def layer_metrics(setting: Setting) -> LayerMetrics:
@@ -70,7 +82,8 @@ def layer_names(setting: Setting, records: Records) -> dict[int, str]:
     """Number of a layer -> its path in the network, from the first run's tables."""
     for name in TABLES:
         rows = records.rows(setting.first, name)
-        paths = {int(row["layer"]): row["path"] for row in rows if row.get("layer", "").isdigit() and row.get("path")}
+        named = [(row.get("layer", ""), row.get("path")) for row in rows]
+        paths = {int(layer): path for layer, path in named if LAYER.fullmatch(layer) and path}
         if paths:
             return paths
     return {}

@@ -3,11 +3,11 @@
 import numpy as np
 
 from mlbench.core.pareto import pareto_front
-from mlbench.reporting.figures.plots import LABELS_UP_TO
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Cell, Column, Section
 from mlbench.reporting.html.svg_charts import Series
-from mlbench.reporting.points import Points, gather_points
+from mlbench.reporting.points import LABELS_UP_TO, Points, gather_points
+from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison
 from mlbench.reporting.report.run_records import Records
 from mlbench.reporting.report.table_export import Sheet, cell_text
@@ -15,6 +15,7 @@ from mlbench.runs import layout
 from mlbench.runs.point_columns import POINT_COSTS, POINT_NUMBERS
 
 SETTINGS = 16  # in one chart
+DIGITS = 10  # of the number of a step, at most
 FRONT = 7  # its colour
 LEAD = (
     "Every network that a method made was written to a file, read back by another process, tested and timed. Means "
@@ -23,14 +24,18 @@ LEAD = (
 )
 
 
-def section(comparisons: list[Comparison], records: Records) -> tuple[Section | None, list[tuple[Comparison, Points]]]:
-    """Charts and tables of the points of each comparison, and the points themselves."""
-    groups = [(comparison, points) for comparison in comparisons if (points := points_of(comparison, records))]
+def points_of_each(comparisons: list[Comparison], records: Records) -> list[tuple[Comparison, Points]]:
+    """The comparisons that have points, with these."""
+    return [(comparison, points) for comparison in comparisons if (points := points_of(comparison, records))]
+
+
+def section(groups: list[tuple[Comparison, Points]]) -> Section | None:
+    """Charts and tables of the points of each comparison; None where there are none."""
     parts = []
     for comparison, points in groups:
-        parts += [page.heading(comparison.title), page.grid(cost_charts(points)), table(points)]
-    lead = Section("costs", "Accuracy against cost", page.joined(parts), LEAD) if parts else None
-    return lead, groups
+        charts = drawn("the points", lambda points=points: page.joined([page.grid(cost_charts(points)), table(points)]))
+        parts += [page.heading(comparison.title), charts]
+    return Section("costs", "Accuracy against cost", page.joined(parts), LEAD) if parts else None
 
 
 def points_of(comparison: Comparison, records: Records) -> Points:
@@ -89,7 +94,7 @@ def table(points: Points) -> page.Markup:
         cells = [
             Cell(cell_text(numbers[name]), numbers[name].mean) if name in numbers else None for name in POINT_NUMBERS
         ]
-        rows.append([setting, int(step) if step.isdigit() else step, stage, *cells])
+        rows.append([setting, int(step) if step.isdecimal() and len(step) < DIGITS else step, stage, *cells])
     return page.folded(f"all {len(rows)} points", page.table(columns, rows))
 
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from mlbench.core.plain_text import printable
 from mlbench.reporting.aggregate import training_seconds
 from mlbench.reporting.html import page
 from mlbench.reporting.html.page import Cell, Column, Section
@@ -41,9 +42,7 @@ def section(runs: list[RunRecord], repeated: list[RunRecord], comparisons: list[
     ]  # fmt: skip
     rows = []
     for run in runs:
-        link = Markup('<a href="{}">{}</a>').format(
-            quote(relative(run.folder, out)), named.get(run.folder, run.technique)
-        )
+        link = Markup('<a href="{}">{}</a>').format(link_to(run.folder, out), named.get(run.folder, run.technique))
         numbers = [number(run.metrics.get(name)) for name in names]
         seconds = number(training_seconds(run), 1)
         remark = "repeated later, not counted" if run.folder in again else ""
@@ -58,14 +57,24 @@ def number(value: float | None, digits: int = 3) -> Cell | None:
 
 def relative(folder: Path, out: Path) -> str:
     """The way from the page to a run's folder."""
-    return Path(os.path.relpath(folder, out)).as_posix() + "/"
+    return printable(Path(os.path.relpath(folder, out)).as_posix() + "/")
+
+
+def link_to(folder: Path, out: Path) -> str:
+    """The same as an address: with `./` before it no name is a scheme, such as javascript: or mailto:."""
+    return "./" + quote(os.fsencode(Path(os.path.relpath(folder, out)).as_posix())) + "/"
 
 
 def problems_section(problems: list[Problem], folder: Path) -> Section | None:
     """The folders and files that could not be used, one line each; None where there are none."""
     if not problems:
         return None
-    lines = [Markup("<code>{}</code> {}").format(os.path.relpath(one.folder, folder), one.line) for one in problems]
+    lines = [
+        Markup("{}<code>{}</code>: {}").format(
+            "left out: " if one.left_out else "", printable(os.path.relpath(one.folder, folder)), printable(one.line)
+        )
+        for one in problems
+    ]
     lines = list(dict.fromkeys(lines))
     more = [f"and {len(lines) - PROBLEMS_SHOWN} more"] if len(lines) > PROBLEMS_SHOWN else []
     lead = "Folders or files that could not be used. Everything else on this page does without them."

@@ -1,15 +1,17 @@
 """The part of the report on streams of tasks: accuracies over time, models in service, and the matrices R."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean
 
 from markupsafe import Markup
 
 from mlbench.core.statistics import spread
-from mlbench.reporting.figures.streams import OVER_TIME
 from mlbench.reporting.html import page, svg_charts
 from mlbench.reporting.html.page import Section
 from mlbench.reporting.html.svg_charts import Series
+from mlbench.reporting.over_time import OVER_TIME
+from mlbench.reporting.report.drawing import drawn
 from mlbench.reporting.report.grouping import Comparison, Setting
 from mlbench.reporting.report.run_records import Records
 from mlbench.runs import layout
@@ -41,9 +43,11 @@ def section(comparisons: list[Comparison], records: Records) -> Section | None:
         ]
         settings = [(one, matrices) for one, matrices in settings if matrices]
         if settings:
-            parts += [page.heading(comparison.title), over_time(comparison, settings, records)]
-            figures, left = heat_maps(settings, left)
-            parts.append(figures)
+            parts.append(page.heading(comparison.title))
+            parts.append(drawn("accuracies over time", partial(over_time, comparison, settings, records)))
+            shown = room(settings, left)
+            left -= sum(size for _, _, size in shown)
+            parts.append(drawn("matrices", partial(heat_maps, shown, len(settings))))
     return Section("tasks", "Accuracy by task", page.joined(parts), LEAD) if parts else None
 
 
@@ -99,23 +103,30 @@ def line(label: str, points: Points, colour: int) -> Series:
     return Series(label, list(points), means, halves, notes=notes, colour=colour)
 
 
-def heat_maps(settings: list[tuple[Setting, list[Rows]]], left: int) -> tuple[Markup, int]:
-    """The mean matrix R of each setting, as many as are to be drawn, and how many cells are left after them."""
-    figures = []
+def room(settings: list[tuple[Setting, list[Rows]]], left: int) -> list[tuple[str, Rows, int]]:
+    """Label, mean matrix R and its number of cells for each setting, as many as are to be drawn in `left` cells."""
+    shown = []
     for setting, matrices in settings[:MATRICES]:
         rows = mean_matrix(matrices)
         size = sum(map(len, rows.values()))
-        if len(rows) < 2 or size > left:
-            continue
-        left -= size
-        caption_text = f"{setting.label}, mean of {len(matrices)} runs" if len(matrices) > 1 else setting.label
-        figures.append(page.figure(svg_charts.matrix(rows, f"accuracy after each task, {setting.label}"), caption_text))
-    if not figures:
-        return Markup(""), left
-    title = f"R of {len(figures)} settings" if len(figures) > 1 else f"R of {settings[0][0].label}"
-    if len(figures) < len(settings):
-        title += f" (of {len(settings)})"
-    return page.folded(title, page.grid(figures), len(figures) <= MATRICES_OPEN), left
+        if len(rows) >= 2 and size <= left:
+            left -= size
+            label = f"{setting.label}, mean of {len(matrices)} runs" if len(matrices) > 1 else setting.label
+            shown.append((label, rows, size))
+    return shown
+
+
+def heat_maps(shown: list[tuple[str, Rows, int]], settings: int) -> Markup:
+    """The matrices that `room` has chosen of so many settings."""
+    if not shown:
+        return Markup("")
+    figures = [
+        page.figure(svg_charts.matrix(rows, f"accuracy after each task, {label}"), label) for label, rows, _ in shown
+    ]
+    title = f"R of {len(figures)} settings" if len(figures) > 1 else f"R of {shown[0][0]}"
+    if len(figures) < settings:
+        title += f" (of {settings})"
+    return page.folded(title, page.grid(figures), len(figures) <= MATRICES_OPEN)
 
 
 def mean_matrix(matrices: list[Rows]) -> Rows:

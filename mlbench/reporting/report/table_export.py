@@ -4,12 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlbench.core.atomic_io import write_csv, write_text
+from mlbench.core.atomic_io import write_text
+from mlbench.core.csv_files import write_csv
+from mlbench.core.plain_text import printable
 from mlbench.core.statistics import Spread
 from mlbench.reporting.html.page import readable
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
 LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+LATEX |= {sign: f"{{{sign}}}" for sign in "[]*"}  # after the end of a row these would be an argument of it
+IN_LATEX = str.maketrans(LATEX)
+IN_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*[]<>|~&"})
 
 
 @dataclass
@@ -23,7 +28,7 @@ class Sheet:
 
 def write_table(folder: Path, name: str, header: list[str], rows: list[list[object]], sheets: list[Sheet]) -> None:
     """<name>.csv of the header and rows, <name>.md and <name>.tex of the sheets. Raises RunError."""
-    write_csv(folder / f"{name}.csv", header, [["" if cell is None else cell for cell in row] for row in rows])
+    write_csv(folder / f"{name}.csv", header, rows)
     write_text(folder / f"{name}.md", "\n".join(map(markdown, sheets)))
     write_text(folder / f"{name}.tex", "\n".join(map(latex, sheets)))
 
@@ -41,7 +46,7 @@ def cell_text(value: object) -> str:
             return str(value)
         case int() | float():
             return readable(value)
-    return str(value)
+    return printable(str(value))
 
 
 def is_number(rows: Iterable[Sequence[object]], column: int) -> bool:
@@ -52,10 +57,10 @@ def is_number(rows: Iterable[Sequence[object]], column: int) -> bool:
 
 def markdown(sheet: Sheet) -> str:
     """A heading and a table."""
-    cells = [[cell_text(cell).replace("|", "\\|") for cell in row] for row in sheet.rows]
+    columns, *cells = [[escape_markdown(cell_text(cell)) for cell in row] for row in [sheet.columns, *sheet.rows]]
     rules = ["---:" if is_number(sheet.rows, number) else "---" for number in range(len(sheet.columns))]
-    lines = [f"| {' | '.join(row)} |" for row in [list(sheet.columns), rules, *cells]]
-    return "\n".join([f"### {sheet.title}", "", *lines, ""])
+    lines = [f"| {' | '.join(row)} |" for row in [columns, rules, *cells]]
+    return "\n".join([f"### {escape_markdown(printable(sheet.title))}", "", *lines, ""])
 
 
 def latex(sheet: Sheet) -> str:
@@ -66,9 +71,15 @@ def latex(sheet: Sheet) -> str:
     ]
     head, *body = lines
     inside = [head, r"\hline", *body]
-    return "\n".join([f"% {sheet.title}", rf"\begin{{tabular}}{{{places}}}", *inside, r"\end{tabular}", ""])
+    title = escape_latex(printable(sheet.title))  # a line break would end the comment
+    return "\n".join([f"% {title}", rf"\begin{{tabular}}{{{places}}}", *inside, r"\end{tabular}", ""])
+
+
+def escape_markdown(text: str) -> str:
+    """Text in which Markdown finds no links, tags, code or ends of cells."""
+    return text.translate(IN_MARKDOWN)
 
 
 def escape_latex(text: str) -> str:
     """Text in which LaTeX finds no commands."""
-    return "".join(LATEX.get(sign, sign) for sign in text)
+    return text.translate(IN_LATEX)

@@ -1,16 +1,22 @@
 """What a sweep says at its end. Reads and writes only files."""
 
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlbench.core.atomic_io import write_text
 from mlbench.core.errors import RunError, UserError
+from mlbench.core.plain_console import PlainConsole
+from mlbench.core.plain_text import printable
 from mlbench.reporting.sweep.labels import short_labels
-from mlbench.reporting.terminal import plain_console, sweep_table
+from mlbench.reporting.terminal import sweep_table
 from mlbench.runs import layout
-from mlbench.runs.run_record import RunRecord, read_run
+from mlbench.runs.run_reading import read_finished
+from mlbench.runs.run_record import RunRecord
+from mlbench.runs.run_state import has_content
+from mlbench.runs.run_tables import UnreadableRun
 from mlbench.runs.settings import joint_comparison_key
 from mlbench.runs.sweep_log import read_jobs
 
@@ -32,9 +38,9 @@ def conclude(sweep: Path, new_folders: list[Path]) -> None:
     if runs := finished(jobs):
         from mlbench.reporting.sweep.tables import write_sweep  # imports matplotlib
 
-        plain_console().print(sweep_table(runs))
+        PlainConsole().print(sweep_table(runs))
         for path in write_sweep(runs, sweep):
-            print(path)
+            print(printable(str(path)))
     failures = [job for job in jobs if job["failure"]]
     if failures:
         lines = "".join(f"{job['job']}: {job['failure']['message']}\n" for job in failures)
@@ -50,8 +56,14 @@ def finished(jobs: list[dict[str, Any]]) -> list[RunRecord]:
     """
     begun = list({(job["folder"], job["label"]): job for job in jobs if job["folder"]}.values())
     labels = short_labels([job["label"] for job in begun])
-    records = [read_run(Path(job["folder"]), label) for job, label in zip(begun, labels, strict=True)]
-    runs = [run for run in records if run is not None]
+    runs = []
+    for job, label in zip(begun, labels, strict=True):
+        folder = Path(job["folder"])
+        try:
+            if has_content(folder / layout.SUMMARY):
+                runs.append(read_finished(folder, label)[0])
+        except UnreadableRun as error:
+            print(printable(f"left out: {folder}: {error}"), file=sys.stderr)
     compare_with_joint(runs)
     return runs
 
@@ -60,7 +72,9 @@ def compare_with_joint(runs: list[RunRecord]) -> None:
     """Add joint accuracy and the gap to it to the metrics of each run that has a joint run beside it: one whose
     settings are the same in all but the method."""
     joint = {
-        joint_comparison_key(run.config): run.metrics["average_accuracy"] for run in runs if run.technique == "joint"
+        joint_comparison_key(run.config): run.metrics["average_accuracy"]
+        for run in runs
+        if run.technique == "joint" and "average_accuracy" in run.metrics
     }
     for run in runs if joint else []:
         metrics, best = run.metrics, joint.get(joint_comparison_key(run.config))

@@ -9,6 +9,7 @@ tensors  one behind the other (encodings.py)
 """
 
 import json
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -20,8 +21,11 @@ from torch import Tensor
 from mlbench.core.atomic_io import write_whole
 from mlbench.runs.codec import encodings
 from mlbench.runs.codec.tensors import first_of_each, to_array, to_tensor
+from mlbench.runs.size_limit import most_bytes
 
 MAGIC = b"MLBENCH1"
+BYTES_OF_A_NUMBER = 4  # as a rule
+MOST_HEADER = 2**23  # bytes; the names and shapes of a thousand layers are a hundredth of it
 
 
 def write(path: Path, packed: dict[str, Any], entropy: bool) -> int:
@@ -60,17 +64,38 @@ def is_artefact(content: bytes) -> bool:
 def decode(content: bytes) -> dict[str, Any]:
     """The packed network; names that shared a tensor share one again.
 
-    Raises ValueError for anything but an undamaged file; nothing in it can run code.
+    Raises ValueError for anything but an undamaged file, and for one that claims far more numbers than its length
+    allows, before these take memory; nothing in it can run code.
     """
     if len(content) < len(MAGIC) + 8 or zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]:
         raise ValueError("truncated or damaged")
     reader = encodings.Reader(content[:-4])
     reader.take(len(MAGIC))
-    packed = json.loads(zlib.decompress(reader.take(reader.number("<I"))))
-    weights = {}
-    for name, kind, shape in packed.pop("tensors"):
+    packed = json.loads(inflate(reader.take(reader.number("<I"))))
+    tensors, weights = packed.pop("tensors"), {}
+    check_sizes(tensors, most_bytes(len(content)))
+    for name, kind, shape in tensors:
         weights[name] = to_tensor(kind, encodings.decode(reader, kind, shape))
     for name, other in packed.pop("shared", {}).items():
         weights[name] = weights[other]
     constants = {name: torch.tensor(packed[name]) for name in ("mean", "std") if packed[name] is not None}
     return {**packed, **constants, "weights": weights}
+
+
+def inflate(text: bytes) -> bytes:
+    """The header. Raises ValueError for a longer one than MOST_HEADER."""
+    reader = zlib.decompressobj()
+    header = reader.decompress(text, MOST_HEADER)
+    if reader.unconsumed_tail or not reader.eof:
+        raise ValueError("the header is too long or ends too early")
+    return header
+
+
+def check_sizes(tensors: list[list[Any]], most: int) -> None:
+    """Raise ValueError unless the tensors of a header have shapes of whole numbers and take `most` bytes at most."""
+    for _, _, shape in tensors:
+        if any(type(side) is not int or side < 0 for side in shape):
+            raise ValueError(f"a tensor has the shape {shape}")
+        most -= math.prod(shape) * BYTES_OF_A_NUMBER
+        if most < 0:
+            raise ValueError("it claims more numbers than a file of this length holds")

@@ -117,6 +117,8 @@ def read_places(reader: Reader, total: int, kind: str) -> np.ndarray:
     if kind == "mask":
         return np.flatnonzero(read_numbers(reader, 1, total))
     bits, count = reader.number("B"), reader.number("<I")
+    if bits not in GAP_BITS:
+        raise ValueError(f"gaps of {bits} bits")
     return places_of(read_numbers(reader, bits, count), bits)
 
 

@@ -58,6 +58,8 @@ def encode(symbols: np.ndarray, lengths: np.ndarray) -> bytes:
 def decode(data: bytes, lengths: np.ndarray, n: int) -> np.ndarray:
     """The inverse of `encode`: the first n symbols, int64 [n]. Raises ValueError for bits that are no code."""
     longest = int(lengths.max(initial=0))
+    if longest > LONGEST or fibonacci(longest + 2) > n + 2 * len(lengths) or n > 8 * len(data):
+        raise ValueError("no Huffman code of so many symbols has so long words")  # whose table would be as large
     words, present = code_words(lengths), np.flatnonzero(lengths)
     table = np.full(1 << longest, -1, dtype=np.int64)  # what a window of bits begins with
     for symbol in present:
@@ -76,3 +78,14 @@ def decode(data: bytes, lengths: np.ndarray, n: int) -> np.ndarray:
         places[index] = place
         place += steps[place]
     return begins[places]
+
+
+def fibonacci(k: int) -> int:
+    """The k-th Fibonacci number: a tree of depth L needs frequencies that add up to the (L + 2)-th, and more need not.
+
+    Frequencies that `code_lengths` has evened out add up to twice the number of symbols more than they did.
+    """
+    last, this = 0, 1
+    for _ in range(k - 1):
+        last, this = this, last + this
+    return this
