@@ -62,7 +62,7 @@ benchmark: $(STAMP)  ## Speed against a bare PyTorch loop and captum, one thread
 reproduce: $(STAMP)  ## The manual's tables of results (needs MNIST, CIFAR-100, spoken digits and GUM; about seven hours)
 	$(BIN)/python scripts/reproduce.py
 
-lecture: $(STAMP)  ## The claims of the lectures, tested on data that is there; one page (a quarter of an hour on two cores)
+lecture: $(STAMP)  ## The claims of the lectures, tested on data that is there; one page (20 minutes on two cores)
 	$(BIN)/mlbench lecture --quick
 
 clean:  ## Remove the environment and what tools left behind; outputs/ stays
