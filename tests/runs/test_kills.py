@@ -152,6 +152,6 @@ def test_a_run_killed_at_any_moment_loses_nothing(tmp_path, name):
             break
         kills += 1
     finish(words, interrupted)
-    assert resumed(interrupted) >= RESUMED, f"{kills} kills"
     assert result(whole) == result(interrupted)
+    assert resumed(interrupted) >= RESUMED, f"{kills} kills"
     check_nothing_is_left(interrupted)
