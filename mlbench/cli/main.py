@@ -49,7 +49,7 @@ out=outputs, data_dir, checkpoint, keep=last|tasks|all, force, and train.epochs,
 train.optimizer=sgd|adam|adamw, train.momentum, train.weight_decay, train.schedule=constant|linear|cosine|warmup.
 
 Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes: 0 done, 1 the run failed,
-2 a mistake in the command or in an input file, 130 interrupted (143: by SIGTERM).
+2 a mistake in the command or in an input file, 130 interrupted (143: by SIGTERM, 129: by SIGHUP).
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
 EMBEDDED = ("digits", "wine", "breast_cancer")  # datasets that come with scikit-learn

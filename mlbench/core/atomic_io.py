@@ -100,8 +100,9 @@ def replace_folder(folder: Path, part: Path) -> None:
         folder.rename(aside)
         try:
             rename_into_place(part, folder)
-        except OSError:
-            aside.rename(folder)
+        except BaseException:
+            with suppress(OSError):  # the new one is there already
+                aside.rename(folder)
             raise
 
 

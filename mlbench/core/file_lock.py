@@ -48,10 +48,8 @@ def open_and_lock(path: Path, wait: bool) -> IO[bytes]:
         with ExitStack() as stack:
             try:
                 file = stack.enter_context(open_to_append(path))
-            except (
-                FileNotFoundError
-            ):  # for a moment, where another process puts a new folder in the place of an old one
-                tries += 1
+            except FileNotFoundError:
+                tries += 1  # for a moment, where another process puts a new folder in the place of an old one
                 if tries > MOST_TRIES:
                     raise
                 time.sleep(TRY_SECONDS)

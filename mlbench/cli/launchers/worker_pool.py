@@ -13,11 +13,11 @@ from pathlib import Path
 from threading import Thread
 
 from mlbench.core.atomic_io import open_to_append
+from mlbench.core.child_processes import GRACE_SECONDS
 from mlbench.core.errors import require
 from mlbench.core.interruption import SIGNALS, interruption
 
 REPORTED = (0, 1)  # exit codes of jobs that have logged their own end: success and failure
-GRACE_SECONDS = 30.0  # between the request to stop and the kill
 
 
 def shares(jobs: int, cores: int, wanted: int, threads: int | None) -> tuple[int, int]:
