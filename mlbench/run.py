@@ -171,7 +171,7 @@ def run(config: DictConfig, context: DictConfig) -> Path:
     from mlbench.experiment.experiment import Experiment
     from mlbench.experiment.resume import reopened
     from mlbench.runs.provenance import outdated
-    from mlbench.runs.run_dir import tidy
+    from mlbench.runs.run_repair import tidy
 
     names = {group: context.runtime.choices.get(group) for group in CHOICES}
     folder = None

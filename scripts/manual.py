@@ -10,8 +10,8 @@ from typing import Any
 
 from mlbench.cli.class_source import Sources
 from mlbench.cli.settings_help import Entry, Setting, describe, top_level
+from mlbench.core.buildable import locate
 from mlbench.core.config_groups import FAMILIES, entries
-from mlbench.core.instantiate import locate
 from mlbench.experiment.technique import Technique
 
 MARK = re.compile(r"^<!-- (choices|settings): (\w+) -->$", re.MULTILINE)

@@ -35,7 +35,7 @@ from mlbench.data.datasets.table import Table
 from mlbench.data.npz_format import read_npz
 from mlbench.experiment.resume import reopened
 from mlbench.runs import layout
-from mlbench.runs.checkpoint import read_tensors
+from mlbench.runs.checkpoint_file import read_tensors
 from mlbench.runs.codec import container
 from mlbench.runs.provenance import environment, recorded
 from mlbench.runs.tensor_file import checksum, encode

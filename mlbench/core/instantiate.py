@@ -5,26 +5,19 @@ fields, its `__post_init__` (or `__init__`) their ranges. Nothing here imports t
 """
 
 import dataclasses
-import importlib
-import importlib.util
 import inspect
-import os
-import sys
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlbench.core.buildable import buildable
+from mlbench.core.buildable import locate
 from mlbench.core.errors import SettingError, UserError, nearest
-from mlbench.core.input_files import check_plain
-from mlbench.core.renamed import PACKAGE, current
 
 MOST = 2**63 - 1  # torch takes no whole number above it
-MOST_VALUES = 2**12  # of a node that describes a network in a file: some ten, and OmegaConf is slow
 T = TypeVar("T")
 
 
@@ -87,106 +80,6 @@ def settings(node: DictConfig, cls: type[T], path: str) -> T:
         return cls(**values)
     except SettingError as error:
         raise UserError(f"{path}.{error}" if path else str(error)) from error
-
-
-def locate(target: object, expected: type, path: str, config_dirs: tuple[Path, ...]) -> type:
-    """The class called `target`: one that is `buildable`, or one from a module beside the user's own config.
-
-    No other module is imported. Raises UserError.
-    """
-    target = current(str(target))
-    module_name, _, name = target.rpartition(".")
-    if target not in buildable() and not is_own(module_name, config_dirs):
-        raise UserError(f"{path}._target_={target}: {not_buildable(target)}")
-    try:
-        cls = getattr(importlib.import_module(module_name), name)
-    except ModuleNotFoundError as error:
-        raise UserError(missing_module(error, path, target)) from error
-    except AttributeError as error:
-        options = [key for key, value in vars(sys.modules[module_name]).items() if inspect.isclass(value)]
-        raise UserError(f"{path}._target_={target}: no such class in {module_name}{nearest(name, options)}") from error
-    if not (inspect.isclass(cls) and issubclass(cls, expected)):
-        raise UserError(f"{path}._target_={target}: not a {expected.__module__}.{expected.__name__}")
-    return cls
-
-
-def not_buildable(target: str) -> str:
-    """Why no class of this name is built."""
-    if not target.startswith(PACKAGE):
-        return "only classes of mlbench and of modules beside --config-dir are built"
-    module_name, _, name = target.rpartition(".")
-    options = [each.rpartition(".")[2] for each in buildable() if each.rpartition(".")[0] == module_name]
-    if not options:
-        return f"no module {module_name} of classes to build"
-    return f"no such class to build in {module_name}{nearest(name, options)}"
-
-
-def is_own(module_name: str, config_dirs: tuple[Path, ...]) -> bool:
-    """Whether Python finds this module, or the package that it is in, in a folder of the user's own.
-
-    One that has been imported before counts by its name: it is not run again.
-    """
-    package = module_name.partition(".")[0]
-    if not any((folder / package).is_dir() or (folder / f"{package}.py").is_file() for folder in config_dirs):
-        return False
-    if module_name in sys.modules:
-        return True
-    try:
-        spec = importlib.util.find_spec(package)  # of a name without a dot: nothing is imported
-    except (ImportError, ValueError):
-        return False
-    if spec is None:
-        return False
-    places = [Path(place).resolve() for place in (spec.origin, *(spec.submodule_search_locations or ())) if place]
-    return any(place.is_relative_to(folder.resolve()) for place in places for folder in config_dirs)
-
-
-def plain_node(value: object, where: str, most: int = MOST_VALUES) -> DictConfig:
-    """The config node of plain values that come from a file, in which nothing is left to be resolved.
-
-    Args:
-        value: Nested dicts and lists of plain values.
-        where: What messages call it.
-        most: How many values it may have.
-
-    Raises:
-        UserError: For what is no mapping of plain values, has more of them, or holds an interpolation, which could
-            read the environment.
-    """
-    try:
-        check_plain(value, most)
-    except ValueError as error:
-        raise UserError(f"{where} is not made of plain values ({error})") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{where} is not a mapping of names and values")
-    if found := next(interpolations(value), None):
-        raise UserError(f"{where} holds the interpolation {found[0]}={found[1]}; none is resolved in a file")
-    return OmegaConf.create(value)
-
-
-def interpolations(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted name, text) of every text with an interpolation in nested dicts and lists."""
-    if isinstance(value, str) and "${" in value:
-        yield path, value
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, part in parts:
-        yield from interpolations(part, f"{path}.{name}" if path else str(name))
-
-
-def own_modules(folder: Path) -> list[Path]:
-    """The files of all modules in a folder of the user's own: beside their config, and in packages there."""
-    files = []
-    for place, inside, names in os.walk(folder):
-        inside[:] = filter(str.isidentifier, inside)  # no package lies in .venv, which has many thousands of files
-        files += [Path(place, name) for name in names if name.endswith(".py")]
-    return sorted(files)
-
-
-def missing_module(error: ModuleNotFoundError, path: str, target: str) -> str:
-    """One line for a module that is not there: a spelling mistake, or an extra that is not installed."""
-    if error.name and target.startswith(error.name.partition(".")[0]):
-        return f"{path}._target_={target}: no module {error.name}"
-    return f"{path}: needs the package {error.name}, which is not installed; pip install 'mlbench[all]' brings it"
 
 
 def field_types(cls: type, exclude: set[str], present: Iterable[str] = ()) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from mlbench.core.buildable import own_modules
 from mlbench.core.config_groups import CHOICES, FAMILIES, data_dir
 from mlbench.core.errors import UserError, require
-from mlbench.core.instantiate import build, own_modules, settings
+from mlbench.core.instantiate import build, settings
 from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Data
 from mlbench.experiment.technique import Technique

@@ -31,7 +31,8 @@ from mlbench.reporting.class_table import class_table
 from mlbench.runs import cache, layout
 from mlbench.runs.checkpoint import Trained, normaliser, read_network
 from mlbench.runs.console import Display
-from mlbench.runs.run_dir import Run, finished, repair
+from mlbench.runs.run_dir import Run
+from mlbench.runs.run_repair import repair
 from mlbench.runs.tracking import Tracker
 from mlbench.training.compute import Compute
 from mlbench.training.device import choose_device, choose_threads, limit_met, make_deterministic
@@ -100,7 +101,7 @@ class Experiment:
                     create_folder(folder, self.files(hydra_files), replace=old and chosen.force)
         net.to(device, memory_format=torch.channels_last)
         with locked(folder / layout.LOCK, wait):
-            if finished(folder):
+            if layout.is_finished(folder):
                 return
             repair(folder, self.files(hydra_files))
             try:

@@ -10,7 +10,8 @@ from torch import nn
 from mlbench.core.rng import Draws
 from mlbench.data.split import Split
 from mlbench.runs import layout
-from mlbench.runs.checkpoint import Trained, read_weights, write_tensors
+from mlbench.runs.checkpoint import Trained
+from mlbench.runs.checkpoint_file import read_weights, write_tensors
 from mlbench.runs.run_dir import Run
 from mlbench.training.compute import Compute
 from mlbench.training.fit_state import Progress, Session

@@ -22,7 +22,8 @@ from mlbench.experiment.network_cache import NETWORK, NetworkCache
 from mlbench.experiment.network_source import NetworkSource
 from mlbench.experiment.runner import Runner
 from mlbench.models.initialisation import comes_with_weights, redraw
-from mlbench.runs.checkpoint import read_network, restored, write_tensors
+from mlbench.runs.checkpoint import read_network, restored
+from mlbench.runs.checkpoint_file import write_tensors
 from mlbench.training.evaluation import accuracy
 from mlbench.training.learner import Learner
 from mlbench.training.masked_lm import MaskedLanguage

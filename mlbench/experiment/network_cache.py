@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from mlbench.core.instantiate import own_modules
+from mlbench.core.buildable import own_modules
 from mlbench.core.renamed import published
 from mlbench.data.stream import Task
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.runs import cache
-from mlbench.runs.checkpoint import read_tensors, write_tensors
+from mlbench.runs.checkpoint_file import read_tensors, write_tensors
 
 NETWORK = ("data", "model", "seed", "precision", "deterministic")  # parts of the config that make a network
 FOLDER = "store"  # below `out`

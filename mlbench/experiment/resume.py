@@ -8,7 +8,7 @@ from mlbench.core.command_line import path_setting
 from mlbench.core.config_groups import CHOICES, FAMILIES
 from mlbench.core.errors import UserError
 from mlbench.core.input_files import read_yaml
-from mlbench.core.instantiate import plain_node
+from mlbench.core.plain_node import plain_node
 from mlbench.core.user_path import user_path
 from mlbench.runs import layout
 

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from omegaconf import OmegaConf
 
+from mlbench.core.buildable import locate
 from mlbench.core.config_groups import conf_folder
 from mlbench.core.errors import UserError
-from mlbench.core.instantiate import locate
 from mlbench.data.modality import EVERY, Modality
 from mlbench.data.stream import Task
 

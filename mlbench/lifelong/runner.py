@@ -20,7 +20,7 @@ from mlbench.lifelong.cumulative_reference import CumulativeReference
 from mlbench.lifelong.deployment import Deployment
 from mlbench.lifelong.joint_reference import JointReference
 from mlbench.lifelong.rehearsal import rehearse
-from mlbench.runs.checkpoint import each_tensor
+from mlbench.runs.checkpoint_file import each_tensor
 from mlbench.training.evaluation import accuracy
 from mlbench.training.fit_state import Progress, Session
 from mlbench.training.loop import examples_in_epoch, fit

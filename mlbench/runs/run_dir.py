@@ -2,24 +2,22 @@
 
 import json
 import os
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from mlbench.core.atomic_io import open_to_append, remove_parts, write_json, write_text
+from mlbench.core.atomic_io import open_to_append, write_json, write_text
 from mlbench.core.errors import RunError, UserError
-from mlbench.core.file_lock import locked
 from mlbench.core.interruption import interruption
 from mlbench.runs import layout
-from mlbench.runs.checkpoint import Trained, read_state, write_tensors
+from mlbench.runs.checkpoint import Trained
+from mlbench.runs.checkpoint_file import read_state, write_tensors
 from mlbench.runs.console import Display
 from mlbench.runs.provenance import environment, now, recorded
+from mlbench.runs.run_repair import check_links, clean, clear
 from mlbench.runs.run_state import record_begin, record_exit
 from mlbench.runs.tracking import Tracker
 from mlbench.training.fit_state import Progress, Watch
@@ -59,7 +57,7 @@ class Run:
 
     def __enter__(self) -> "Run":
         try:
-            check_plain(self.folder)
+            check_links(self.folder)
             clean(self.folder)
             record_begin(self.folder)
             if (self.folder / layout.ENVIRONMENT).exists() and not recorded(self.folder):
@@ -207,64 +205,3 @@ class Run:
         write_json(self.folder / layout.SUMMARY, summary)
         clear(self.folder)
         self.tracker.finish(self.metrics.tell(), metrics, costs)
-
-
-def finished(folder: Path) -> bool:
-    """Return whether the run of this folder has finished."""
-    return layout.is_finished(folder)
-
-
-def repair(folder: Path, files: dict[str, str]) -> None:
-    """Write those files anew with which a run's folder begins that are missing or that a power cut has left empty.
-
-    Args:
-        folder: The folder of an unfinished run.
-        files: Name of each file -> its content.
-
-    Raises:
-        RunError: A file cannot be written.
-    """
-    check_plain(folder)
-    broken = [name for name in files if not (path := folder / name).is_file() or is_empty(path)]
-    for name in broken:
-        write_text(folder / name, files[name])
-    if broken:
-        print(f"{folder}: {', '.join(broken)} missing or empty, written anew", file=sys.stderr)
-
-
-def is_empty(path: Path) -> bool:
-    """Whether a file has no content but spaces and zero bytes."""
-    return not path.read_bytes().strip(b"\0 \n")
-
-
-def tidy(folder: Path) -> None:
-    """Remove what is left if the process of a finished run died at its very end; its lock still exists then."""
-    if (lock := folder / layout.LOCK).exists():
-        with suppress(UserError), locked(lock, wait=False):
-            check_plain(folder)
-            clear(folder)
-
-
-def clear(folder: Path) -> None:
-    """Remove files that only an unfinished run needs."""
-    (folder / layout.CHECKPOINTS / layout.LAST).unlink(missing_ok=True)
-    shutil.rmtree(folder / layout.CHECKPOINTS / layout.FITS, ignore_errors=True)
-    clean(folder)
-
-
-def clean(folder: Path) -> None:
-    """Remove incomplete files of a killed process."""
-    for place, _, _ in os.walk(folder):
-        remove_parts(Path(place))
-
-
-def check_plain(folder: Path) -> None:
-    """Raise UserError where a run's folder has a link in it, through which files outside of it would be written."""
-    for place, folders, files in os.walk(folder):
-        names = [*folders, *files]
-        folders[:] = [name for name in folders if name not in layout.TRACKER_FOLDERS]  # wandb makes links in its own
-        for name in names:
-            if (path := Path(place, name)).is_symlink():
-                raise UserError(
-                    f"{path} is a symbolic link; a run's folder has none, its files would be written elsewhere"
-                )

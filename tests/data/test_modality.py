@@ -7,9 +7,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from mlbench.core.buildable import locate
 from mlbench.core.config_groups import FAMILIES, conf_folder, entries
 from mlbench.core.errors import UserError
-from mlbench.core.instantiate import locate
 from mlbench.data.modality import EVERY, PAD, Pictures, Spectrograms, Tables, Tokens
 from mlbench.data.normalisation import Normalise
 from mlbench.data.split import Pool, Split

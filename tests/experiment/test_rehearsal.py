@@ -10,7 +10,7 @@ import torch
 
 from mlbench.core.config_groups import entries
 from mlbench.experiment.rehearsal import few
-from mlbench.runs.checkpoint import read_tensors
+from mlbench.runs.checkpoint_file import read_tensors
 from tests.compress.odd_networks import NETWORKS
 
 pytestmark = pytest.mark.usefixtures("undrawn")  # nobody looks at the figures

@@ -20,7 +20,7 @@ from mlbench.core.config_groups import conf_folder, entries
 from mlbench.core.errors import Interrupted, UserError
 from mlbench.lifelong.replay.icarl import NearestMean
 from mlbench.runs import provenance, run_dir
-from mlbench.runs.checkpoint import read_tensors
+from mlbench.runs.checkpoint_file import read_tensors
 
 METHODS = sorted(entries("lifelong"))
 SMALL = ("data.tasks=3", "data.train_per_task=60", "data.test_per_task=80", "train.epochs=2", "model.hidden=[16]")

@@ -22,7 +22,8 @@ from mlbench.core.errors import UserError
 from mlbench.core.renamed import current
 from mlbench.data.normalisation import Normalise
 from mlbench.models.mlp import MLP
-from mlbench.runs.checkpoint import Trained, load, read_network, write_tensors
+from mlbench.runs.checkpoint import Trained, load, read_network
+from mlbench.runs.checkpoint_file import write_tensors
 from mlbench.runs.codec import container
 
 PUBLISHED = Path(__file__).parents[1] / "published"

@@ -8,7 +8,8 @@ import torch
 
 from mlbench.core.errors import UserError
 from mlbench.runs import tensor_file
-from mlbench.runs.checkpoint import Trained, read_network, read_tensors, write_tensors
+from mlbench.runs.checkpoint import Trained, read_network
+from mlbench.runs.checkpoint_file import read_tensors, write_tensors
 from mlbench.runs.tensor_file import decode, encode
 from tests.mutations import PUBLISHED
 
