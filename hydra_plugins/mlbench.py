@@ -1,6 +1,11 @@
-"""The launchers of mlbench, where Hydra looks for them: it takes none from outside this namespace package."""
+"""The launchers and the sweeper of mlbench, where Hydra looks for them: it takes none from outside this namespace."""
 
+from mlbench.cli import sweeper
 from mlbench.cli.launchers import processes, slurm
+
+
+class Grid(sweeper.Grid):
+    """Every combination of values."""
 
 
 class Serial(processes.Serial):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mlbench.cli import main
 from mlbench.compress import runner
@@ -47,7 +47,7 @@ def real(request):
 
 
 @pytest.fixture
-def mlbench(monkeypatch, tmp_path, capfd):
+def mlbench(monkeypatch, tmp_path, capfd, undrawn):
     """`mlbench(*words)` runs the command line here: (exit code, stdout, stderr); results go to tmp_path/out."""
 
     def call(*words: str, out: bool = True) -> tuple[int, str, str]:
@@ -101,9 +101,15 @@ class SameProcess(FreshProcess):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """The files of figures stay empty, for runs whose figures nobody looks at: drawing takes half of a small run."""
-    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
+def figures():
+    """For tests that look at the figures of `mlbench(*words)`."""
+
+
+@pytest.fixture
+def undrawn(request, monkeypatch):
+    """Figures are laid out, but their files stay empty: to draw them takes half of a small run."""
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr(FigureCanvasAgg, "print_png", lambda *_, **__: None)
 
 
 @pytest.fixture

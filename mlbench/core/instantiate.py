@@ -5,6 +5,7 @@ fields, its `__post_init__` (or `__init__`) their ranges. Nothing here imports t
 """
 
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import Iterable
@@ -145,6 +146,7 @@ def choices(hint: object) -> tuple:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
+@functools.cache
 def plain_type(hint: object) -> Any:
     """The type OmegaConf can hold: a Literal becomes the type of its words, an unsupported one Any."""
     if options := choices(hint):

@@ -197,7 +197,7 @@ def test_quotes_hold_any_text(text):
     assert shlex.split(command("mlbench", path_setting("out", text)))[0] == "mlbench"
 
 
-def test_a_home_of_nobody_is_a_name_and_one_in_a_flag_is_a_home(mlbench, tmp_path, monkeypatch, undrawn):
+def test_a_home_of_nobody_is_a_name_and_one_in_a_flag_is_a_home(mlbench, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home" / "own" / "train").mkdir(parents=True)

@@ -265,6 +265,7 @@ def test_the_network_after_each_task_is_kept_beside_what_answers_for_it(mlbench,
     assert [isinstance(package.load(kept / name)[1], NearestMean) for name in names] == [True] * 3 + [False] * 3
 
 
+@pytest.mark.usefixtures("figures")
 def test_a_sweep_skips_what_is_finished_and_compares_with_error_bars(mlbench, tmp_path):
     code, text, error = mlbench("-m", "lifelong=finetune,joint", "seed=0,1", *SMALL)
     assert code == 0, error

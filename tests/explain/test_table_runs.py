@@ -19,6 +19,7 @@ WINE = ("data=wine", "model=linear", "train.epochs=2", "threads=1")
 @pytest.mark.parametrize(
     "explanation", [("saliency",), ("integrated_gradients", "explain.steps=20"), ("kernel_shap",), ("occlusion",)]
 )
+@pytest.mark.usefixtures("figures")
 def test_a_run_leaves_bars_and_scores(mlbench, tmp_path, explanation):
     method, *settings = explanation
     code, _, error = mlbench(f"explain={method}", "explain.samples=10", *settings, *WINE)

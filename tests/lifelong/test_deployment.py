@@ -131,6 +131,7 @@ def test_corrections_are_the_same_for_the_same_answers():
     assert torch.equal(*labelled)
 
 
+@pytest.mark.usefixtures("figures")
 def test_a_run_leaves_rounds_and_their_figure(mlbench, tmp_path):
     code, _, error = mlbench("lifelong=finetune", *FEEDBACK)
     assert code == 0, error

@@ -147,6 +147,7 @@ def test_joint_needs_no_reference_and_plain_training_has_none(mlbench, tmp_path)
     assert (code, "reference=finetune: allowed is null|joint|cumulative" in error) == (2, True)
 
 
+@pytest.mark.usefixtures("figures")
 def test_tasks_csv_says_what_each_task_cost_also_after_a_resume(mlbench, tmp_path, monkeypatch):
     from mlbench.lifelong import runner
 
@@ -406,6 +407,7 @@ def test_a_sweep_joins_the_points_of_its_compression_runs(mlbench, tmp_path):
     assert figures <= {path.name for path in sweep.glob("*.png")}
 
 
+@pytest.mark.usefixtures("figures")
 def test_a_sweep_shows_the_same_pictures_in_the_way_of_each_method(mlbench, tmp_path):
     words = ("train.epochs=1", "model.channels=[4]", "explain.samples=4", "threads=1")
     code, text, error = mlbench("-m", "explain=saliency,occlusion", "data=planted", *words)

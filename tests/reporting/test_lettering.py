@@ -21,13 +21,13 @@ NAMES += ["$x$ and $y", r"\frac{1}{2}", "_hidden", "[red]b[/red]", "猫", "مر�
 def drawn(monkeypatch):
     """The texts of each figure, as they stood when it was written."""
     texts = []
-    save = Figure.savefig
+    draw = Figure.draw
 
-    def savefig(figure, *given, **settings):
-        save(figure, *given, **settings)
+    def draw_and_read(figure, renderer):
+        draw(figure, renderer)
         texts.extend(text.get_text() for text in figure.findobj(Text))
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+    monkeypatch.setattr(Figure, "draw", draw_and_read)
     return texts
 
 

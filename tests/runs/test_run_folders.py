@@ -170,7 +170,7 @@ def test_a_file_of_a_run_that_is_a_link_is_not_read(tmp_path):
             attempt(tmp_path / "run" / name, valid_rows)
 
 
-def test_a_matrix_of_a_finished_run_that_cannot_be_read_is_a_line(mlbench, tmp_path, undrawn):
+def test_a_matrix_of_a_finished_run_that_cannot_be_read_is_a_line(mlbench, tmp_path):
     assert mlbench(*TINY)[0] == 0
     folder = only_folder(tmp_path / "out")
     for content in (None, "task,a\n1,x\n"):

@@ -185,6 +185,7 @@ def identical(mlbench, tmp_path, *words):
     return tracked
 
 
+@pytest.mark.usefixtures("figures")
 def test_tensorboard_has_every_number_and_picture(mlbench, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

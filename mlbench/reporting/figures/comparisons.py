@@ -19,20 +19,24 @@ from mlbench.runs.point_columns import POINT_COSTS
 SOLID = 10  # curves that differ by colour alone; later ones have other dashes, too
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.")
 NAME_WIDTH = 40
+NAMES_UP_TO = 60  # settings whose names still have room; the table beside the figure has all of them
 DECADES = 100  # settings whose largest value is so many times the smallest are drawn on a logarithmic axis
 
 
 def draw_bars(groups: list[tuple[str, Spread]], metric: str, path: Path) -> None:
     """One bar with its interval for each (name, spread) of one metric."""
-    crowded = any(len(name) > 10 for name, _ in groups)
-    figure = canvas(max(4.5, 1.8 + 1.1 * len(groups)), 5.6 if crowded else 3.8)
+    named = len(groups) <= NAMES_UP_TO
+    crowded = named and any(len(name) > 10 for name, _ in groups)
+    figure = canvas(1.8 + 1.1 * min(max(len(groups), 3), NAMES_UP_TO), 5.6 if crowded else 3.8)
     axes = figure.subplots()
     for place, (_, value) in enumerate(groups):
         axes.bar(place, value.mean, yerr=value.half, capsize=5, color=f"C{place % 10}", width=0.65)
-        top = (place, value.mean + (value.half or 0))
-        axes.annotate(f"{value.mean:.3f}", top, xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9)
-    names = [short(name) for name, _ in groups]
-    axes.set_xticks(range(len(groups)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
+        if named:
+            top = (place, value.mean + (value.half or 0))
+            axes.annotate(f"{value.mean:.3f}", top, xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9)
+    if named:
+        names = [short(name) for name, _ in groups]
+        axes.set_xticks(range(len(groups)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
     axes.set(ylabel=metric.replace("_", " "), title="mean and 95 % interval over seeds")
     axes.margins(y=0.12)
     axes.grid(axis="y", alpha=0.3)
@@ -48,7 +52,8 @@ def draw_curves(table: Path, path: Path, ordered: bool) -> None:
     """
     rows = read_rows(table)
     names = list(dict.fromkeys(row["setting"] for row in rows))
-    figure = canvas(12.5 if max(map(len, names)) > 16 else 11, max(4.2, 1 + 0.24 * len(names)))
+    named = len(names) <= NAMES_UP_TO
+    figure = canvas(12.5 if named and max(map(len, names)) > 16 else 11, max(4.2, 1 + 0.24 * len(names) * named))
     panels = figure.subplots(1, len(OVER_TIME), sharey=True)
     for axes, (metric, (title, _)) in zip(panels, OVER_TIME.items(), strict=True):
         for place, name in enumerate(names):
@@ -60,7 +65,8 @@ def draw_curves(table: Path, path: Path, ordered: bool) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("accuracy")
     within_shares(panels[0])
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    if named:
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     save(figure, path)
 
 
@@ -121,7 +127,7 @@ def draw_points(table: Path, cost: str, path: Path) -> Path:
     axes.set(xlabel=POINT_COSTS[cost], ylabel="accuracy", title="mean and 95 % interval over seeds")
     within_shares(axes)
     axes.grid(alpha=0.3)
-    if len(settings) > 1:
+    if 1 < len(settings) <= NAMES_UP_TO:
         axes.legend(fontsize=8)
     save(figure, path)
     return path

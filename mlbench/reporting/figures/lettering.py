@@ -11,12 +11,13 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, ScalarFormatter
 
 from mlbench.core.quiet import errors_only
 
 STAND_IN = "Last Resort"  # draws a box with a number for whatever it is asked for
 FONTS = "matplotlib.font_manager"  # its logger tells of every family that has no weight of 400
+SANS_SERIF = ("sans-serif",)  # what matplotlib draws texts with
 NAME, TITLE, TEXT = 28, 48, 120  # letters that names at axes, what belongs to a panel, and other texts have room for
 
 
@@ -28,33 +29,31 @@ def letter(figure: Figure) -> None:
     texts = list(texts_of(figure))
     for text in (each for each in texts if each.get_text()):
         text.set_text(shortened(text.get_text(), TEXT if text.axes is None else TITLE))
-        missing = undrawable(text.get_text(), tuple(text.get_fontfamily()))
-        if missing:
-            fonts = families(missing)
-            text.set_fontfamily([*text.get_fontfamily(), *fonts])
+        own = tuple(text.get_fontfamily())
+        if undrawable(text.get_text(), own):
+            text.set_fontfamily([*own, *fallback(text.get_text(), own)])
             if rest := undrawable(text.get_text(), tuple(text.get_fontfamily())):
                 warn("".join(sorted(rest)))
                 text.set_text("".join(f"<{ord(each):X}>" if each in rest else each for each in text.get_text()))
-    axes = [axis for each in figure.get_axes() for axis in (each.xaxis, each.yaxis) if is_logarithmic(axis)]
-    log_ticks = {id(text) for axis in axes for text in axis.findobj(Text)}
     for text in texts:
-        if id(text) not in log_ticks:  # their powers of ten are matplotlib's own mathematics
-            text.set_parse_math(False)
+        text.set_parse_math(False)
 
 
 def texts_of(artist: Artist) -> Iterator[Text]:
-    """All texts of a part of a figure but for the ticks of axes that are switched off, which take long to make."""
+    """All texts of a part of a figure but for the numbers at ticks.
+
+    Numbers have no letters to look after, powers of ten are matplotlib's own mathematics, and ticks take long to make,
+    most of all where the axes are switched off.
+    """
     if isinstance(artist, Text):
         yield artist
+    if isinstance(artist, Axis) and isinstance(artist.get_major_formatter(), (ScalarFormatter, LogFormatter)):
+        yield artist.label
+        return
     off = isinstance(artist, Axes) and not artist.axison
     for child in artist.get_children():
         if not (off and isinstance(child, Axis)):
             yield from texts_of(child)
-
-
-def is_logarithmic(axis: Axis) -> bool:
-    """Whether this is an axis whose numbers matplotlib writes as powers."""
-    return isinstance(axis.get_major_formatter(), LogFormatter)
 
 
 def legend_name(name: str) -> str:
@@ -66,8 +65,7 @@ def drawable(names: Sequence[str], what: str) -> list[str]:
     """Names as figures can show them: shortened, and `class 3` (from 0) for one with letters that no font has."""
     found = []
     for number, name in enumerate(names):
-        missing = undrawable(name, ("sans-serif",))
-        rest = missing and undrawable(name, ("sans-serif", *families(missing)))
+        rest = undrawable(name, (*SANS_SERIF, *fallback(name)))
         if rest:
             warn("".join(sorted(rest)))
         found.append(f"{what} {number}" if rest else shortened(name, NAME))
@@ -97,6 +95,11 @@ def undrawable(text: str, fonts: tuple[str, ...]) -> frozenset[str]:
         return frozenset()
     there = frozenset().union(*(coverage(file_of(font)) for font in fonts))
     return frozenset(each for each in text if not each.isspace() and ord(each) not in there)
+
+
+def fallback(text: str, fonts: tuple[str, ...] = SANS_SERIF) -> tuple[str, ...]:
+    """Installed families that have the letters of a text that these lack."""
+    return families(undrawable(text, fonts))
 
 
 @functools.cache

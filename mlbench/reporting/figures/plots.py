@@ -13,6 +13,8 @@ from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.points import LABELS_UP_TO
 from mlbench.runs.point_columns import POINT_COSTS
 
+NAMES_UP_TO = 40  # series whose names still have room
+
 
 @dataclass
 class LearningCurve:
@@ -27,8 +29,8 @@ class LearningCurve:
 def draw_learning_curve(curve: LearningCurve, path: Path) -> None:
     """The losses epoch by epoch, and beside them the accuracy on validation data where there are some."""
     both = bool(curve.validation_accuracies)
-    figure = canvas(9 if both else 5.5, 3.6)
-    axes, *others = np.atleast_1d(figure.subplots(1, 1 + both))
+    figure = canvas(9 if both else 5.5, 3.6, (0.75, 0.15, 0.5, 0.35))
+    axes, *others = np.atleast_1d(figure.subplots(1, 1 + both, gridspec_kw={"wspace": 0.3}))
     series = [(axes, curve.losses, "training", "C0"), (axes, curve.validation_losses, "validation", "C1")]
     series += [(other, curve.validation_accuracies, "validation", "C1") for other in others]
     for panel, values, label, colour in (each for each in series if each[1]):
@@ -94,6 +96,6 @@ def draw_chart(table: Path, axes_of: tuple[str, str], by: str | None, path: Path
         axes.set_xscale("log")
     axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     axes.grid(alpha=0.3)
-    if len(series) > 1:
+    if 1 < len(series) <= NAMES_UP_TO:
         axes.legend(fontsize=8)
     save(figure, path)

@@ -12,6 +12,8 @@ from mlbench.reporting.figures.canvas import canvas, save
 from mlbench.reporting.over_time import OVER_TIME
 
 NUMBERS_UP_TO = 20  # columns of a heat map that still have room for numbers
+NAMES_UP_TO = 40  # lines whose names still have room
+LARGEST = 16.0  # inches of a heat map
 
 
 def read_matrix(path: Path) -> tuple[list[str], dict[int, list[float]]]:
@@ -32,8 +34,8 @@ def lifelong_figures(table: Path, folder: Path) -> None:
 
 def draw_matrix(names: list[str], rows: dict[int, list[float]], path: Path) -> None:
     """A heat map: tasks learned downwards, tested tasks to the right, per cent in the cells."""
-    side = 2.0 + 0.42 * len(names)
-    figure = canvas(max(4.5, side + 1), max(2.6, 1.4 + 0.34 * len(rows)))
+    width, height = 3 + 0.42 * len(names), 1.4 + 0.34 * len(rows)
+    figure = canvas(min(max(4.5, width), LARGEST), min(max(2.6, height), LARGEST))
     axes = figure.subplots()
     learned = list(rows)
     picture = axes.imshow([rows[i] for i in learned], vmin=0, vmax=1, cmap="viridis", aspect="auto")
@@ -42,8 +44,9 @@ def draw_matrix(names: list[str], rows: dict[int, list[float]], path: Path) -> N
             for x, value in enumerate(rows[i]):
                 colour = "black" if value > 0.6 else "white"
                 axes.text(x, y, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(names)), range(1, len(names) + 1))
-    axes.set_yticks(range(len(learned)), learned)
+    across, down = -(-len(names) // NAMES_UP_TO), -(-len(learned) // NAMES_UP_TO)
+    axes.set_xticks(range(0, len(names), across), range(1, len(names) + 1, across))
+    axes.set_yticks(range(0, len(learned), down), learned[::down])
     axes.set(xlabel="tested on task", ylabel="tasks learned", title="accuracy, %")
     figure.colorbar(picture, ax=axes, format=lambda value, _: f"{100 * value:.0f}")
     save(figure, path)
@@ -62,7 +65,8 @@ def draw_accuracy_over_time(names: list[str], rows: dict[int, list[float]], path
     axes.set_title("accuracy on each task since it was learned")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, ncols=2 if len(names) > 12 else 1, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if len(names) <= NAMES_UP_TO:
+        axes.legend(fontsize=7, ncols=2 if len(names) > 12 else 1, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save(figure, path)
 
 
