@@ -1,4 +1,4 @@
-"""Valid small files, damaged at random by a seed, and loaded by what the command line loads them with.
+"""Valid small files, damaged at random, and loaded by what the command line loads them with.
 
     python -m tests.mutations COUNT
 
@@ -37,8 +37,10 @@ from mlbench.experiment.resume import reopened
 from mlbench.runs import layout
 from mlbench.runs.checkpoint_file import read_tensors
 from mlbench.runs.codec import container
+from mlbench.runs.loggers.base import Logger
 from mlbench.runs.provenance import environment, recorded
 from mlbench.runs.tensor_file import checksum, encode
+from mlbench.runs.tracking import Tracker
 
 PUBLISHED = Path(__file__).parent / "published"
 NAMES = "data: digits\nmodel: mlp\nlifelong: null\n"
@@ -64,6 +66,24 @@ TOKENS += [
 ]
 EXTREMES = [0, 1, -1, 2**7, 2**15, 2**31 - 1, -(2**31), 2**32 - 1, 2**40, 2**62]
 RESEALED = 0.4  # of the damaged files whose checksums are made right again
+
+
+class Silent(Logger):
+    """A logger that writes nothing."""
+
+    package = "silent"
+
+    def begin(self, folder, name, config, run):
+        return "run"
+
+    def log(self, measurements):
+        pass
+
+    def finish(self, results, files):
+        pass
+
+    def close(self, done):
+        pass
 
 
 @dataclass
@@ -200,12 +220,28 @@ def kinds(folder: Path) -> list[Kind]:
             raise UserError("it counts as none")
         return made
 
+    def follow(path: Path) -> object:
+        """A tracker that goes on with metrics.jsonl: what it cannot read costs the tracker, not the run."""
+        (run / layout.METRICS).write_bytes(path.read_bytes())
+        (run / layout.TRACKER).unlink(missing_ok=True)
+        remarks: list[str] = []
+        tracker = Tracker(Silent(), "run", {})
+        tracker.begin(run, remarks.append)
+        tracker.follow(path.stat().st_size)
+        if remarks:
+            raise UserError(remarks[0])
+        return tracker
+
     published = {
         ending: [path.read_bytes() for path in sorted(PUBLISHED.glob(f"*.{ending}"))] for ending in ("pt", "mlb")
     }
     small = {ending: sorted(contents, key=len)[:3] for ending, contents in published.items()}
     env = {"git_commit": None, "resumed": ["2020"], "resumed_by": [{"git_commit": "a"}], "inputs": "x", "threads": 1}
     sounds = [make_wav(each) for each in (np.int16, np.uint8, np.float32)]
+    measured = [
+        {"step": n, "phase": "train", "task": 1, "split": "train", "metric": "loss", "value": 0.5} for n in (1, 2)
+    ]
+    metrics = "".join(json.dumps(line) + "\n" for line in measured).encode()
     table = b"x,y,kind\n1,2,a\n3,4,b\n5,6,a\n7,8,b\n9,1e3,a\n1,-2,b\n"
     return [
         Kind("pt", small["pt"], mlbench.load, reseal_archive, equal),
@@ -218,17 +254,17 @@ def kinds(folder: Path) -> list[Kind]:
         Kind(layout.CONFIG, [config], resume(layout.CONFIG)),
         Kind(layout.GROUP_NAMES, [NAMES.encode()], resume(layout.GROUP_NAMES)),
         Kind(layout.SUMMARY, [(PUBLISHED / "run" / "summary.json").read_bytes()], read_json),
+        Kind(layout.METRICS, [metrics], follow),
         Kind(layout.ENVIRONMENT, [json.dumps(env).encode()], begin),
     ]  # fmt: skip
 
 
-def attempt(kind: Kind, number: int, folder: Path) -> bool:
-    """Damage a file by the seed `number` and load it; whether it was refused.
+def attempt(kind: Kind, draws: random.Random, folder: Path) -> bool:
+    """Damage a file at random and load it; whether it was refused.
 
     Raises AssertionError where loading gives another network than the undamaged file has, and whatever else but
     UserError loading raises.
     """
-    draws = random.Random(f"{kind.name} {number}")
     original = draws.choice(kind.originals)
     resealed = draws.random() < RESEALED
     path = folder / f"file.{kind.name}"
@@ -243,7 +279,7 @@ def attempt(kind: Kind, number: int, folder: Path) -> bool:
         assert told.count("\n") <= 2, told
     elif not resealed:
         path.write_bytes(original)
-        assert kind.same(found, kind.load(path)), f"{kind.name} {number} is loaded as something else"
+        assert kind.same(found, kind.load(path)), "it is loaded as something else"
     return bool(told)
 
 
@@ -263,7 +299,7 @@ def main(count: int) -> None:
         folder = Path(name)
         every = kinds(folder)
         for kind in every:
-            attempt(kind, -1, folder)  # all modules are there before the memory is measured
+            attempt(kind, random.Random(0), folder)  # all modules are there before the memory is measured
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + 2**31, size + 2**31))
         warnings.simplefilter("error")
@@ -273,7 +309,7 @@ def main(count: int) -> None:
             kind = every[number % len(every)]
             signal.alarm(10)
             try:
-                refused += attempt(kind, number, folder)
+                refused += attempt(kind, random.Random(f"{kind.name} {number}"), folder)
             except BaseException:
                 print(f"{kind.name} {number}", file=sys.stderr)
                 raise

@@ -24,5 +24,7 @@ class Grid(BasicSweeper):
             override: Override = parser.parse_override(word)
             return word if loader.get_group_options(override.key_or_group) else override.get_key_element()
 
-        kinds = {tuple(map(kind, job)): job for job in reversed(batch)}
+        kinds: dict[tuple[str, ...], Sequence[str]] = {}
+        for job in batch:
+            kinds.setdefault(tuple(map(kind, job)), job)
         super().validate_batch_is_legal(list(kinds.values()))

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -130,6 +131,29 @@ def test_a_sweep_that_never_began_removes_its_own_folders_only(mlbench, tmp_path
     assert mlbench(*words, f"hydra.sweep.dir={own / inner}")[0] == 2
     assert own.exists()
     assert {path.name for path in own.iterdir()} - {"multirun.yaml"} == ({"table.csv"} if full else set())
+
+
+def test_jobs_of_one_kind_are_composed_once_before_the_first_begins(tmp_path, mlbench, monkeypatch):
+    """What Hydra's own sweeper does for every job; the second composition is that of the job itself."""
+    composed = []
+    compose = ConfigLoaderImpl.load_sweep_config
+
+    def count(loader, master_config, sweep_overrides):
+        composed.append(" ".join(sweep_overrides))
+        return compose(loader, master_config, sweep_overrides)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", count)
+    words = ("-m", "data=digits,wine", "seed=0,1,2", "train.epochs=1", "model=mlp")
+    assert mlbench(*words)[0] == 0
+    assert len(composed) == 2 + 6
+    composed.clear()
+    code, _, error = mlbench("-m", "seed=7,8", "data=digits,wien")
+    assert code == 2
+    assert "wien" in error
+    assert [job.rpartition(" out=")[0] for job in composed] == [
+        "seed=7 data=digits",
+        "seed=7 data=wien",
+    ]  # found before the first job ran
 
 
 def test_the_same_run_twice_is_one_measurement(mlbench, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 import mlbench as package
@@ -17,7 +18,7 @@ from mlbench.compress import runner
 from mlbench.compress.base import weights
 from mlbench.compress.measurement import export as measurement_export
 from mlbench.compress.measurement.worker import Reader
-from mlbench.core.config_groups import entries
+from mlbench.core.config_groups import conf_folder, entries
 from mlbench.data.modality import PAD
 from mlbench.experiment.fit_sequence import FitSequence
 from mlbench.models.bert import Bert
@@ -43,6 +44,9 @@ def without_clocks(rows):
 def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, choice):
     """The suite that any method found in conf/compress must pass on the 8x8 digits."""
     method, *settings = choice.split()
+    preset = OmegaConf.load(conf_folder() / "compress" / f"{method}.yaml")
+    if preset.get("finetune_epochs", 0) > 2:
+        settings.append("compress.finetune_epochs=2")
     words = (f"compress={method}", *settings, *SMALL)
     save, saves = run_dir.Run.save, []
     monkeypatch.setattr(run_dir, "SAVE_SECONDS", 0.0)

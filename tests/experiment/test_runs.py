@@ -23,6 +23,7 @@ from mlbench.runs import provenance, run_dir
 from mlbench.runs.checkpoint_file import read_tensors
 
 METHODS = sorted(entries("lifelong"))
+FEW_STEPS = {"gdumb": ["lifelong.epochs=3"], "generative_replay": ["lifelong.generator_steps=100"]}
 SMALL = ("data.tasks=3", "data.train_per_task=60", "data.test_per_task=80", "train.epochs=2", "model.hidden=[16]")
 
 
@@ -57,6 +58,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, method, 
     """The suite that any method found in conf/lifelong must pass, in every scenario it says it is defined for."""
     small = [word for word in SMALL if not word.startswith("data.tasks")]
     words = (f"lifelong={method}", "data=split_digits", "data.tasks=2", f"data.scenario={scenario}", *small)
+    words += (*FEW_STEPS.get(method, []),)
     save, saves = run_dir.Run.save, []
     monkeypatch.setattr(run_dir, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(run_dir.Run, "save", lambda run, state: (saves.append(1), save(run, state)))

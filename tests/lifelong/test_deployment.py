@@ -13,7 +13,7 @@ from mlbench.data.scenarios.feedback import Feedback, add_noise, reduce_contrast
 from mlbench.data.split import Split
 from mlbench.data.stream import Corrections
 from mlbench.lifelong.deployment import Deployment
-from tests.experiment.test_runs import METHODS, folders, only_run, summary
+from tests.experiment.test_runs import FEW_STEPS, METHODS, folders, only_run, summary
 
 FEEDBACK = ("data=feedback_digits", "data.rounds=3", "data.original=200", "data.per_round=50", "train.epochs=2")
 
@@ -197,7 +197,8 @@ def test_a_deployment_resumes_after_ctrl_c(mlbench, tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"joint"}))
 def test_any_method_serves(mlbench, tmp_path, method):
     """Also when a round brings one label, or none."""
-    code, _, error = mlbench(f"lifelong={method}", *FEEDBACK, "data.per_round=20", "data.feedback_rate=0.1")
+    few = ("data.per_round=20", "data.feedback_rate=0.1", *FEW_STEPS.get(method, []))
+    code, _, error = mlbench(f"lifelong={method}", *FEEDBACK, *few)
     assert code == 0, error
     result = summary(only_run(tmp_path / "out"))["metrics"]
     assert {"online_accuracy", "original_accuracy", "round_accuracy", "labels_used"} <= set(result)

@@ -63,7 +63,7 @@ def room(named: list[str]) -> float:
 
 
 def draw_panel(axes: Axes, panel: Panel, place: tuple[float, float, float], upwards: bool) -> None:
-    """One picture, map, or map over a picture, or nothing, in the middle of a square: its left, its bottom and its side."""
+    """One picture, map, or map over a picture, in the middle of a square: its left, its bottom and its side."""
     if panel.picture is None and panel.map is None:
         return  # left free
     left, bottom, side = place
