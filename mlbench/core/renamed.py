@@ -78,6 +78,7 @@ NEW_NAMES = {
 LATER_SETTINGS = {
     "data.balanced": False,
     "data.source.balanced": False,
+    "explain.scores": None,
     "lifelong.epochs": None,
     "reference_epochs": None,
     "train.class_weights": "none",

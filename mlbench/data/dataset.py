@@ -13,6 +13,7 @@ from mlbench.data.normalisation import Normalise
 from mlbench.data.output_heads import SharedHead
 from mlbench.data.split import Pool, Split, drawn
 from mlbench.data.stream import Stream, Task
+from mlbench.models.network_record import NetworkRecord
 
 LIMITS = ("train_examples", "test_examples")
 
@@ -34,6 +35,14 @@ class Arrays:
 
 class Data:
     """Base class of everything that `data=` names: it becomes a stream of one task or more."""
+
+    record: NetworkRecord | None = None
+
+    def fit_to(self, record: NetworkRecord) -> None:
+        """Give the inputs that a network trained elsewhere takes: their size where none is set, their normalisation."""
+        self.record = record
+        if isinstance(source := getattr(self, "source", None), Data):
+            source.fit_to(record)
 
     def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
         """Return the files and folders that the data is read from; results depend on them."""
@@ -80,7 +89,13 @@ class Source(Data):
         raise NotImplementedError
 
     def normaliser(self, arrays: Arrays) -> Normalise:
-        """Return the normalisation that `normalise` asks for: `first_task` over all that is in `arrays`."""
+        """Return the normalisation that `normalise` asks for (`first_task` over all that is in `arrays`), or that of a
+        network that was trained elsewhere."""
+        if self.record is not None:
+            wanted, channels = len(self.record.mean), arrays.x_train.shape[1]
+            if arrays.modality is not PICTURES or channels != wanted:
+                raise UserError(f"the network takes pictures of {wanted} channels, and these have {channels}")
+            return Normalise.of_record(self.record)
         if self.normalise != "unit":
             return Normalise.fitted(arrays.x_train)
         channels = arrays.x_train.shape[1]

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from mlbench.models.network_record import NetworkRecord
+
 
 class Normalise(nn.Module):
     """Numbers to floats, (x - mean) / std: pictures [B, C, H, W] of 0..255 per channel, rows [B, F] per feature.
@@ -24,6 +26,11 @@ class Normalise(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Fresh floats of the same shape."""
         return pictures.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
+
+    @staticmethod
+    def of_record(record: NetworkRecord) -> "Normalise":
+        """That of a network which was trained elsewhere."""
+        return Normalise(torch.tensor(record.mean), torch.tensor(record.std))
 
     @staticmethod
     def fitted(pictures: Tensor) -> "Normalise":

@@ -25,15 +25,17 @@ READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeErro
 READ_ERRORS += (struct.error,)
 
 
-def decode_pictures(paths: Iterable[Path], size: int, grey: bool) -> Iterator[np.ndarray]:
+def decode_pictures(paths: Iterable[Path], size: int, grey: bool, crop: float = 1.0) -> Iterator[np.ndarray]:
     """The pictures of files in their order, decoded in several threads. Raises UserError at the first bad one."""
     with warnings.catch_warnings(), ThreadPoolExecutor() as threads:
         warnings.filterwarnings("ignore", module="PIL")  # damaged remarks beside a good picture, and large pictures
-        yield from threads.map(lambda path: decode_picture(path, size, grey), paths)
+        yield from threads.map(lambda path: decode_picture(path, size, grey, crop), paths)
 
 
-def decode_picture(path: Path, size: int, grey: bool) -> np.ndarray:
+def decode_picture(path: Path, size: int, grey: bool, crop: float = 1.0) -> np.ndarray:
     """Read a file as uint8 [C, size, size]: the centre square, scaled; C is 1 for `grey`, else 3.
+
+    With `crop` below 1 the middle of that square, that share of its side, is kept.
 
     Whole numbers of more than 8 bits are brought to 8 by the range of their depth (the upper 8 bits; PGM and PPM by the
     maxval of the file), a picture is turned as its EXIF orientation says, transparent parts show white, CMYK, YCbCr and
@@ -42,7 +44,7 @@ def decode_picture(path: Path, size: int, grey: bool) -> np.ndarray:
     Raises:
         UserError: For what is no picture, is damaged, or has values without an agreed range (floats, signed numbers).
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path, formats=FORMATS) as file:
@@ -52,10 +54,22 @@ def decode_picture(path: Path, size: int, grey: bool) -> np.ndarray:
             image = upright(file)
             image = image if white is None else eight_bits(image, white, getattr(file, "tag_v2", {}))
             image = over_white(image, is_bmp=file.format == "BMP")
-            image = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size))
+            image = centre_square(image.convert("L" if grey else "RGB"), size, crop)
             return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is not a picture that can be read ({error})") from error
+
+
+def centre_square(image: Any, size: int, crop: float) -> Any:
+    """The middle of a picture, `crop` of its shorter side, as size x size pixels.
+
+    The square is scaled first and cut afterwards, as networks for photographs are evaluated.
+    """
+    from PIL import ImageOps
+
+    whole = round(size / crop)
+    edge = (whole - size) // 2
+    return ImageOps.fit(image, (whole, whole)).crop((edge, edge, edge + size, edge + size))
 
 
 def white_value(file: Any) -> int | None:

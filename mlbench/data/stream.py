@@ -1,6 +1,7 @@
 """Tasks, each with training and test data, and streams of tasks."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -50,6 +51,8 @@ class Task(ToDevice):
     validation: Split | None = None  # where the data has its own; otherwise it is cut from `train`
     planted: Planted | None = None
     properties: Properties | None = None
+    files: list[Path] | None = None  # of the test examples, where each is a file of its own
+    labelled: bool = True  # whether the labels say anything
     unlabelled: Split | None = None  # what a network can learn from before the task: texts, several in a row
 
     @property
@@ -128,6 +131,13 @@ class Stream:
     def example(self, count: int) -> Tensor:
         """Return `count` inputs in the form that the network takes, to try it on."""
         return self.modality.example(self.input_shape, count)
+
+    def with_classes(self, classes: list[str]) -> "Stream":
+        """The stream with the classes of another list that has all of its own, each found by its name."""
+        numbers = torch.tensor([classes.index(name) for name in self.classes])
+        for split in {id(split): split for task in self.tasks for split in task.splits()}.values():
+            split.labels = numbers[split.labels]
+        return replace(self, classes=classes, outputs=len(classes))
 
     def seen_through(self, normalise: Normalise | AsIds) -> None:
         """Set the normalisation of all examples, such as that of a network that was trained elsewhere."""

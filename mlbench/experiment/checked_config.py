@@ -13,6 +13,7 @@ from mlbench.core.errors import UserError, require
 from mlbench.core.instantiate import build, settings
 from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Data
+from mlbench.experiment.model_choice import PRETRAINED, ModelChoice
 from mlbench.experiment.technique import Technique
 from mlbench.runs.loggers.base import Logger
 from mlbench.runs.run_dir import Keep
@@ -100,6 +101,8 @@ class CheckedConfig:
         self.training = settings(config.train, Training, "train")
         self.technique = build(config[self.family], method, self.family, dirs) if self.family else method()
         self.check_use()
+        self.keeps_outputs = False  # whether the network keeps its own classes, which the data decides
+        self.model = ModelChoice(config.model, str(names["model"]), dirs)
         self.data = build(config.data, Data, "data", dirs)
         self.logger = None
         if config.get("logger") is not None:
@@ -110,6 +113,11 @@ class CheckedConfig:
     def technique_name(self) -> str:
         """The technique as the command line names it, for messages."""
         return f"{self.family}={self.names[self.family]}" if self.family else "plain training"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the network is trained for these classes, so that it is not trained again."""
+        return self.settings.checkpoint is not None or self.keeps_outputs
 
     @property
     def out(self) -> Path:
@@ -156,8 +164,9 @@ class CheckedConfig:
 
     def pretrained_files(self) -> list[Path]:
         """The folders or files of a network and a tokenizer that others have trained; names on a hub are none."""
-        names = (self.composed.model.get("pretrained"), self.composed.data.get("tokenizer"))
-        paths = [Path(name) for name in dict.fromkeys(names) if isinstance(name, str)]
+        model = self.composed.model
+        names = (model.get("pretrained"), model.get("weights"), self.composed.data.get("tokenizer"))
+        paths = [Path(name) for name in dict.fromkeys(names) if isinstance(name, str) and name != PRETRAINED]
         return [path for path in paths if path.exists()]
 
     def identity(self) -> dict[str, object]:

@@ -71,7 +71,9 @@ def divide(task: Task, share: float, draws: Draws) -> DataParts:
     Raises:
         UserError: Where either side would be empty.
     """
-    if task.validation is not None and not share:
+    if not task.labelled:  # nothing is learned from them
+        train, validation = task.train, task.train
+    elif task.validation is not None and not share:
         train, validation = task.train, task.validation
     else:
         train, validation = task.train.cut(share, draws.generator("validation"))

@@ -16,7 +16,6 @@ from mlbench.core.config_groups import RUNNING
 from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import Interrupted, RunError, SettingError, UserError
 from mlbench.core.file_lock import locked
-from mlbench.core.instantiate import Blueprint
 from mlbench.core.renamed import published
 from mlbench.core.rng import Draws
 from mlbench.data.class_counts import ClassCounts
@@ -31,6 +30,7 @@ from mlbench.reporting.class_table import class_table
 from mlbench.runs import cache, layout
 from mlbench.runs.checkpoint import Trained, normaliser, read_network
 from mlbench.runs.console import Display
+from mlbench.runs.foreign_weights import given_weights, read_foreign
 from mlbench.runs.run_dir import Run
 from mlbench.runs.run_repair import repair
 from mlbench.runs.tracking import Tracker
@@ -90,7 +90,7 @@ class Experiment:
         stream = self.stream(draws)
         net = self.network(stream)
         runner = self.family.prepare(config, stream, net)
-        for task in stream.tasks:
+        for task in (task for task in stream.tasks if task.labelled):
             check_trainable(net, task, config.technique.training_size(task), config.training)
         counts = self.class_counts(stream, draws)
         torch.set_num_threads(choose_threads(chosen.threads, net, stream.example(1), config.training.batch_size))
@@ -117,16 +117,24 @@ class Experiment:
     def stream(self, draws: Draws) -> Stream:
         """The data as tasks. Raises UserError for bad files, and for data that the rest does not go with."""
         config = self.config
+        if config.model.record is not None and config.model.has_weights:
+            config.data.fit_to(config.model.record)
         try:
             stream = config.data.stream(config.data_dir, draws.stream)
         except SettingError as error:
             raise UserError(f"data.{error}") from error
+        stream = self.with_own_classes(stream)
         check_modality(config.technique, config.technique_name, stream.modality)
         if stream.feedback is not None and config.training.validation:
             raise UserError(
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
             )
         self.check_class_weights(stream)
+        if not stream.tasks[0].labelled and not config.is_complete:
+            raise UserError(
+                f"data={config.names['data']} has no labels to learn from; it is for networks that are trained\n"
+                "as in model=efficientnet_lite0, or with checkpoint="
+            )
         if stream.outputs < 2 and config.technique.needs_classes:
             reason = (
                 f"data={config.names['data']} has the one class {stream.classes[0]}; there is nothing to tell apart"
@@ -134,12 +142,21 @@ class Experiment:
             raise UserError(f"{reason}\nexplain=probe and explain=embed need no classes")
         return stream
 
+    def with_own_classes(self, stream: Stream) -> Stream:
+        """The data with the classes of a network that keeps its own; `config.keeps_outputs` then says so."""
+        config, model = self.config, self.config.model
+        plain, labelled = stream.scenario is None, stream.tasks[0].labelled
+        if not plain or not model.keeps_outputs(stream.classes if labelled else None):
+            return stream
+        config.keeps_outputs = True
+        return stream.with_classes(list(model.record.classes)) if labelled else stream
+
     def class_counts(self, stream: Stream, draws: Draws) -> list[ClassCounts]:
         """The examples of each class, task by task; none where there are no classes.
 
         Raises UserError where a task has one class alone. The rounds of a feedback stream may.
         """
-        if stream.outputs < 2:
+        if stream.outputs < 2 or not stream.tasks[0].labelled:
             return []
         technique = self.config.technique
         parts = every_part(stream, self.config.training, draws, technique.chooses)
@@ -183,8 +200,13 @@ class Experiment:
         Raises UserError when it does not fit.
         """
         config, name = self.config, self.config.names["model"]
-        net = build_network(Blueprint(config.composed.model, "model", config.dirs), f"model={name}", stream)
+        net = build_network(config.model.blueprint, f"model={name}", stream)
+        if (path := config.model.weights_path()) is not None:
+            given_weights(path).give(net, f"model={name}", new_head=not config.keeps_outputs)
         if not config.settings.checkpoint:
+            return net
+        if (foreign := read_foreign(Path(config.settings.checkpoint))) is not None:
+            foreign.give(net, f"model={name}")
             return net
         packed, spelling = read_network(Path(config.settings.checkpoint)), stream.modality.fingerprint
         net = with_weights(net, packed, f"checkpoint={config.settings.checkpoint}", name, config.dirs, spelling)
@@ -193,7 +215,7 @@ class Experiment:
 
     def describe(self, stream: Stream) -> Describe:
         """A function that packs a network with what `mlbench.load` needs."""
-        model = OmegaConf.to_container(self.config.composed.model, resolve=True)
+        model = self.config.model.architecture
         normalise, spelling = stream.tasks[0].train.normalise, stream.modality.fingerprint
         about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling)
         return lambda net, other=None: Trained(net, other or model, *about)

@@ -60,7 +60,7 @@ class MultiFitRunner(NetworkSource, Runner):
         One whose structure a technique has changed has its layers drawn anew.
         """
         initial = copy.deepcopy(self.net)
-        if self.config.settings.checkpoint:
+        if self.config.is_complete or self.config.model.has_weights:
             with apart(self.compute.device, self.draws.derived("network")):
                 fresh = self.build(None)
                 if shapes(fresh) == shapes(initial):
@@ -84,7 +84,7 @@ class MultiFitRunner(NetworkSource, Runner):
 
     def dense(self) -> nn.Module:
         """The trained network to start from: the one given, the one in the cache, or trained now and cached."""
-        if self.config.settings.checkpoint:
+        if self.config.is_complete:
             return self.net.eval()
         self.pretrained()
         make = lambda: self.fit(self.net, "dense", train=self.whole)  # noqa: E731
@@ -94,7 +94,7 @@ class MultiFitRunner(NetworkSource, Runner):
     def pretrained(self) -> nn.Module:
         """The network after what it learns from texts without labels, as it is where it has no `pretraining`."""
         task, settings = self.stream.tasks[0], getattr(self.net, "pretraining", None)
-        if task.unlabelled is not None and settings is not None and not self.config.settings.checkpoint:
+        if task.unlabelled is not None and settings is not None and not self.config.is_complete:
             learner, texts = MaskedLanguage(task.modality), task.unlabelled
             settings = {**settings, "patience": 0}  # held-out sentences are of the task, which this is not about
             make = lambda: self.fit(self.net, "pretraining", learner, texts, **settings)  # noqa: E731

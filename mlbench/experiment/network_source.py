@@ -22,7 +22,7 @@ class NetworkSource:
 
     def build(self, blueprint: Blueprint | None) -> nn.Module:
         """A fresh network, of the run's own model without a blueprint; see `Context`."""
-        blueprint = blueprint or Blueprint(self.config.composed.model, "model", self.config.dirs)
+        blueprint = blueprint or self.config.model.blueprint
         about = {"input_shape": self.stream.input_shape, "outputs": self.stream.outputs}
         return with_logits(blueprint.build(nn.Module, **about), self.stream.outputs).to(self.compute.device)
 

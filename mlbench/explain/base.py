@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,8 @@ class Attribution(Method):
         samples: Number of test examples, drawn by the seed.
         images: An image file, or a folder of them, to explain instead of test examples.
         target: Number of the class to explain; None for the predicted class of each example.
+        scores: What is measured of the maps: nothing, the randomisation in three steps, or everything. None measures
+            everything for examples with labels, and is quick without.
     """
 
     amounts = True
@@ -88,6 +90,7 @@ class Attribution(Method):
     samples: int
     images: str | None
     target: int | None
+    scores: Literal["none", "quick", "full"] | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         require(self.samples >= 1, "samples", self.samples, "1 or more")

@@ -71,6 +71,8 @@ class Explain(MultiFitRunner):
                 return {}
             can_tell = hasattr(net, "covered")
             return {"masked_accuracy": masked_accuracy(net, self.test, self.task.modality)} if can_tell else {}
+        if not self.task.labelled:
+            return {}
         metrics = {"accuracy": self.accuracy(net, self.test)}
         if self.planted is not None:
             metrics["clean_accuracy"] = self.accuracy(net, self.planted.clean)
@@ -80,10 +82,13 @@ class Explain(MultiFitRunner):
         """See `Context`."""
         modality, name = self.task.modality, self.config.names["explain"]
         view = VIEWS[type(modality)](net, method, self)
-        return evaluate(method, view, modality, name, self.generator, self.compute)
+        scores = method.scores or ("full" if self.task.labelled else "quick")
+        return evaluate(method, view, modality, name, self.generator, self.compute, scores)
 
     def chosen(self, method: Attribution) -> Tensor:
-        """The test examples to explain, drawn by the seed."""
+        """The test examples to explain, drawn by the seed; all photographs, in their order."""
+        if not self.task.labelled:
+            return torch.arange(len(self.test), device=self.test.labels.device)
         order = torch.randperm(len(self.test), generator=self.draws.generator("examples"))[: method.samples]
         return order.to(self.test.labels.device)
 

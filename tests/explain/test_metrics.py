@@ -283,6 +283,8 @@ def test_layers_are_drawn_anew_from_the_top_down_in_a_copy():
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     again = cascade(net, x, target, input_gradient, 0)
     assert again == rows
+    few = cascade(net, x, target, input_gradient, 0, steps=3)
+    assert few == [rows[0], rows[round((count - 1) / 2)], rows[-1]]  # the top layer, half of the rest, all
 
 
 def test_a_map_that_ignores_the_network_stays_the_same():
@@ -320,6 +322,7 @@ def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
         chosen=lambda method: None,
         test=SimpleNamespace(batch=lambda index: batch),
         planted=None,
+        task=SimpleNamespace(files=None, labelled=True),
         picture=lambda x: np.zeros(x.shape, np.uint8),
         classes=[str(k) for k in range(10)],
     )

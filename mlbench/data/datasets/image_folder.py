@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mlbench.core.atomic_io import move_into_place, part_folder
-from mlbench.core.errors import UserError, require
+from mlbench.core.errors import SettingError, UserError, require
 from mlbench.core.input_files import not_regular
 from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Arrays, Source
@@ -35,12 +35,27 @@ class ImageFolder(Source):
     """
 
     path: str
-    size: int
+    size: int | None
     grey: bool = False
 
     def __post_init__(self):
         super().__post_init__()
-        require(4 <= self.size <= 4096, "size", self.size, "4 to 4096 pixels")
+        allowed = "4 to 4096 pixels, or null for those of a network that was trained elsewhere"
+        require(self.size is None or 4 <= self.size <= 4096, "size", self.size, allowed)
+
+    @property
+    def side(self) -> int:
+        """Pixels per side. Raises SettingError where neither a setting nor the network says how many."""
+        if self.size is not None:
+            return self.size
+        if self.record is None:
+            raise SettingError("size", None, "pixels; this network says nothing of its own")
+        return self.record.side
+
+    @property
+    def crop(self) -> float:
+        """The share of the square in the middle of a picture that is kept."""
+        return 1.0 if self.record is None else self.record.crop
 
     def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
         """The folder."""
@@ -69,7 +84,7 @@ class ImageFolder(Source):
 
     def key(self, root: Path, listing: Listing) -> str:
         """A name for what is decoded: the files as they are now, the settings and the version of the decoder."""
-        key: list[object] = [VERSION, str(root), self.size, self.grey]
+        key: list[object] = [VERSION, str(root), self.side, self.grey, *([self.crop] if self.crop < 1 else [])]
         for part, files in listing.files.items():
             states = [(path, path.stat(), label) for path, label in files]
             key += [part, *([str(path), state.st_mtime_ns, state.st_size, label] for path, state, label in states)]
@@ -77,7 +92,7 @@ class ImageFolder(Source):
 
     def shape(self, count: int) -> tuple[int, int, int, int]:
         """Of an array of `count` pictures."""
-        return count, 1 if self.grey else 3, self.size, self.size
+        return count, 1 if self.grey else 3, self.side, self.side
 
     def mapped(self, folder: Path, listing: Listing) -> dict[str, Tensor]:
         """The pictures of each part, uint8 [N, C, H, W]. Raises one of READ_ERRORS where a file is damaged."""
@@ -109,7 +124,7 @@ class ImageFolder(Source):
                     # written one after the other, not mapped: a full disk is then an error, not a killed process
                     with (part_of_it / f"x_{part}.npy").open("wb") as file:
                         np.lib.format.write_array_header_1_0(file, header)
-                        for picture in decode_pictures([path for path, _ in files], self.size, self.grey):
+                        for picture in decode_pictures([path for path, _ in files], self.side, self.grey, self.crop):
                             file.write(picture.tobytes())
                 move_into_place(part_of_it, folder)
         except OSError as error:

@@ -19,13 +19,20 @@ from mlbench.training.compute import Compute
 from mlbench.training.peak_memory import peak_bytes
 
 MAPS_AT_ONCE = 32  # pictures
+THREE = 3  # steps of a quick randomisation: the classifier, half of the layers, all of them
 COSTLY = 16  # examples for the scores that need many maps of each
 
 
 def evaluate(
-    method: Attribution, view: View, modality: Modality, name: str, generator: torch.Generator, compute: Compute
+    method: Attribution,
+    view: View,
+    modality: Modality,
+    name: str,
+    generator: torch.Generator,
+    compute: Compute,
+    extent: str = "full",
 ) -> Results:
-    """Compute all metrics of a method and of each control.
+    """Compute metrics of a method and of each control.
 
     Args:
         method: The explanation.
@@ -34,6 +41,7 @@ def evaluate(
         name: The method's name in tables.
         generator: Random numbers for controls and metrics.
         compute: The device, which is synchronised before a clock is read.
+        extent: `full`; `quick` for the randomisation of the method's maps in THREE steps; or `none`.
 
     Returns:
         Metrics (those of controls under `control_<name>_`), tables, figures and arrays.
@@ -41,7 +49,7 @@ def evaluate(
     count, classes = sum(map(len, view.examples)), view.examples[0].classes
     makers = {name: method.maps, **controls(method.maps, view, len(classes), generator)}
     results, maps = Results("maps", metrics.HEADLINES), {}
-    curves, depths, table = [], [], []
+    curves, depths, table, thorough = [], [], [], view.thorough and extent == "full"
     for title, maker in makers.items():
         compute.wait()
         began = time.perf_counter()
@@ -50,22 +58,26 @@ def evaluate(
         seconds = (time.perf_counter() - began) / count
         values = [view.reduced(method, each) for each in maps[title]]
         costs = {f"seconds_per_{modality.example_name}": seconds}
-        if view.thorough:
+        if thorough:
             costs["peak_bytes"] = peak(view.examples[0], maker)
-        scores, rows = score_maps(view, values, maker, generator, f"share of {modality.unit}")
+        scores, rows = {}, []
+        if extent == "full":
+            scores, rows = score_maps(view, values, maker, generator, f"share of {modality.unit}")
         scores |= costs
-        if view.thorough:
+        if thorough or (view.thorough and extent == "quick" and title == name):
             (examples,) = view.examples
-            depth = randomisation(examples, maker, generator)
+            depth = randomisation(examples, maker, generator, None if thorough else THREE)
             scores |= checks(method if title == name else None, examples, values[0], depth)
             depths += [{"map": title, **row} for row in depth]
         prefix = "" if title == name else f"control_{title}_"
         results.metrics |= {f"{prefix}{metric}": value for metric, value in scores.items()}
         table.append({"map": title, "examples": count, **scores})
         curves += [{"map": title, **row} for row in rows]
-    results.tables |= {"scores": table, "curves": curves}
-    for curve in ("deletion", "insertion"):
-        results.charts[curve] = Chart("curves", f"share of {modality.unit}", curve, by="map")
+    results.tables["scores"] = table
+    if curves:
+        results.tables["curves"] = curves
+        for curve in ("deletion", "insertion"):
+            results.charts[curve] = Chart("curves", f"share of {modality.unit}", curve, by="map")
     if depths:
         results.tables["randomisation"] = depths
     if any("abs_rho" in row for row in depths):  # maps of a single pixel have no ranks
@@ -127,10 +139,12 @@ def area_name(curve: str) -> str:
     return f"{name}_auc{mark}"
 
 
-def randomisation(examples: Examples, maker: Maps, generator: torch.Generator) -> list[dict[str, object]]:
-    """Rows of the model randomisation test."""
+def randomisation(
+    examples: Examples, maker: Maps, generator: torch.Generator, steps: int | None = None
+) -> list[dict[str, object]]:
+    """Rows of the model randomisation test, of each layer or in so many steps."""
     seed = generator.initial_seed() % 2**32
-    return cascade(examples.net, examples.x[:COSTLY], examples.target[:COSTLY], maker, seed)
+    return cascade(examples.net, examples.x[:COSTLY], examples.target[:COSTLY], maker, seed, steps)
 
 
 def peak(examples: Examples, maker: Maps) -> float:

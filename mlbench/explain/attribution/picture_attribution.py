@@ -17,6 +17,7 @@ from mlbench.runs.results import Panel, Results, Row
 
 SHOWN = 8  # examples in a figure of maps
 OF_CLASSES = 4  # in a figure of maps for every class
+MOST_PROBABLE = 5  # classes of each picture in predictions.csv
 CLASSES_UP_TO = 10  # columns that figure has room for
 
 
@@ -29,6 +30,9 @@ class PictureView(View):
         self.net = net
         found = files(user_path(method.images)) if method.images else []
         paths = found[: method.samples]
+        if not method.images and (listed := context.task.files) is not None:
+            paths = [listed[place] for place in context.chosen(method).tolist()]
+            found = listed
         self.names, self.found = [path.name for path in paths], len(found)
         x, self.pictures, labels, truth = user_inputs(paths, context) if method.images else test_inputs(method, context)
         with torch.no_grad():
@@ -45,6 +49,7 @@ class PictureView(View):
                 arrays[part] = tensor.cpu().numpy()
         if self.names:
             arrays["files"] = np.array(self.names)
+            results.tables["predictions"] = self.predictions(examples)
         results.arrays["maps"] = arrays
         count = len(self.names)
         shown = range(count or min(SHOWN, len(examples)))
@@ -53,6 +58,17 @@ class PictureView(View):
         if len(examples.classes) <= CLASSES_UP_TO:
             rows = self.by_class(examples, method, count or min(OF_CLASSES, len(examples)))
             results.grids |= pages("classes", rows, OF_CLASSES)
+
+    def predictions(self, examples: Examples) -> list[dict[str, object]]:
+        """The most probable classes of each file."""
+        with torch.no_grad():
+            probabilities = examples.net(examples.x).softmax(1)
+        best = probabilities.topk(min(MOST_PROBABLE, len(examples.classes)))
+        return [
+            {"file": self.names[number], "rank": rank, "class": examples.classes[place], "probability": share}
+            for number, (shares, places) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True))
+            for rank, (share, place) in enumerate(zip(shares, places, strict=True), start=1)
+        ]
 
     def file_title(self, number: int) -> str:
         """Which file this is, and of how many that were found; empty for test pictures."""
@@ -100,7 +116,7 @@ def test_inputs(method: Attribution, context: Context) -> Inputs:
     if context.planted is not None:
         corners = context.planted.test[context.test.rows[index]]
         truth = context.planted.masks(corners, context.input_shape[1:])
-    return batch.x, context.picture(batch.x), batch.y, truth
+    return batch.x, context.picture(batch.x), batch.y if context.task.labelled else None, truth
 
 
 def user_inputs(paths: list[Path], context: Context) -> Inputs:

