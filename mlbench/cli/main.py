@@ -38,6 +38,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench help GROUP=NAME   the settings of one choice, with defaults, meanings and ranges, as in: help lifelong=ewc
   mlbench data [get NAME]   which data files are there; fetch one
   mlbench report [DIR]      everything below DIR (outputs) on one page: DIR/report/index.html
+  mlbench predict RUN PICTURES...   the classes that a trained network gives to pictures (--top 5, --csv FILE)
   mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
   mlbench resume=FOLDER     continue an interrupted run
   mlbench --cfg job ...     show the config a command makes, without running it
@@ -53,7 +54,7 @@ Results appear in outputs/<family>/<technique>-<data>-<model>/<run>/. Exit codes
 Shell completion: eval "$(mlbench --shell-completion install=bash)"  (or install=zsh, install=fish)
 """
 EMBEDDED = ("digits", "wine", "breast_cancer")  # datasets that come with scikit-learn
-COMMANDS = ("list", "data", "report", "lecture", "help")
+COMMANDS = ("list", "data", "report", "predict", "lecture", "help")
 
 
 def main() -> int:
@@ -102,6 +103,10 @@ def dispatch(words: list[str]) -> int:
             from mlbench.reporting.report.build import answer
 
             print(printable(str(answer(rest))))
+        case ["predict", *rest]:
+            from mlbench.cli.predict import predict
+
+            print(printable("\n".join(predict(rest, folders)), lines=True))
         case ["lecture", *rest]:
             from mlbench.reporting.claims.lecture import lecture
 

@@ -48,16 +48,21 @@ def decode_picture(path: Path, size: int, grey: bool, crop: float = 1.0) -> np.n
 
     try:
         with Image.open(path, formats=FORMATS) as file:
-            white = white_value(file)
-            scale_transparency(file)
-            file.load()
-            image = upright(file)
-            image = image if white is None else eight_bits(image, white, getattr(file, "tag_v2", {}))
-            image = over_white(image, is_bmp=file.format == "BMP")
-            image = centre_square(image.convert("L" if grey else "RGB"), size, crop)
-            return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
+            return decode_image(file, size, grey, crop)
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is not a picture that can be read ({error})") from error
+
+
+def decode_image(file: Any, size: int, grey: bool, crop: float = 1.0) -> np.ndarray:
+    """The same for a picture that Pillow has opened. Raises whatever Pillow does."""
+    white = white_value(file)
+    scale_transparency(file)
+    file.load()
+    image = upright(file)
+    image = image if white is None else eight_bits(image, white, getattr(file, "tag_v2", {}))
+    image = over_white(image, is_bmp=file.format == "BMP")
+    image = centre_square(image.convert("L" if grey else "RGB"), size, crop)
+    return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
 
 
 def centre_square(image: Any, size: int, crop: float) -> Any:

@@ -217,7 +217,9 @@ class Experiment:
         """A function that packs a network with what `mlbench.load` needs."""
         model = self.config.model.architecture
         normalise, spelling = stream.tasks[0].train.normalise, stream.modality.fingerprint
-        about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling)
+        record = self.config.model.record if self.config.model.has_weights else None
+        crop = 1.0 if record is None else record.crop
+        about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling, crop)
         return lambda net, other=None: Trained(net, other or model, *about)
 
     def files(self, hydra_files: dict[str, str]) -> dict[str, str]:

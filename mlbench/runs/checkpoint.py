@@ -23,13 +23,14 @@ from mlbench.models.logits import with_logits
 from mlbench.models.surgery import restore
 from mlbench.runs import layout, tensor_file
 from mlbench.runs.checkpoint_file import read_tensors, write_tensors
+from mlbench.runs.predictor import Inputs, Predictor
 from mlbench.runs.size_limit import bounded
 
 SCHEMA = 1
 TORCHVISION, BERT = "mlbench.models.torchvision.Torchvision", "mlbench.models.bert.Bert"
 NEEDED = {"model": dict, "input_shape": list, "outputs": int, "weights": dict}  # entry of a packed network -> its kind
 NEEDED |= dict.fromkeys(("mean", "std"), Tensor | None)
-OPTIONAL = {"classes": list, "scenario": str, "spelling": str, "wrapping": dict, "replaced": dict}
+OPTIONAL = {"classes": list, "scenario": str, "spelling": str, "wrapping": dict, "replaced": dict, "crop": float}
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Trained:
     scenario: str | None
     normalise: Normalise | AsIds
     spelling: str | None = None  # of texts: which word pieces the ids stand for
+    crop: float = 1.0  # of photographs: the share of the shorter side that is kept, around the middle
 
     def packed(self) -> dict[str, Any]:
         """Return tensors and plain values only; classes have the names under which they were first published."""
@@ -61,6 +63,7 @@ class Trained:
             "mean": getattr(self.normalise, "mean", None),  # texts have none
             "std": getattr(self.normalise, "std", None),
             "spelling": self.spelling,
+            **({"crop": self.crop} if self.crop < 1 else {}),
             "wrapping": published(getattr(self.net, "wrapping", None)),
             "replaced": getattr(self.net, "replaced", None),
             "weights": dict(self.net.state_dict()),
@@ -114,13 +117,14 @@ def is_packed(value: object) -> bool:
     weights = value["weights"].items()
     return (
         isinstance(value["model"].get("_target_"), str)
+        and 0 < (value.get("crop") or 1.0) <= 1
         and all(type(size) is int and size > 0 for size in sizes)
         and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights)
         and all(isinstance(name, str) for name in value.get("classes") or [])
     )
 
 
-def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
+def load(path: str | Path, config_dir: str | Path | None = None) -> Predictor:
     """Load the trained model of a run, in eval mode and with its preprocessing in front.
 
     Args:
@@ -129,7 +133,8 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
 
     Returns:
         A module from pictures [B, C, H, W] with values 0..255 (uint8 or float), spectrograms [B, 1, bands, frames],
-        rows of a table [B, F] or ids of word pieces [B, L] to logits [B, outputs].
+        rows of a table [B, F] or ids of word pieces [B, L] to logits [B, outputs]. It has the names of its `classes`,
+        and `predict` for files of pictures.
 
     Raises:
         UserError: If the file cannot be read.
@@ -137,7 +142,9 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> nn.Module:
     packed = read_network(Path(path))
     folders = (Path(config_dir).resolve(),) if config_dir else ()
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
-    return nn.Sequential(normaliser(packed), rebuilt(packed, f"checkpoint {path}", folders)).eval()
+    net = rebuilt(packed, f"checkpoint {path}", folders)
+    inputs = Inputs(tuple(packed["input_shape"]), packed["mean"] is not None, packed.get("crop") or 1.0)
+    return Predictor(normaliser(packed), net, inputs, list(packed.get("classes") or [])).eval()
 
 
 def rebuilt(packed: dict[str, Any], source: str, config_dirs: tuple[Path, ...]) -> nn.Module:

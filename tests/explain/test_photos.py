@@ -91,3 +91,32 @@ def test_a_new_head_is_fitted_to_ones_own_classes(mlbench, tmp_path):
     torch.testing.assert_close(net[0].mean.flatten(), torch.full((3,), 127.0))
     code, _, error = mlbench(MODEL, *data, "model.outputs=keep")
     assert (code, "has no class 'dark'" in error) == (2, True)
+
+
+def test_predict_tells_names_and_probabilities(mlbench, tmp_path, lite0):
+    cat, coffee = (next(path for path in carried() if path.name == name) for name in ("chelsea.png", "coffee.png"))
+    words = ("explain=saliency", MODEL, "data=photos", f"data.path={cat}", "threads=1", "explain.scores=none")
+    assert mlbench(*words)[0] == 0
+    folder, table = only_run(tmp_path / "out"), tmp_path / "table.csv"
+    code, text, error = mlbench(
+        "predict", str(folder), str(coffee), str(cat), "--top", "2", "--csv", str(table), out=False
+    )
+    assert code == 0, error
+    with torch.no_grad():
+        espresso = lite0(prepared(coffee)).softmax(1).max().item()
+    first, second, written = text.splitlines()
+    assert first.startswith(f"{coffee}: espresso {espresso:.2f}")
+    assert "tiger cat" in second
+    assert written == str(table)
+    with table.open() as file:
+        assert [row["rank"] for row in csv.DictReader(file)] == ["1", "2", "1", "2"]
+    net = package.load(folder)
+    array = np.asarray(Image.open(coffee).convert("RGB"))
+    assert net.predict(array)[0][0] == net.predict(Image.open(coffee))[0][0] == net.predict(coffee)[0][0]
+    assert net.classes[967] == "espresso"
+    for wrong, told in ((np.zeros((3, 4)), "uint8"), (torch.zeros(1, 3, 32, 32), "3x224x224"), (tmp_path / "x", "x ")):
+        with pytest.raises(UserError, match=told):
+            net.predict(wrong)
+    for words, told in (((str(folder),), "required: pictures"), ((str(folder), "nothing.png"), "nothing.png does not")):
+        code, _, error = mlbench("predict", *words, out=False)
+        assert (code, told in error) == (2, True)

@@ -52,7 +52,7 @@ class Photos(Data):
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:  # noqa: ARG002
         """All photographs, in the order of their names, as the test data and as what there is to train on."""
-        paths = self.photographs(self.files(data_dir))
+        paths = photographs(self.files(data_dir)) if self.path is not None else carried()
         record = self.record
         size = self.size or (record.side if record else SIDE)
         grey = record is not None and len(record.mean) == 1
@@ -65,21 +65,20 @@ class Photos(Data):
         classes = list(record.classes) if record else [NO_LABEL]
         return Stream([task], None, len(classes), classes, SharedHead())
 
-    def photographs(self, given: list[Path]) -> list[Path]:
-        """The files to read. Raises UserError where one is missing, or a folder holds no picture."""
-        if not given:
-            return carried()
-        found = []
-        for path in given:
-            if path.is_dir():
-                if not (inside := images(path)):
-                    raise UserError(f"data.path={path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-                found += inside
-            elif path.is_file():
-                found.append(path)
-            else:
-                raise UserError(f"data.path={path} does not exist; give a picture or a folder of pictures")
-        return found
+
+def photographs(given: list[Path]) -> list[Path]:
+    """The pictures in files and folders. Raises UserError where one is missing, or a folder holds none."""
+    found = []
+    for path in given:
+        if path.is_dir():
+            if not (inside := images(path)):
+                raise UserError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UserError(f"{path} does not exist; give a picture or a folder of pictures")
+    return found
 
 
 def carried() -> list[Path]:

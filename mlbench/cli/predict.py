@@ -1,0 +1,51 @@
+"""`mlbench predict NETWORK PICTURES...`: what a trained network takes pictures for."""
+
+import argparse
+from pathlib import Path
+
+from mlbench.core.csv_files import write_csv
+from mlbench.core.errors import UserError
+from mlbench.core.user_path import user_path
+
+USAGE = "mlbench predict NETWORK PICTURES... [--top 5] [--csv FILE]"
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UserError in the place of ending the program."""
+
+    def error(self, message: str) -> None:
+        """Raise UserError."""
+        raise UserError(f"predict: {message}\n{USAGE}")
+
+
+def predict(words: list[str], folders: list[str]) -> list[str]:
+    """The lines of the answer.
+
+    Args:
+        words: What stands behind `predict`.
+        folders: The folders of the user's own modules.
+
+    Raises:
+        UserError: For a network or a picture that cannot be read, and for networks that take no pictures.
+    """
+    parser = Parser(prog="mlbench predict", usage=USAGE, add_help=False)
+    parser.add_argument("network", help="the folder of a run, a checkpoint or an artefact")
+    parser.add_argument("pictures", nargs="+", help="files and folders")
+    parser.add_argument("--top", type=int, default=5, help="how many classes")
+    parser.add_argument("--csv", type=Path, help="a table to write")
+    wanted = parser.parse_args(words)
+    if wanted.top < 1:
+        raise UserError(f"--top={wanted.top}: allowed is 1 or more")
+    from mlbench.data.datasets.photos import photographs
+    from mlbench.runs.checkpoint import load
+
+    net = load(wanted.network, folders[0] if folders else None)
+    lines, rows = [], []
+    for path in photographs([user_path(name) for name in wanted.pictures]):
+        (best,) = net.predict(path, wanted.top)
+        lines.append(f"{path}: " + ", ".join(f"{name} {share:.3f}" for name, share in best))
+        rows += [[path, rank, name, share] for rank, (name, share) in enumerate(best, start=1)]
+    if wanted.csv is not None:
+        write_csv(user_path(str(wanted.csv)), ["file", "rank", "class", "probability"], rows)
+        lines.append(str(wanted.csv))
+    return lines
