@@ -37,6 +37,7 @@ from mlbench.experiment.resume import reopened
 from mlbench.runs import layout
 from mlbench.runs.checkpoint_file import read_tensors
 from mlbench.runs.codec import container
+from mlbench.runs.foreign_weights import given_weights
 from mlbench.runs.loggers.base import Logger
 from mlbench.runs.provenance import environment, recorded
 from mlbench.runs.tensor_file import checksum, encode
@@ -199,6 +200,15 @@ def make_wav(kind: type) -> bytes:
     return stream.getvalue()
 
 
+def foreign_files() -> list[bytes]:
+    """Weights as other programs write them: torch's old format, its archives, and safetensors."""
+    weights = {f"module.{n}": torch.arange(6.0).reshape(2, 3) + n for n in range(3)}
+    old, new = io.BytesIO(), io.BytesIO()
+    torch.save({"state_dict": weights, "epoch": 1}, old, _use_new_zipfile_serialization=False)
+    torch.save(weights, new)
+    return [old.getvalue(), new.getvalue(), safetensors.torch.save(weights)]
+
+
 def kinds(folder: Path) -> list[Kind]:
     """All kinds; the folder is for the files of runs."""
     run = folder / "run"
@@ -247,6 +257,7 @@ def kinds(folder: Path) -> list[Kind]:
         Kind("pt", small["pt"], mlbench.load, reseal_archive, equal),
         Kind("mlb", small["mlb"], mlbench.load, reseal_container, equal),
         Kind("safetensors", [encode(read_tensors(PUBLISHED / "mlp.pt"))], mlbench.load, reseal_header, equal),
+        Kind("pth", foreign_files(), given_weights),
         Kind("npz", [make_npz()], read_npz, reseal_archive),
         Kind("conllu", [SENTENCES.encode() * 2], lambda path: conllu.read(path, r"GUM_([a-z]+)-")),
         Kind("wav", sounds, lambda path: spoken_digits.read(path, 8000)),

@@ -14,6 +14,7 @@ NAMES = [
     "pt",
     "safetensors",
     "mlb",
+    "pth",
     "npz",
     "conllu",
     "wav",

@@ -6,6 +6,7 @@ and numbers are copied out of the file, so that it cannot claim more of them tha
 
 import io
 import pickle
+import pickletools
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,7 @@ def decode(raw: bytes) -> Any:
     storages: dict[str, Storage] = {}
 
     def part() -> Any:
+        check_sizes(stream, len(raw))
         unpickler = Unpickler(stream)
         unpickler.storages = storages
         return unpickler.load()
@@ -113,6 +115,15 @@ def decode(raw: bytes) -> Any:
             torch.frombuffer(numbers, dtype=storage.dtype) if size else torch.empty(0, dtype=storage.dtype)
         )
     return with_tensors(content)
+
+
+def check_sizes(stream: io.BytesIO, most: int) -> None:
+    """Raise ValueError for a pickle that asks for more than its file could need; the stream stays where it is."""
+    began = stream.tell()
+    for operation, argument, _ in pickletools.genops(stream):  # which compares the lengths of texts with what is there
+        if operation.name == "BYTEARRAY8" or (operation.name.endswith("PUT") and int(argument or 0) > most):
+            raise ValueError(f"{operation.name} {argument}")
+    stream.seek(began)
 
 
 def with_tensors(value: Any) -> Any:
