@@ -130,6 +130,11 @@ class Experiment:
                 "train.validation takes a share of labels that may be none on a feedback stream; set it to 0"
             )
         self.check_class_weights(stream)
+        if not stream.tasks[0].labelled and config.technique.needs_labels:
+            raise UserError(
+                f"data={config.names['data']} has no labels, which {config.technique_name} needs\n"
+                "maps need none, as in explain=gradcam"
+            )
         if not stream.tasks[0].labelled and not config.is_complete:
             raise UserError(
                 f"data={config.names['data']} has no labels to learn from; it is for networks that are trained\n"

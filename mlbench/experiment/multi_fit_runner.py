@@ -60,7 +60,7 @@ class MultiFitRunner(NetworkSource, Runner):
         One whose structure a technique has changed has its layers drawn anew.
         """
         initial = copy.deepcopy(self.net)
-        if self.config.is_complete or self.config.model.has_weights:
+        if self.config.is_complete:
             with apart(self.compute.device, self.draws.derived("network")):
                 fresh = self.build(None)
                 if shapes(fresh) == shapes(initial):
@@ -72,6 +72,9 @@ class MultiFitRunner(NetworkSource, Runner):
     @cached_property
     def start(self) -> nn.Module:
         """The untrained network, in eval mode: `initial` where the seed drew its weights, else drawn anew."""
+        if self.config.model.has_weights:
+            with apart(self.compute.device, self.draws.derived("network")):
+                return self.build(None).eval()
         with apart(self.compute.device, self.draws.derived("another network")):
             other = self.build(None)
         if shapes(other) != shapes(self.initial) or not comes_with_weights(self.initial, other):

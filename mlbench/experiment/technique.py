@@ -18,6 +18,7 @@ class Technique:
     takes: ClassVar[tuple[str, ...]] = ()  # settings at the top level that mean something to it and not to all
     chooses: ClassVar[bool] = False  # whether it chooses by train.validation, which otherwise is for early stopping
     needs_classes: ClassVar[bool] = True  # whether it is about classes that are told apart
+    needs_labels: ClassVar[bool] = True  # whether it learns from labels, or is measured by them
     modalities: ClassVar[tuple[type[Modality], ...]] = EVERY  # the kinds of examples it is made for
     shortest: ClassVar[dict[str, object]] = {}  # settings with which it does the same in the least time: in a rehearsal
 

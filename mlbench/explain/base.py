@@ -85,6 +85,7 @@ class Attribution(Method):
     """
 
     amounts = True
+    needs_labels = False
     modalities = (Pictures, Spectrograms)
 
     samples: int

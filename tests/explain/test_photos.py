@@ -10,6 +10,7 @@ from PIL import Image
 import mlbench as package
 from mlbench.core.errors import UserError
 from mlbench.data.datasets.photos import Photos, carried
+from mlbench.explain.runner import Explain
 from mlbench.models.efficientnet_lite import EfficientNetLite0
 from tests.experiment.test_runs import only_run, summary
 
@@ -68,13 +69,16 @@ def test_photographs_are_listed_and_need_a_trained_network(mlbench, tmp_path):
         Photos(path=[str(tmp_path / "c.png")], size=16).stream(None, None)
     code, _, error = mlbench("explain=saliency", "model=cnn", "data=photos", "data.size=16")
     assert (code, "has no labels to learn from" in error) == (2, True)
+    for words in (), ("compress=prune",):
+        code, _, error = mlbench(MODEL, "data=photos", *words)
+        assert (code, "has no labels, which" in error) == (2, True)
     code, _, error = mlbench("explain=saliency", MODEL, "data=photos", "model.outputs=data")
     assert (code, "this data has none" in error) == (2, True)
     code, _, error = mlbench("explain=saliency", MODEL, "data=photos", "model.weights=nothing.pth")
     assert (code, "model.weights=nothing.pth does not exist" in error) == (2, True)
 
 
-def test_a_new_head_is_fitted_to_ones_own_classes(mlbench, tmp_path):
+def test_a_new_head_is_fitted_to_ones_own_classes(mlbench, tmp_path, lite0, monkeypatch):
     """Pictures of 32 pixels, as they come; the backbone begins with the weights of the package."""
     draws = np.random.default_rng(0)
     for name, level in (("dark", 40), ("light", 200)):
@@ -89,6 +93,14 @@ def test_a_new_head_is_fitted_to_ones_own_classes(mlbench, tmp_path):
     net = package.load(folder)
     assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
     torch.testing.assert_close(net[0].mean.flatten(), torch.full((3,), 127.0))
+    nets = []
+    monkeypatch.setattr(Explain, "__call__", lambda run: nets.extend((run.initial, run.start)))
+    mlbench("explain=saliency", MODEL, *data, "train.epochs=1")
+    begun, untrained = ({name: p for name, p in net.named_parameters() if p.dim() > 1} for net in nets)
+    known = dict(lite0.named_parameters())
+    body = [name for name in begun if name != "net._fc.weight"]
+    assert all(torch.equal(begun[name], known[name.removeprefix("net.")]) for name in body)
+    assert not any(torch.equal(begun[name], untrained[name]) for name in body)
     code, _, error = mlbench(MODEL, *data, "model.outputs=keep")
     assert (code, "has no class 'dark'" in error) == (2, True)
 
