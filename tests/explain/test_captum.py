@@ -12,7 +12,7 @@ from torch import nn
 
 from mlbench.core.errors import SettingError, UserError
 from mlbench.explain.attribution.captum import Captum
-from mlbench.explain.attribution.gradcam import GradCam, last_maps
+from mlbench.explain.attribution.gradcam import GradCam, of_last_maps
 from mlbench.explain.attribution.guided_backprop import GuidedBackprop
 from mlbench.explain.attribution.integrated_gradients import IntegratedGradients
 from mlbench.explain.attribution.kernel_shap import KernelShap
@@ -219,29 +219,53 @@ class Backwards(nn.Module):
         return self.late(self.early(x)).mean((2, 3))
 
 
+def part(net, first, last):
+    return nn.Sequential(*list(net)[first:last])
+
+
 class SharedReLU(nn.Module):
-    """Its only ReLU runs twice; what stands between them is the last that runs once."""
+    """Its only ReLU runs twice, as in many published networks."""
 
     def __init__(self):
         super().__init__()
         self.first, self.second = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 3, 3)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU6(inplace=True)
+
+    def features(self, x):
+        return self.relu(self.second(self.relu(self.first(x))))
 
     def forward(self, x):
-        return self.relu(self.second(self.relu(self.first(x)))).mean((2, 3))
+        return self.features(x).mean((2, 3))
+
+
+class Functional(SharedReLU):
+    """Batch norm, an activation without a module, and a sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def features(self, x):
+        maps = self.norm(self.second(F.gelu(self.first(x))))
+        return F.relu(maps + 0.1)
 
 
 @pytest.mark.parametrize(
-    ("net", "path"),
+    ("net", "features", "rest"),
     [
-        (Backwards(), "late"),
-        (SharedReLU(), "second"),
-        (CNN((1, 8, 8), 3, [4, 6]), "6"),  # ReLU, before the pooling
-        (ResNet18((1, 16, 16), 3, 4), "10"),  # the last residual block, with its ReLU
+        (Backwards(), lambda net, x: net.late(net.early(x)), lambda net, maps: maps.mean((2, 3))),
+        (SharedReLU(), lambda net, x: net.features(x), lambda net, maps: maps.mean((2, 3))),
+        (Functional(), lambda net, x: net.features(x), lambda net, maps: maps.mean((2, 3))),
+        (CNN((1, 16, 16), 3, [4, 6]), lambda net, x: part(net, 0, 7)(x), lambda net, maps: part(net, 7, None)(maps)),
+        (ResNet18((1, 16, 16), 3, 4), lambda net, x: part(net, 0, 11)(x), lambda net, maps: part(net, 11, None)(maps)),
     ],
 )
-def test_gradcam_looks_where_the_network_reads_its_last_maps(net, path):
-    assert last_maps(net.eval(), pictures((1, 16, 16))) == path
+def test_gradcam_looks_where_the_network_reads_its_last_maps(net, features, rest):
+    net, x, target = net.eval(), pictures((1, 16, 16), 2), torch.tensor([2, 0])
+    maps = features(net, x).detach().clone().requires_grad_()
+    rest(net, maps).gather(1, target[:, None]).sum().backward()
+    coarse = (maps.grad.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).detach()
+    torch.testing.assert_close(of_last_maps(net, x, target), coarse)
 
 
 def test_gradcam_refuses_what_has_no_places():

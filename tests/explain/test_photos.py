@@ -10,6 +10,7 @@ from PIL import Image
 import mlbench as package
 from mlbench.core.errors import UserError
 from mlbench.data.datasets.photos import Photos, carried
+from mlbench.explain.attribution.gradcam import of_last_maps
 from mlbench.explain.runner import Explain
 from mlbench.models.efficientnet_lite import EfficientNetLite0
 from tests.experiment.test_runs import only_run, summary
@@ -56,6 +57,16 @@ def test_a_cat_is_explained(mlbench, tmp_path, lite0):
     with torch.no_grad():
         again = package.load(folder)(128 * prepared(cat) + 127).softmax(1)[0]
     torch.testing.assert_close(again, known, atol=1e-4, rtol=0)
+
+
+def test_gradcam_is_that_of_the_activation_that_is_used_at_every_layer(lite0):
+    """The network's one ReLU6 runs after every convolution; the pooling reads what it gives at last."""
+    x, target = prepared(carried()[1]), torch.tensor([967])
+    maps = lite0.extract_features(x).detach().requires_grad_()
+    assert maps.min() == 0
+    lite0._fc(maps.mean((2, 3)))[0, 967].backward()
+    expected = (maps.grad.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).detach()
+    torch.testing.assert_close(of_last_maps(lite0, x, target), expected)
 
 
 def test_photographs_are_listed_and_need_a_trained_network(mlbench, tmp_path):

@@ -1,15 +1,16 @@
 """Grad-CAM: feature maps weighted by their gradients."""
 
-from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mlbench.core.errors import SettingError, UserError, need, require
 from mlbench.explain.attribution.captum_adapter import quietly
-from mlbench.explain.base import Attribution
+from mlbench.explain.base import Attribution, logit
 from mlbench.explain.representation.activations import check_all_reach
 from mlbench.models.surgery import submodule
 from mlbench.training.module_hooks import hooked
@@ -19,13 +20,13 @@ MIXERS = (nn.MultiheadAttention,)  # behind them no unit belongs to a place any 
 
 @dataclass
 class GradCam(Attribution):
-    """The channels of a layer, weighted by the mean gradient of each (Selvaraju et al. 2017, eq. 1 and 2), by captum.
+    """The channels of a layer, weighted by the mean gradient of each (Selvaraju et al. 2017, eq. 1 and 2).
 
     The map is upsampled bilinearly to the size of the picture. Deviation from the paper: negative values are kept.
 
     Args:
-        layer: Path of a module whose output is [B, K, h, w]; None for the output that the network reads after the last
-            convolution (`last_maps`).
+        layer: Path of a module whose output is [B, K, h, w]; None for the last maps that the network reads, behind the
+            batch norm, the activation and the sum that follow the last convolution (`LastMaps`).
     """
 
     layer: str | None
@@ -45,51 +46,81 @@ class GradCam(Attribution):
         require(not mixed, "layer", "null", message)
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
-        """Raise SettingError unless the layer is used once and its output is [B, K, h, w]."""
-        path = self.layer or last_maps(net, x)
-        shapes = [list(output.shape) if isinstance(output, Tensor) else [] for _, output in outputs(net, x, {path})]
+        """Raise SettingError unless there are last maps, or the layer is used once and its output is [B, K, h, w]."""
+        if self.layer is None:
+            with LastMaps() as found, torch.no_grad():
+                net(x)
+            require(found.place is not None, "layer", "null", "the path of a layer; no convolution is seen to run")
+            return
+        shapes = [list(output.shape) if isinstance(output, Tensor) else [] for output in outputs(net, x, self.layer)]
         if len(shapes) != 1 or len(shapes[0]) != 4:
             problem = f"it is used {len(shapes)} times" if len(shapes) != 1 else f"its output is {shapes[0]}"
-            raise SettingError("layer", path, f"a layer that is used once and has maps [B, K, h, w]; {problem}")
+            raise SettingError("layer", self.layer, f"a layer that is used once and has maps [B, K, h, w]; {problem}")
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]."""
-        from captum.attr import LayerGradCam
+        if self.layer is None:
+            coarse = of_last_maps(net, x, target)
+        else:
+            from captum.attr import LayerGradCam
 
-        layer = net.get_submodule(self.layer or last_maps(net, x[:1]))
-        coarse = quietly(LayerGradCam(net, layer).attribute, x, target=target)  # [B, 1, h, w]
+            coarse = quietly(LayerGradCam(net, net.get_submodule(self.layer)).attribute, x, target=target)
         return F.interpolate(coarse, x.shape[2:], mode="bilinear", align_corners=False)
 
 
-def outputs(net: nn.Module, x: Tensor, paths: set[str]) -> list[tuple[str, object]]:
-    """(path, output) of each run of these modules while `x` goes through the network."""
-    calls: list[tuple[str, object]] = []
-    hooks = []
-    for path in paths:
+def of_last_maps(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    """Grad-CAM [B, 1, h, w] of the logits of `target` [B], on the last maps that the network reads."""
+    first, x = x[:1], x.detach().requires_grad_()  # outside: slices are maps, too
+    with LastMaps() as found, torch.no_grad():
+        net(first)
+    with torch.enable_grad(), LastMaps(found.place) as last:
+        chosen = logit(net, x, target).sum()
+    (gradient,) = torch.autograd.grad(chosen, last.maps)
+    weights = gradient.mean((2, 3), keepdim=True)  # [B, K, 1, 1]
+    return (weights * last.maps).sum(1, keepdim=True).detach()
 
-        def record(module: nn.Module, inputs: object, output: object, path: str = path) -> None:  # noqa: ARG001
-            calls.append((path, output))
 
-        hooks.append(net.get_submodule(path).register_forward_hook(record))
-    with hooked(hooks), torch.no_grad():
+class LastMaps(TorchFunctionMode):
+    """Watches the functions that a network calls, of modules or not, for those that give maps [B, K, h, w].
+
+    The last maps of the size that the last convolution gives are what the network reads: the paper's "rectified
+    convolutional feature maps", also where the activation is a function, or a module that runs more than once.
+
+    Args:
+        wanted: Which of the maps to keep, counted from 0; None to find out.
+
+    Attributes:
+        place: Which of the maps are the last ones; None where there was no convolution.
+        maps: Those that were wanted.
+    """
+
+    def __init__(self, wanted: int | None = None):
+        super().__init__()
+        self.wanted, self.count = wanted, 0
+        self.size: torch.Size | None = None
+        self.place: int | None = None
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        """Call the function, and note what it gives."""
+        found = function(*arguments, **(named or {}))
+        if isinstance(found, Tensor) and found.dim() == 4:
+            if function is torch.conv2d:
+                self.size = found.shape[2:]
+            if found.shape[2:] == self.size:
+                self.place = self.count
+            if self.count == self.wanted:
+                self.maps = found
+            self.count += 1
+        return found
+
+
+def outputs(net: nn.Module, x: Tensor, path: str) -> list[object]:
+    """What the module at `path` gives at each of its runs while `x` goes through the network."""
+    calls: list[object] = []
+
+    def record(module: nn.Module, inputs: object, output: object) -> None:  # noqa: ARG001
+        calls.append(output)
+
+    with hooked([net.get_submodule(path).register_forward_hook(record)]), torch.no_grad():
         net(x)
     return calls
-
-
-def last_maps(net: nn.Module, x: Tensor) -> str:
-    """The path of the module that is the last to give maps of the size that the last convolution's maps have.
-
-    Behind batch norm and ReLU, or at the end of a residual block, where the network reads them (the paper's "rectified
-    convolutional feature maps"). Modules that run twice cannot be told apart and do not count.
-    """
-    ran = outputs(net, x, {path for path, _ in net.named_modules() if path})
-    once = {path for path, count in Counter(path for path, _ in ran).items() if count == 1}
-    convolutions = [output for path, output in ran if isinstance(net.get_submodule(path), nn.Conv2d)]
-    size = convolutions[-1].shape[2:]
-    maps = (path for path, output in reversed(ran) if path in once and is_maps(output) and output.shape[2:] == size)
-    return next(maps)
-
-
-def is_maps(output: object) -> bool:
-    """Whether this is a tensor [B, K, h, w]."""
-    return isinstance(output, Tensor) and output.dim() == 4
