@@ -23,7 +23,7 @@ NESTED = ("state_dict", "model_state_dict", "model", "net", "module", "weights",
 OURS = {"model", "input_shape", "outputs", "weights"}  # entries of a packed network
 INDEX, SINGLE = "model.safetensors.index.json", ("model.safetensors", "pytorch_model.bin")  # of Hugging Face
 OPTIONAL = "num_batches_tracked"  # a counter of batch norm that files of old versions lack
-TORCHSCRIPT = "is a program of TorchScript, which runs code when it is read; in a program that you trust:\n"
+TORCHSCRIPT = "is a program of TorchScript, which runs code when read; in a program that you trust:\n"
 
 
 @dataclass
@@ -180,7 +180,7 @@ def from_torch(path: Path, raw: bytes) -> dict[str, Tensor] | None:
         content = torch_file.decode(raw) if archive else legacy_file.decode(raw)
     except torch_file.OtherObjects as error:
         raise UserError(
-            f"{path} holds {error}, which could run code when it is read; in a program that you trust:\n"
+            f"{path} holds {error}, which could run code when read; in a program that you trust:\n"
             "torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW), or of its entry with the weights alone"
         ) from error
     return weights_inside(content)
