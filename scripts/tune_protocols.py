@@ -109,7 +109,7 @@ PROTOCOLS = {
     "cifar": Protocol(
         "data=split_cifar100 data.tasks=5 data.train_per_task=300 model=resnet18 model.width=20",
         log(0.003, 0.1),
-        "finetune,er,gem",
+        "finetune,er,gem,joint",
         own=dict.fromkeys(("er", "gem"), "lifelong.memory_total=250"),
     ),
 }

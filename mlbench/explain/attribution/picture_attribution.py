@@ -47,6 +47,7 @@ class PictureView(View):
         for part in ("target", "predicted", "labels", "truth"):
             if (tensor := getattr(examples, part)) is not None:
                 arrays[part] = tensor.cpu().numpy()
+        arrays["target_names"] = np.array([examples.classes[target] for target in examples.target.tolist()])
         if self.names:
             arrays["files"] = np.array(self.names)
             results.tables["predictions"] = self.predictions(examples)

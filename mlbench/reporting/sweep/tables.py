@@ -130,7 +130,8 @@ def write_maps(runs: list[RunRecord], folder: Path) -> list[Path]:
             Panel(textwrap.fill(label.replace("_", " "), 16), map=each["maps"][number].sum(0))
             for label, each in maps.items()
         ]
-        rows.append((f"explained: class {first['target'][number]}", [Panel("input", picture), *own]))
+        name = first["target_names"][number] if "target_names" in first else f"class {first['target'][number]}"
+        rows.append((f"explained: {name}", [Panel("input", picture), *own]))
     draw_grid(rows, folder / "maps.png")
     return [folder / "maps.png"]
 
@@ -138,8 +139,8 @@ def write_maps(runs: list[RunRecord], folder: Path) -> list[Path]:
 def first_maps(path: Path) -> dict[str, np.ndarray]:
     """The first pictures of maps.npz with their classes and maps; empty where it is of texts, which have none."""
     with open_regular(path) as stream, np.load(stream, allow_pickle=False) as file:
-        names = ("pictures", "target", "maps") if "pictures" in file.files else ()
-        return {name: file[name][:MAPS_SHOWN] for name in names}
+        names = ("pictures", "target", "maps", "target_names") if "pictures" in file.files else ()
+        return {name: file[name][:MAPS_SHOWN] for name in names if name in file.files}  # older runs have no names
 
 
 def read_of(run: RunRecord, name: str, reader: Callable[[Path], Content]) -> Content | None:
