@@ -18,6 +18,8 @@ from mlbench.experiment.context import Context as RunContext
 from mlbench.experiment.technique import Technique
 from mlbench.runs.results import Results
 
+LARGE = 64  # pixels a side; what is computed of larger pictures is in proportion to them
+
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Network, inputs [B, C, H, W] and classes to explain [B] -> signed maps [B, C, H, W] or [B, 1, H, W]."""
 
@@ -156,6 +158,16 @@ def input_gradient(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(logit(net, x, target).sum(), x)
     return gradient
+
+
+def at_once(most: int, x: Tensor) -> int:
+    """How many inputs like x [B, C, H, W] to follow gradients through at once: `most`, fewer of large pictures."""
+    return max(1, most * LARGE**2 // max(LARGE**2, x.shape[2] * x.shape[3]))
+
+
+def forward_at_once(most: int, x: Tensor) -> int:
+    """The same for inputs that no gradient is followed through, which need less memory."""
+    return min(most, at_once(4 * most, x))
 
 
 def strength(maps: Tensor) -> Tensor:

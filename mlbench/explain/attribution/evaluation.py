@@ -13,7 +13,7 @@ from mlbench.explain.attribution import metrics
 from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.examples import Examples, View
 from mlbench.explain.attribution.randomisation import FAILS_FROM, cascade
-from mlbench.explain.base import Attribution, Maps
+from mlbench.explain.base import Attribution, Maps, at_once
 from mlbench.runs.results import Chart, Results
 from mlbench.training.compute import Compute
 from mlbench.training.peak_memory import peak_bytes
@@ -87,8 +87,9 @@ def evaluate(
 
 
 def in_parts(maker: Maps, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """Maps of all examples, MAPS_AT_ONCE at a time."""
-    parts = zip(x.split(MAPS_AT_ONCE), target.split(MAPS_AT_ONCE), strict=True)
+    """Maps of all examples, MAPS_AT_ONCE at a time, fewer of large pictures."""
+    most = at_once(MAPS_AT_ONCE, x)
+    parts = zip(x.split(most), target.split(most), strict=True)
     return torch.cat([maker(net, a, b).detach() for a, b in parts])
 
 

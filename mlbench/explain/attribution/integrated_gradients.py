@@ -11,7 +11,7 @@ from mlbench.data.modality import EVERY
 from mlbench.data.stream import Task
 from mlbench.explain.attribution.baselines import REFERENCES
 from mlbench.explain.attribution.captum_adapter import quietly
-from mlbench.explain.base import Attribution, Context
+from mlbench.explain.base import Attribution, Context, at_once
 
 AT_ONCE = 64  # pictures; more would only take more memory
 
@@ -59,8 +59,8 @@ class IntegratedGradients(Attribution):
         """[B, C, H, W]. Memory does not grow with `steps`."""
         from captum.attr import IntegratedGradients as Captums
 
-        attribute, parts = Captums(net).attribute, []
-        for a, b in zip(x.split(AT_ONCE), target.split(AT_ONCE), strict=True):
-            settings = {"n_steps": self.steps, "internal_batch_size": AT_ONCE}
+        attribute, parts, most = Captums(net).attribute, [], at_once(AT_ONCE, x)
+        settings = {"n_steps": self.steps, "internal_batch_size": most}
+        for a, b in zip(x.split(most), target.split(most), strict=True):
             parts.append(quietly(attribute, a, baselines=self.origin(a), target=b, **settings))
         return torch.cat(parts)

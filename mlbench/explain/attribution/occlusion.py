@@ -11,7 +11,7 @@ from mlbench.data.patches import side
 from mlbench.data.stream import Task
 from mlbench.explain.attribution.inference_copy import folded
 from mlbench.explain.attribution.segments import slic
-from mlbench.explain.base import Attribution, logit
+from mlbench.explain.base import LARGE, Attribution, forward_at_once, logit
 
 AT_ONCE = {"cpu": 32, "cuda": 512}  # covered pictures: what fits a CPU's cache, what fills a GPU
 NARROWEST = 3  # pixels a side that `patch: null` can mean
@@ -26,8 +26,8 @@ class Occlusion(Attribution):
     one.
 
     Args:
-        patch: Side of the square in pixels; None for 5, or 3 in small pictures.
-        stride: Pixels from one square to the next.
+        patch: Side of the square in pixels; None for 5, 3 in small pictures, a seventh of the side above LARGE pixels.
+        stride: Pixels from one square to the next; half of the square where `patch` is a seventh of the picture.
         segments: Approximate number of SLIC superpixels that are covered instead of squares; None for squares.
     """
 
@@ -55,8 +55,7 @@ class Occlusion(Attribution):
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]."""
         if self.segments is None:
-            patch = self.patch or side(x.shape[2:])
-            parts = squares(*x.shape[2:], patch, min(self.stride, patch)).to(x.device)
+            parts = squares(*x.shape[2:], *self.square((x.shape[2], x.shape[3]))).to(x.device)
             parts = parts.expand(len(x), *parts.shape)
         else:
             labels = slic(x, self.segments)  # [B, H, W]
@@ -64,13 +63,22 @@ class Occlusion(Attribution):
             parts = labels[:, None] == numbers[:, None, None]
         return self.drops(net, x, target, parts)
 
+    def square(self, sides: tuple[int, int]) -> tuple[int, int]:
+        """The side of the square, and the pixels to the next one, in a picture of these sides."""
+        if self.patch is None and min(sides) > LARGE:
+            patch = round(min(sides) / 7)
+            return patch, patch // 2
+        patch = self.patch or side(sides)
+        return patch, min(self.stride, patch)
+
     @torch.no_grad()
     def drops(self, net: nn.Module, x: Tensor, target: Tensor, parts: Tensor) -> Tensor:
         """Maps [B, 1, H, W] for inputs whose parts are bool [B, P, H, W]."""
         quick = folded(net, x)
         before, differences = logit(quick, x, target), []
         pairs = torch.cartesian_prod(*(torch.arange(count, device=x.device) for count in parts.shape[:2]))
-        for a, b in (chunk.unbind(1) for chunk in pairs.split(AT_ONCE.get(x.device.type, AT_ONCE["cpu"]))):
+        most = forward_at_once(AT_ONCE.get(x.device.type, AT_ONCE["cpu"]), x)
+        for a, b in (chunk.unbind(1) for chunk in pairs.split(most)):
             covered = x[a].masked_fill(parts[a, b][:, None], 0.0)
             differences.append(before[a] - logit(quick, covered, target[a]))
         drop = torch.cat(differences).view(parts.shape[:2])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mlbench.core.errors import require
 from mlbench.data.modality import EVERY
 from mlbench.explain.attribution.inference_copy import folded
-from mlbench.explain.base import Attribution, Context, input_gradient
+from mlbench.explain.base import Attribution, Context, at_once, input_gradient
 
 AT_ONCE = 64  # noisy copies; more would only take more memory
 
@@ -47,7 +47,7 @@ class SmoothGrad(Attribution):
         """[B, C, H, W]. Memory does not grow with `copies`."""
         size = self.noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
         total, squares = torch.zeros_like(x), torch.zeros_like(x)
-        quick, each = folded(net, x), max(1, AT_ONCE // len(x))
+        quick, each = folded(net, x), max(1, at_once(AT_ONCE, x) // len(x))
         for count in [each] * (self.copies // each) + [self.copies % each] * bool(self.copies % each):
             noise = torch.randn(count, *x.shape, generator=self.generator).to(x.device)
             noisy = (x + size * noise).flatten(0, 1)  # [count * B, C, H, W]
