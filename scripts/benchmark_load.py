@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 JOBS = 500  # of the sweep
 WARM = 50  # jobs after which its memory should stay
 RUNS = 3000  # in the report
+MEMORY = 1500  # MB of one run, of which torch takes some 900
 SMALL = ["model=mlp", "train.epochs=1", "threads=1"]
 
 
@@ -91,7 +92,7 @@ def pictures(folder: Path) -> list[bool]:
         pixels = draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / f"{number:05d}.png", compress_level=0)
     words = ["data=image_folder", f"data.path={folder / 'pictures'}", "data.size=32", *SMALL, f"out={folder / 'out'}"]
-    return once("pictures: 20,000 in a folder", words, 120, 1500)
+    return once("pictures: 20,000 in a folder", words, 120, MEMORY)
 
 
 def classes(folder: Path) -> list[bool]:
@@ -102,13 +103,13 @@ def classes(folder: Path) -> list[bool]:
     arrays |= {f"x_{name}": draws.integers(0, 256, (len(labels), 8, 8), np.uint8) for name, labels in sets.items()}
     np.savez(folder / "classes.npz", **arrays)
     words = ["data=npz", f"data.path={folder / 'classes.npz'}", *SMALL, f"out={folder / 'out'}"]
-    return once("classes: 1,000", words, 60, 1000)
+    return once("classes: 1,000", words, 60, MEMORY)
 
 
 def tasks(folder: Path) -> list[bool]:
     """A stream of 200 tasks, and its matrix of 40,000 accuracies."""
     words = ["lifelong=finetune", "data=permuted_digits", "data.tasks=200", "data.train_per_task=100", *SMALL]
-    return once("tasks: 200", [*words, f"out={folder / 'out'}"], 120, 1500)
+    return once("tasks: 200", [*words, f"out={folder / 'out'}"], 120, MEMORY)
 
 
 def once(name: str, words: list[str], most_seconds: float, most_memory: float) -> list[bool]:
