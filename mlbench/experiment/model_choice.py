@@ -84,7 +84,7 @@ class ModelChoice:
         if self.weights is None or self.weights.weights is None:
             return None
         if self.weights.weights == PRETRAINED:
-            return self.cls.weights_file(OmegaConf.to_container(self.blueprint.node, resolve=True))
+            return self.cls.weights_file(self.architecture)
         return Path(self.weights.weights)
 
     def keeps_outputs(self, classes: list[str] | None) -> bool:

@@ -17,7 +17,8 @@ from mlbench.runs.codec import container
 
 REFUSED = "Unsupported global"  # in what torch says of a pickle that asks for more than tensors and plain values
 MOST_LOOKED_AT = 2**24  # bytes that tell what a file is that is no checkpoint
-NESTED = ("state_dict", "model_state_dict", "model", "net", "module")  # where others keep the weights
+# where other programs keep the weights in a checkpoint, the first one that is there
+NESTED = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "ema", "model_ema", "state_dict_ema")
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:

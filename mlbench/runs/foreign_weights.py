@@ -16,10 +16,9 @@ from mlbench.core.foreign_files import LOOKED_AT, is_pickle, is_safetensors, kin
 from mlbench.core.input_files import not_regular, open_regular, read_json
 from mlbench.core.user_path import user_path
 from mlbench.runs import legacy_file, tensor_file, torch_file
+from mlbench.runs.checkpoint_file import NESTED
 from mlbench.runs.codec import container
 
-# where other programs keep the weights in a checkpoint, the first one that is there
-NESTED = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "ema", "model_ema", "state_dict_ema")
 OURS = {"model", "input_shape", "outputs", "weights"}  # entries of a packed network
 INDEX, SINGLE = "model.safetensors.index.json", ("model.safetensors", "pytorch_model.bin")  # of Hugging Face
 OPTIONAL = "num_batches_tracked"  # a counter of batch norm that files of old versions lack

@@ -19,7 +19,7 @@ from mlbench.training.compute import Compute
 from mlbench.training.peak_memory import peak_bytes
 
 MAPS_AT_ONCE = 32  # pictures
-THREE = 3  # steps of a quick randomisation: the classifier, half of the layers, all of them
+QUICK_STEPS = 3  # steps of a quick randomisation: the classifier, half of the layers, all of them
 COSTLY = 16  # examples for the scores that need many maps of each
 
 
@@ -41,7 +41,7 @@ def evaluate(
         name: The method's name in tables.
         generator: Random numbers for controls and metrics.
         compute: The device, which is synchronised before a clock is read.
-        extent: `full`; `quick` for the randomisation of the method's maps in THREE steps; or `none`.
+        extent: `full`; `quick` for the randomisation of the method's maps in QUICK_STEPS steps; or `none`.
 
     Returns:
         Metrics (those of controls under `control_<name>_`), tables, figures and arrays.
@@ -66,7 +66,7 @@ def evaluate(
         scores |= costs
         if thorough or (view.thorough and extent == "quick" and title == name):
             (examples,) = view.examples
-            depth = randomisation(examples, maker, generator, None if thorough else THREE)
+            depth = randomisation(examples, maker, generator, None if thorough else QUICK_STEPS)
             scores |= checks(method if title == name else None, examples, values[0], depth)
             depths += [{"map": title, **row} for row in depth]
         prefix = "" if title == name else f"control_{title}_"

@@ -36,7 +36,8 @@ class PictureView(View):
         self.names, self.found = [path.name for path in paths], len(found)
         x, self.pictures, labels, truth = user_inputs(paths, context) if method.images else test_inputs(method, context)
         with torch.no_grad():
-            predicted = net(x).argmax(1)
+            self.logits = net(x)  # [n, outputs]
+        predicted = self.logits.argmax(1)
         target = predicted if method.target is None else torch.full_like(predicted, method.target)
         self.examples = [Examples(net, x, target, predicted, labels, truth, context.classes)]
 
@@ -62,9 +63,7 @@ class PictureView(View):
 
     def predictions(self, examples: Examples) -> list[dict[str, object]]:
         """The most probable classes of each file."""
-        with torch.no_grad():
-            probabilities = examples.net(examples.x).softmax(1)
-        best = probabilities.topk(min(MOST_PROBABLE, len(examples.classes)))
+        best = self.logits.softmax(1).topk(min(MOST_PROBABLE, len(examples.classes)))
         return [
             {"file": self.names[number], "rank": rank, "class": examples.classes[place], "probability": share}
             for number, (shares, places) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True))
