@@ -94,16 +94,17 @@ class Experiment:
             check_trainable(net, task, config.technique.training_size(task), config.training)
         counts = self.class_counts(stream, draws)
         torch.set_num_threads(choose_threads(chosen.threads, net, stream.example(1), config.training.batch_size))
+        files = self.files(hydra_files)
         if not self.begun(folder):
             old = folder.exists()
             with locked(folder / layout.LOCK, wait) if old else nullcontext():
                 if not self.begun(folder):  # nor by whoever held it
-                    create_folder(folder, self.files(hydra_files), replace=old and chosen.force)
+                    create_folder(folder, files, replace=old and chosen.force)
         net.to(device, memory_format=torch.channels_last)
         with locked(folder / layout.LOCK, wait):
             if layout.is_finished(folder):
                 return
-            repair(folder, self.files(hydra_files))
+            repair(folder, files)
             try:
                 about = (config.identity(), chosen.keep, device, Display(), self.tracker(), config.inputs())
                 with Run(folder, *about) as run:

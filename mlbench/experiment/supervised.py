@@ -74,7 +74,7 @@ class Supervised(Runner):
         write_csv(
             folder / layout.CLASSES, ["class", "test", "answers", "precision", "recall", "f1"], answered.by_class()
         )
-        rows = [[name, *row] for name, row in zip(names, answered.confusion().tolist(), strict=True)]
+        rows = [[name, *row] for name, row in zip(names, answered.confusion.tolist(), strict=True)]
         write_csv(folder / layout.CONFUSION, ["class", *names], rows)
         bins = ["low", "high", "examples", "confidence", "accuracy"]
         write_csv(folder / layout.RELIABILITY, bins, answered.reliability())

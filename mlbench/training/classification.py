@@ -3,6 +3,7 @@
 By scikit-learn's metrics where it has them.
 """
 
+import functools
 import warnings
 from dataclasses import dataclass
 
@@ -82,13 +83,14 @@ class Classification:
         ]
         return [list(row) for row in zip(self.classes, tested.tolist(), answered.tolist(), *cells, strict=True)]
 
+    @functools.cached_property
     def confusion(self) -> np.ndarray:
         """How many examples of each class (rows) got which answer (columns), [C, C]."""
         return metrics.confusion_matrix(self.labels, self.predictions, labels=range(len(self.classes)))
 
     def confused(self, count: int) -> list[tuple[str, str, int, int]]:
         """The most frequent mistakes, `count` at most: true class, answer, how often, examples of the true class."""
-        matrix = self.confusion()
+        matrix = self.confusion
         totals, mistakes = matrix.sum(1), matrix - np.diag(matrix.diagonal())
         places = np.argsort(-mistakes, axis=None, kind="stable")[:count]
         pairs = [(int(true), int(answer)) for true, answer in zip(*np.unravel_index(places, matrix.shape), strict=True)]

@@ -15,12 +15,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
 from mlbench.cli.launchers import slurm, worker_pool
 from mlbench.core import atomic_io
+from mlbench.core.config_groups import conf_folder
 from mlbench.core.errors import RunError, SettingError, UserError
 from mlbench.core.file_lock import locked
 from mlbench.runs.sweep_log import read_jobs, write_job
@@ -154,6 +157,20 @@ def test_jobs_of_one_kind_are_composed_once_before_the_first_begins(tmp_path, ml
         "seed=7 data=digits",
         "seed=7 data=wien",
     ]  # found before the first job ran
+
+
+def test_jobs_share_config_files_and_nothing_else(monkeypatch):
+    """Against Hydra's own reading of the files, before and after a job that changed what it was given."""
+    jobs = [["data=wine"], ["model=mlp", "model.hidden=[4]", "+train.new=1"], ["model=mlp"], ["lifelong=gem"], []]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        alone = [compose("config", overrides=job) for job in jobs]
+        from mlbench.cli.sweeper import ConfigFiles  # not before Hydra has found its plugins: it loads the base anew
+
+        loader = GlobalHydra.instance().config_loader()
+        loader.repository = files = ConfigFiles(loader.repository)
+        assert [compose("config", overrides=job) for job in jobs + jobs] == alone + alone
+        monkeypatch.setattr(files.delegate, "load_config", None)  # nothing is read again
+        assert [compose("config", overrides=job) for job in jobs] == alone
 
 
 def test_the_same_run_twice_is_one_measurement(mlbench, tmp_path):

@@ -141,7 +141,7 @@ def test_an_interrupted_run_of_each_family_ends_with_the_same_numbers(tmp_path, 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", LAUNCHERS)
-def test_a_run_killed_at_any_moment_loses_nothing(tmp_path, name):
+def test_a_run_killed_at_any_moment_loses_nothing(tmp_path, name, record_property):
     """Other moments every time, in training, in measuring, while files are written, until it was resumed five times."""
     whole, interrupted, draws = tmp_path / "whole", tmp_path / "interrupted", random.Random()
     words = f"{RUNS[name.split()[-1]]} hydra/launcher={LAUNCHERS[name]}"
@@ -152,6 +152,8 @@ def test_a_run_killed_at_any_moment_loses_nothing(tmp_path, name):
             break
         kills += 1
     finish(words, interrupted)
+    for count, value in (("kills", kills), ("resumed", resumed(interrupted))):  # for --junit-xml
+        record_property(count, value)
     assert result(whole) == result(interrupted)
     assert resumed(interrupted) >= RESUMED, f"{kills} kills"
     check_nothing_is_left(interrupted)

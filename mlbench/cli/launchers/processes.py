@@ -1,6 +1,7 @@
 """The jobs of a sweep on this machine; slurm.py starts them on a SLURM cluster."""
 
 import functools
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,9 @@ class Serial(SweepLauncher):
         job = SweepJob(self.context, self.function, self.config)
         for number, overrides in enumerate(jobs, start=first):
             job(overrides, number)
+            if number == first:  # what the first job has imported stays: the collector need not look at it again
+                gc.collect()
+                gc.freeze()
 
 
 class Processes(SweepLauncher):

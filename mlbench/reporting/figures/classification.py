@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from mlbench.core.csv_files import read_rows
 from mlbench.reporting.figures.canvas import canvas, save, text_width
@@ -29,10 +30,10 @@ def draw_confusion(table: Path, path: Path) -> None:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=NAME_SIZE)
         axes.set_yticks(range(len(names)), names, fontsize=NAME_SIZE)
     if len(names) <= NUMBERS_UP_TO:
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
+        font = FontProperties(size=7)
+        for row, column in zip(*counts.nonzero(), strict=True):
+            place, colour = {"ha": "center", "va": "center"}, "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), place, color=colour, fontproperties=font)
     else:
         figure.colorbar(image, label="share of the class", shrink=0.8)
     save(figure, path)
@@ -59,13 +60,14 @@ def draw_reliability(table: Path, path: Path) -> None:
     edges = np.unique([low, high])  # a bin without examples has no row
     bars = np.full((2, len(edges) - 1), np.nan)
     bars[:, np.searchsorted(edges, low)] = accuracy, count / count.sum()
-    figure = canvas(4.6, 4.4, (0.65, 0.15, 0.5, 0.35))
+    figure = canvas(4.2, 4, (0.65, 0.15, 0.5, 0.35))
     axes = figure.subplots()
     axes.stairs(bars[0], edges, fill=True, color="C0", label="accuracy")
     axes.stairs(bars[1], edges, fill=True, color="0.6", alpha=0.8, label="share of the examples")
     axes.plot(confidence, accuracy, "o", color="black", markersize=3, label="at the mean confidence")
     axes.plot([0, 1], [0, 1], "--", color="0.4", label="calibrated")
     axes.set(xlabel="confidence", ylabel="accuracy, share", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     axes.set_title(f"expected calibration error {error:.3f}")
     axes.legend(fontsize=8, loc="upper left")
     save(figure, path)

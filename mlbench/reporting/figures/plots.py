@@ -29,7 +29,7 @@ class LearningCurve:
 def draw_learning_curve(curve: LearningCurve, path: Path) -> None:
     """The losses epoch by epoch, and beside them the accuracy on validation data where there are some."""
     both = bool(curve.validation_accuracies)
-    figure = canvas(9 if both else 5.5, 3.6, (0.75, 0.15, 0.5, 0.35))
+    figure = canvas(9 if both else 5, 3.4, (0.75, 0.15, 0.5, 0.35))
     axes, *others = np.atleast_1d(figure.subplots(1, 1 + both, gridspec_kw={"wspace": 0.3}))
     series = [(axes, curve.losses, "training", "C0"), (axes, curve.validation_losses, "validation", "C1")]
     series += [(other, curve.validation_accuracies, "validation", "C1") for other in others]
@@ -41,8 +41,9 @@ def draw_learning_curve(curve: LearningCurve, path: Path) -> None:
     for panel in (axes, *others):
         if curve.kept_epoch is not None:
             panel.axvline(curve.kept_epoch, color="0.4", linestyle=":", label=f"kept: epoch {curve.kept_epoch}")
-        panel.set(xlabel="epoch")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set(xlabel="epoch", xlim=(0.5, len(curve.losses) + 0.5))
+        panel.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+        panel.yaxis.set_major_locator(MaxNLocator(5))
         panel.grid(alpha=0.3)
         if curve.validation_losses:
             panel.legend(fontsize=8)
