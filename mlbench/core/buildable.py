@@ -10,8 +10,10 @@ import inspect
 import os
 import re
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from mlbench.core.config_groups import CHOICES, conf_folder
 from mlbench.core.errors import UserError, nearest
@@ -23,6 +25,7 @@ WRAPPINGS = (
     "lifelong.isolation.progressive.Columns",
     "lifelong.replay.icarl.NearestMean",
 )
+T = TypeVar("T")
 TARGET = re.compile(rf"_target_: *({re.escape(PACKAGE)}[\w.]+)")
 
 
@@ -35,25 +38,25 @@ def buildable() -> frozenset[str]:
     }
 
 
-def locate(target: object, expected: type, path: str, config_dirs: tuple[Path, ...]) -> type:
+def locate(target: object, expected: type[T], path: str, config_dirs: tuple[Path, ...]) -> Callable[..., T]:
     """The class called `target`: one that is `buildable`, or one from a module beside the user's own config.
 
-    No other module is imported. Raises UserError.
+    Of the latter a function will do, too, which returns the object. No other module is imported. Raises UserError.
     """
     target = current(str(target))
     module_name, _, name = target.rpartition(".")
     if target not in buildable() and not is_own(module_name, config_dirs):
         raise UserError(f"{path}._target_={target}: {not_buildable(target)}")
     try:
-        cls = getattr(importlib.import_module(module_name), name)
+        found = getattr(importlib.import_module(module_name), name)
     except ModuleNotFoundError as error:
         raise UserError(missing_module(error, path, target)) from error
     except AttributeError as error:
-        options = [key for key, value in vars(sys.modules[module_name]).items() if inspect.isclass(value)]
+        options = [key for key, value in vars(sys.modules[module_name]).items() if callable(value)]
         raise UserError(f"{path}._target_={target}: no such class in {module_name}{nearest(name, options)}") from error
-    if not (inspect.isclass(cls) and issubclass(cls, expected)):
+    if not (inspect.isfunction(found) or (inspect.isclass(found) and issubclass(found, expected))):
         raise UserError(f"{path}._target_={target}: not a {expected.__module__}.{expected.__name__}")
-    return cls
+    return found
 
 
 def not_buildable(target: str) -> str:

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -41,6 +41,7 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
     `expected` is the class it must descend from; `path` the node's place in the config, for messages; `arguments`
     are those that the config does not hold (a model's input shape). Fields that are nodes themselves are built first,
     unless the class takes a Blueprint there.
+    A class or a user's own function gets those of the `arguments` that it takes.
     Raises UserError for a target that is not allowed or not of the expected kind, and for unknown or bad fields.
     """
     target = node.get("_target_")
@@ -50,6 +51,7 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
     fields = {name: node._get_node(name) for name in node if name != "_target_"}
     hints = field_types(cls, exclude=set(arguments), present=fields)
     check_names(fields, hints, path)
+    arguments = {name: value for name, value in arguments.items() if takes(cls, name)}
     parts: dict[str, Any] = {}
     for name, child in list(fields.items()):
         if isinstance(child, DictConfig) and not child._is_none() and "_target_" in child:
@@ -64,12 +66,23 @@ def build(node: DictConfig, expected: type[T], path: str, config_dirs: tuple[Pat
     values = {**arguments, **parts, **checked(fields, hints, path)}
     check_complete(cls, values, path)
     try:
-        return cls(**values)
+        made = cls(**values)
     except SettingError as error:
         raise UserError(f"{path}.{error}") from error
     except (TypeError, ValueError) as error:
         reason = str(error).partition("\nException raised from")[0]  # behind it torch names places in its own code
         raise UserError(f"{path} ({cls.__name__}): {reason}") from error
+    if not isinstance(made, expected):
+        kind = f"{expected.__module__}.{expected.__name__}"
+        raise UserError(f"{path} ({cls.__name__}): returns a {type(made).__name__}, not a {kind}")
+    return made
+
+
+def takes(maker: Callable[..., object], name: str) -> bool:
+    """Whether a class or a function has a parameter of this name; of `**any` a class is thought to have all."""
+    parameters = inspect.signature(maker).parameters
+    anything = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    return name in parameters or (inspect.isclass(maker) and anything)
 
 
 def settings(node: DictConfig, cls: type[T], path: str) -> T:
@@ -83,10 +96,11 @@ def settings(node: DictConfig, cls: type[T], path: str) -> T:
         raise UserError(f"{path}.{error}" if path else str(error)) from error
 
 
-def field_types(cls: type, exclude: set[str], present: Iterable[str] = ()) -> dict[str, Any]:
+def field_types(cls: Callable[..., object], exclude: set[str], present: Iterable[str] = ()) -> dict[str, Any]:
     """Name -> type of what `cls` takes, without the arguments in `exclude`; of `**any` those that are present."""
     parameters = inspect.signature(cls).parameters
-    hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__init__)
+    plain = dataclasses.is_dataclass(cls) or not inspect.isclass(cls)
+    hints = typing.get_type_hints(cls if plain else cls.__init__)
     types = {}
     for name, parameter in parameters.items():
         names = present if parameter.kind is parameter.VAR_KEYWORD else [name]
@@ -132,7 +146,7 @@ def check_names(fields: dict[str, Any], hints: dict[str, Any], path: str) -> Non
             raise UserError(f"{place}: no such setting{nearest(f'{name}', hints)}\nallowed here: {allowed}")
 
 
-def check_complete(cls: type, values: Iterable[str], path: str) -> None:
+def check_complete(cls: Callable[..., object], values: Iterable[str], path: str) -> None:
     """Raise UserError where `cls` needs a field that has no value: taken out by ~name, or not in a user's own YAML."""
     parameters = inspect.signature(cls).parameters.values()
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]

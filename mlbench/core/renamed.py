@@ -80,6 +80,11 @@ LATER_SETTINGS = {
     "data.source.balanced": False,
     "explain.scores": None,
     "lifelong.epochs": None,
+    "model.classes": None,
+    "model.mean": None,
+    "model.outputs": None,
+    "model.size": None,
+    "model.std": None,
     "reference_epochs": None,
     "train.class_weights": "none",
 }

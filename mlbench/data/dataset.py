@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +37,7 @@ class Data:
     """Base class of everything that `data=` names: it becomes a stream of one task or more."""
 
     record: NetworkRecord | None = None
+    labelled: ClassVar[bool] = True
 
     def fit_to(self, record: NetworkRecord) -> None:
         """Give the inputs that a network trained elsewhere takes: their size where none is set, their normalisation."""
@@ -91,14 +92,16 @@ class Source(Data):
     def normaliser(self, arrays: Arrays) -> Normalise:
         """Return the normalisation that `normalise` asks for (`first_task` over all that is in `arrays`), or that of a
         network that was trained elsewhere."""
-        if self.record is not None:
-            wanted, channels = len(self.record.mean), arrays.x_train.shape[1]
-            if arrays.modality is not PICTURES or channels != wanted:
+        channels = arrays.x_train.shape[1]
+        if self.record is not None and (known := Normalise.of_record(self.record)) is not None:
+            if arrays.modality is PICTURES and channels == 1:
+                return Normalise(known.mean.mean().reshape(1), known.std.mean().reshape(1))
+            if arrays.modality is not PICTURES or channels != known.mean.numel():
+                wanted = known.mean.numel()
                 raise UserError(f"the network takes pictures of {wanted} channels, and these have {channels}")
-            return Normalise.of_record(self.record)
+            return known
         if self.normalise != "unit":
             return Normalise.fitted(arrays.x_train)
-        channels = arrays.x_train.shape[1]
         return Normalise(torch.zeros(channels), torch.full((channels,), 255.0))
 
     def stream(self, data_dir: Path, generator: torch.Generator) -> Stream:

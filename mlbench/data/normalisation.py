@@ -28,8 +28,10 @@ class Normalise(nn.Module):
         return pictures.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
 
     @staticmethod
-    def of_record(record: NetworkRecord) -> "Normalise":
-        """That of a network which was trained elsewhere."""
+    def of_record(record: NetworkRecord) -> "Normalise | None":
+        """That of a network which was trained elsewhere, where it is known."""
+        if record.mean is None or record.std is None:
+            return None
         return Normalise(torch.tensor(record.mean), torch.tensor(record.std))
 
     @staticmethod

@@ -133,10 +133,14 @@ class Stream:
         return self.modality.example(self.input_shape, count)
 
     def with_classes(self, classes: list[str]) -> "Stream":
-        """The stream with the classes of another list that has all of its own, each found by its name."""
-        numbers = torch.tensor([classes.index(name) for name in self.classes])
-        for split in {id(split): split for task in self.tasks for split in task.splits()}.values():
-            split.labels = numbers[split.labels]
+        """The stream with the classes of another list that has all of its own, each found by its name.
+
+        Examples without labels may be of any.
+        """
+        if self.tasks[0].labelled:
+            numbers = torch.tensor([classes.index(name) for name in self.classes])
+            for split in {id(split): split for task in self.tasks for split in task.splits()}.values():
+                split.labels = numbers[split.labels]
         return replace(self, classes=classes, outputs=len(classes))
 
     def seen_through(self, normalise: Normalise | AsIds) -> None:

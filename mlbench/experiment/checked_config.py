@@ -102,7 +102,7 @@ class CheckedConfig:
         self.technique = build(config[self.family], method, self.family, dirs) if self.family else method()
         self.check_use()
         self.keeps_outputs = False  # whether the network keeps its own classes, which the data decides
-        self.model = ModelChoice(config.model, str(names["model"]), dirs)
+        self.model = ModelChoice(config.model, str(names["model"]), dirs, self.settings.checkpoint)
         self.data = build(config.data, Data, "data", dirs)
         self.logger = None
         if config.get("logger") is not None:
@@ -117,7 +117,7 @@ class CheckedConfig:
     @property
     def is_complete(self) -> bool:
         """Whether the network is trained for these classes, so that it is not trained again."""
-        return self.settings.checkpoint is not None or self.keeps_outputs
+        return self.keeps_outputs or (self.settings.checkpoint is not None and not self.model.reads_checkpoint)
 
     @property
     def out(self) -> Path:
@@ -139,6 +139,8 @@ class CheckedConfig:
         for setting, unused in UNUSED.items():
             if getattr(self.settings, setting) != unused and setting not in self.technique.takes:
                 raise UserError(f"{setting} means nothing to {self.technique_name}; leave it out")
+        if self.technique.needs_epochs and not self.training.epochs:
+            raise UserError(f"train.epochs=0: allowed is 1 or more; {self.technique_name} is about learning")
         if self.family and self.training.validation and not self.training.patience and not self.technique.chooses:
             raise UserError(
                 f"train.validation={self.training.validation} without train.patience: nothing goes by it\n"

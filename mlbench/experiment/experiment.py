@@ -26,11 +26,12 @@ from mlbench.experiment.family import Family
 from mlbench.experiment.model_setup import build_network, with_weights
 from mlbench.experiment.runner import Describe
 from mlbench.experiment.technique import check_modality
+from mlbench.models.network_record import NetworkRecord
 from mlbench.reporting.class_table import class_table
 from mlbench.runs import cache, layout
-from mlbench.runs.checkpoint import Trained, normaliser, read_network
+from mlbench.runs.checkpoint import Trained, normaliser, read_network, record_of
 from mlbench.runs.console import Display
-from mlbench.runs.foreign_weights import given_weights, read_foreign
+from mlbench.runs.foreign_weights import read_foreign
 from mlbench.runs.run_dir import Run
 from mlbench.runs.run_repair import repair
 from mlbench.runs.tracking import Tracker
@@ -118,8 +119,8 @@ class Experiment:
     def stream(self, draws: Draws) -> Stream:
         """The data as tasks. Raises UserError for bad files, and for data that the rest does not go with."""
         config = self.config
-        if config.model.record is not None and config.model.has_weights:
-            config.data.fit_to(config.model.record)
+        if (record := self.record()) is not None:
+            config.data.fit_to(record)
         try:
             stream = config.data.stream(config.data_dir, draws.stream)
         except SettingError as error:
@@ -148,14 +149,29 @@ class Experiment:
             raise UserError(f"{reason}\nexplain=probe and explain=embed need no classes")
         return stream
 
+    def record(self) -> NetworkRecord | None:
+        """What the data is read for: a network that was trained elsewhere, or, without labels, that of a checkpoint."""
+        config = self.config
+        if config.model.has_weights:
+            return config.model.record
+        place = config.settings.checkpoint
+        if config.data.labelled or place is None or read_foreign(Path(place)) is not None:
+            return None
+        return record_of(read_network(Path(place)))
+
     def with_own_classes(self, stream: Stream) -> Stream:
         """The data with the classes of a network that keeps its own; `config.keeps_outputs` then says so."""
         config, model = self.config, self.config.model
-        plain, labelled = stream.scenario is None, stream.tasks[0].labelled
-        if not plain or not model.keeps_outputs(stream.classes if labelled else None):
+        if not config.data.labelled and config.data.record is not None and not model.has_weights:
+            return stream.with_classes(list(config.data.record.classes))
+        if stream.scenario is not None or not model.has_weights:
+            return stream
+        classes = stream.classes if stream.tasks[0].labelled else None
+        model.name_outputs(stream.input_shape, classes)
+        if not model.keeps_outputs(classes):
             return stream
         config.keeps_outputs = True
-        return stream.with_classes(list(model.record.classes)) if labelled else stream
+        return stream.with_classes(list(model.record.classes))
 
     def class_counts(self, stream: Stream, draws: Draws) -> list[ClassCounts]:
         """The examples of each class, task by task; none where there are no classes.
@@ -207,14 +223,14 @@ class Experiment:
         """
         config, name = self.config, self.config.names["model"]
         net = build_network(config.model.blueprint, f"model={name}", stream)
-        if (path := config.model.weights_path()) is not None:
-            given_weights(path).give(net, f"model={name}", new_head=not config.keeps_outputs)
-        if not config.settings.checkpoint:
+        if (path := config.model.place) is not None:
+            config.model.given(path).give(net, f"model={name}", new_head=not config.keeps_outputs)
+        if not config.settings.checkpoint or config.model.reads_checkpoint:
             return net
-        if (foreign := read_foreign(Path(config.settings.checkpoint))) is not None:
-            foreign.give(net, f"model={name}")
+        if read_foreign(place := Path(config.settings.checkpoint)) is not None:
+            config.model.given(place).give(net, f"model={name}")
             return net
-        packed, spelling = read_network(Path(config.settings.checkpoint)), stream.modality.fingerprint
+        packed, spelling = read_network(place), stream.modality.fingerprint
         net = with_weights(net, packed, f"checkpoint={config.settings.checkpoint}", name, config.dirs, spelling)
         stream.seen_through(normaliser(packed))
         return net
@@ -223,8 +239,7 @@ class Experiment:
         """A function that packs a network with what `mlbench.load` needs."""
         model = self.config.model.architecture
         normalise, spelling = stream.tasks[0].train.normalise, stream.modality.fingerprint
-        record = self.config.model.record if self.config.model.has_weights else None
-        crop = 1.0 if record is None else record.crop
+        crop = self.config.data.record.crop if self.config.data.record else 1.0
         about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling, crop)
         return lambda net, other=None: Trained(net, other or model, *about)
 

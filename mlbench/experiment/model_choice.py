@@ -1,6 +1,6 @@
 """The model node of a config: what builds the network, and what is said of weights that others have trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,9 +10,13 @@ from torch import nn
 from mlbench.core.buildable import locate
 from mlbench.core.errors import SettingError, UserError, require
 from mlbench.core.instantiate import Blueprint, settings
-from mlbench.models.network_record import MadeElsewhere
+from mlbench.core.user_path import user_path
+from mlbench.models.build import build_model
+from mlbench.models.network_record import MadeElsewhere, NetworkRecord, ReadsFolders
+from mlbench.runs.foreign_weights import ForeignWeights, given_weights, read_foreign
 
 PRETRAINED = "pretrained"  # the value of `weights` that takes those that come with the model
+PROBE = 499  # outputs of a network that is built to find the last layer by their number
 
 
 @dataclass
@@ -32,6 +36,8 @@ class Weights:
             values = getattr(self, name)
             require(values is None or len(values) in (1, 3), name, values, "a number for each channel, or null")
         require(self.std is None or min(self.std) > 0, "std", self.std, "numbers above 0, or null")
+        require((self.mean is None) == (self.std is None), "std", self.std, "as many numbers as model.mean has")
+        require(self.mean is None or len(self.mean) == len(self.std), "std", self.std, "as many as model.mean has")
 
 
 class ModelChoice:
@@ -41,33 +47,50 @@ class ModelChoice:
         node: The composed node.
         name: The choice on the command line.
         dirs: The folders of the user's own modules.
+        checkpoint: The setting of this name. For a model that others have trained, what another program has written
+            there is as good as `weights`.
 
     Attributes:
         blueprint: What builds the network, without what is said of its weights.
         weights: What is said of them; None for a model that is always trained here.
         record: What a network that was trained elsewhere needs to be used.
+        place: The file or folder of its weights; None: it has none.
+        reads_checkpoint: Whether these are those of `checkpoint`.
 
     Raises:
         UserError: For settings of the wrong kind, and where what is known of the network cannot be had.
     """
 
-    def __init__(self, node: DictConfig, name: str, dirs: tuple[Path, ...]):
-        self.name, self.weights, self.record = name, None, None
+    def __init__(self, node: DictConfig, name: str, dirs: tuple[Path, ...], checkpoint: str | None):
+        self.name, self.weights, self.record = name, None, NetworkRecord()
+        self.place, self.comes_with_model, self.reads_checkpoint = None, False, False
         self.blueprint = Blueprint(node, "model", dirs)
+        if OmegaConf.is_missing(node, "_target_"):
+            raise UserError(f"model={name}: give your class or function, as in model._target_=nets.make")
         if not node.get("_target_"):
             return
         self.cls = locate(node._target_, nn.Module, "model", dirs)
-        if not isinstance(self.cls, MadeElsewhere):
+        names = Weights.__dataclass_fields__
+        if not set(names) <= set(node):
             return
-        said = OmegaConf.masked_copy(node, [key for key in node if key in Weights.__dataclass_fields__])
-        self.weights = settings(said, Weights, "model")
-        rest = OmegaConf.masked_copy(node, [key for key in node if key not in Weights.__dataclass_fields__])
+        self.weights = settings(OmegaConf.masked_copy(node, list(names)), Weights, "model")
+        rest = OmegaConf.masked_copy(node, [key for key in node if key not in names])
         self.blueprint = Blueprint(rest, "model", dirs)
+        if missing := [key for key in node if OmegaConf.is_missing(node, key)]:
+            raise UserError(f"model.{missing[0]} has no value yet; give one, as in model.{missing[0]}=...")
         plain = OmegaConf.to_container(node, resolve=True)
+        if checkpoint is not None and read_foreign(Path(checkpoint)) is not None:
+            self.reads_checkpoint = True
+            self.weights.weights = plain["weights"] = checkpoint
+        known = isinstance(self.cls, MadeElsewhere) and self.has_weights
         try:
-            self.record = self.cls.record(plain).changed(plain)
+            self.record = (self.cls.record(plain) if known else self.record).changed(plain)
         except SettingError as error:
             raise UserError(f"model.{error}") from error
+        except ValueError as error:
+            raise UserError(f"model={name}: {error}") from error
+        if self.has_weights:
+            self.place = self.weights_path(plain)
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -79,20 +102,50 @@ class ModelChoice:
         """Whether the network comes with weights."""
         return self.weights is not None and self.weights.weights is not None
 
-    def weights_path(self) -> Path | None:
-        """The file or folder of the weights, if there are any."""
-        if self.weights is None or self.weights.weights is None:
-            return None
-        if self.weights.weights == PRETRAINED:
-            return self.cls.weights_file(self.architecture)
-        return Path(self.weights.weights)
+    def weights_path(self, plain: dict[str, Any]) -> Path:
+        """The file or folder of the weights that the node, `plain` values, names."""
+        name = plain["weights"]
+        own = self.cls.weights_file(plain) if isinstance(self.cls, MadeElsewhere) else None
+        if own is None and name == PRETRAINED:
+            raise UserError(f"model={self.name} comes without weights; model.weights takes a file, a folder, or null")
+        self.comes_with_model = own is not None
+        return user_path(name) if own is None else own
+
+    def given(self, path: Path) -> ForeignWeights:
+        """The weights in a file or folder that another program has written. Raises UserError where there are none."""
+        if path.is_dir() and isinstance(self.cls, ReadsFolders):
+            return ForeignWeights(self.cls.read_folder(path), path)
+        return given_weights(path)
+
+    def name_outputs(self, shape: tuple[int, ...], classes: list[str] | None) -> None:
+        """Say in the record what the outputs stand for, where it does not: by their number, which the weights tell.
+
+        Args:
+            shape: Of an example.
+            classes: Those of the data; None: no labels.
+
+        Raises:
+            UserError: For names in `model.classes` of another number.
+        """
+        if self.place is None or self.comes_with_model:
+            return
+        probe = build_model(self.blueprint, shape, PROBE)
+        count = self.given(self.place).outputs(probe, PROBE)
+        if count is None:
+            return  # they do not fit, which `give` will tell
+        said = self.weights.classes
+        if said is not None and len(said) != count:
+            raise UserError(f"model.classes has {len(said)} names, and the network in {self.place} has {count} outputs")
+        options = [list(self.record.classes), classes or [], [str(number) for number in range(count)]]
+        names = next(option for option in options if len(option) == count)
+        self.record = replace(self.record, classes=tuple(names))
 
     def keeps_outputs(self, classes: list[str] | None) -> bool:
         """Whether the network keeps its own classes, for data that has these (None: no labels).
 
         Raises UserError where it should, and data has others.
         """
-        if self.weights is None or self.record is None or not self.has_weights:
+        if self.weights is None or not self.has_weights:
             return False
         others = [] if classes is None else [name for name in classes if name not in self.record.classes]
         if self.weights.outputs == "keep" and others:

@@ -14,7 +14,7 @@ from mlbench.core.errors import UserError
 from mlbench.core.instantiate import Blueprint
 from mlbench.core.rng import apart
 from mlbench.data.stream import Stream
-from mlbench.models.logits import with_logits
+from mlbench.models.build import build_model
 from mlbench.runs.checkpoint import normaliser, read_network, restored
 from mlbench.training.device import limit_met
 
@@ -32,18 +32,18 @@ def build_network(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
     """
     modality, shape = stream.modality, stream.input_shape
     try:
-        net = blueprint.build(nn.Module, input_shape=shape, outputs=stream.outputs)
+        net = build_model(blueprint, shape, stream.outputs)
     except UserError as error:
         if not modality.model_hint:
             raise
         raise UserError(f"{error}\nthis data is {modality.name}; {modality.model_hint}") from error
-    with_logits(net, stream.outputs)
     with refusal(f"{name} does not take {modality.name} of {'x'.join(str(side) for side in shape)}"), torch.no_grad():
         check_outputs(net.eval()(stream.example(2)), name, stream)
     if not any(parameter.requires_grad for parameter in net.parameters()):
         raise UserError(f"{name}: all its parameters are frozen (requires_grad=False); at least one layer must learn")
-    with refusal(f"{name} cannot be trained on this data"), apart(torch.device("cpu")):
-        learn_once(copy.deepcopy(net), name, stream)
+    if stream.tasks[0].labelled:
+        with refusal(f"{name} cannot be trained on this data"), apart(torch.device("cpu")):
+            learn_once(copy.deepcopy(net), name, stream)
     return net
 
 

@@ -8,7 +8,7 @@ from mlbench.core.instantiate import Blueprint
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.model_setup import read_matching
-from mlbench.models.logits import with_logits
+from mlbench.models.build import build_model
 from mlbench.runs.checkpoint import rebuilt
 from mlbench.training.compute import Compute
 
@@ -23,8 +23,7 @@ class NetworkSource:
     def build(self, blueprint: Blueprint | None) -> nn.Module:
         """A fresh network, of the run's own model without a blueprint; see `Context`."""
         blueprint = blueprint or self.config.model.blueprint
-        about = {"input_shape": self.stream.input_shape, "outputs": self.stream.outputs}
-        return with_logits(blueprint.build(nn.Module, **about), self.stream.outputs).to(self.compute.device)
+        return build_model(blueprint, self.stream.input_shape, self.stream.outputs).to(self.compute.device)
 
     def read(self, path: str) -> nn.Module:
         """The trained network of a checkpoint, in eval mode; see `Context`. Raises UserError."""

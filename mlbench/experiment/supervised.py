@@ -57,13 +57,14 @@ class Supervised(Runner):
             metrics["kept_epoch"] = progress.kept_epoch
         self.write_tables(answered)
         lists = (progress.losses, progress.validation_losses, progress.validation_accuracies)
-        curve = plots.LearningCurve(*lists, progress.kept_epoch)
-        plots.draw_learning_curve(curve, self.run.folder / layout.FIGURES / "loss.png")
+        if progress.losses:
+            curve = plots.LearningCurve(*lists, progress.kept_epoch)
+            plots.draw_learning_curve(curve, self.run.folder / layout.FIGURES / "loss.png")
         costs = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "samples_processed": self.progress.samples,
             "train_seconds": self.progress.seconds,
-            "samples_per_second": self.progress.samples / self.progress.seconds,
+            "samples_per_second": self.progress.samples / self.progress.seconds if self.progress.samples else 0.0,
         }
         headlines = {"accuracy": "high", "balanced_accuracy": "high"}
         self.run.finish(self.describe(self.net), metrics, costs, headlines)

@@ -17,6 +17,7 @@ class Technique:
 
     takes: ClassVar[tuple[str, ...]] = ()  # settings at the top level that mean something to it and not to all
     chooses: ClassVar[bool] = False  # whether it chooses by train.validation, which otherwise is for early stopping
+    needs_epochs: ClassVar[bool] = False  # whether there is nothing to it without training
     needs_classes: ClassVar[bool] = True  # whether it is about classes that are told apart
     needs_labels: ClassVar[bool] = True  # whether it learns from labels, or is measured by them
     modalities: ClassVar[tuple[type[Modality], ...]] = EVERY  # the kinds of examples it is made for

@@ -29,6 +29,7 @@ class Method(Learner, Technique):
     """
 
     takes = ("reference", "reference_epochs")
+    needs_epochs = True
     scenarios: ClassVar[tuple[str, ...]] = ("task", "domain", "class")
     state_fields: ClassVar[tuple[str, ...]] = ()
     frozen_networks: ClassVar[tuple[str, ...]] = ()

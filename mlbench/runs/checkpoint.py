@@ -14,12 +14,14 @@ from mlbench.core.foreign_files import (
     ALLOWED,
     kind_of_folder,
 )
-from mlbench.core.instantiate import build
+from mlbench.core.instantiate import Blueprint, build
 from mlbench.core.plain_node import plain_node
 from mlbench.core.renamed import current, published
 from mlbench.core.user_path import user_path
 from mlbench.data.normalisation import AsIds, Normalise
+from mlbench.models.build import build_model
 from mlbench.models.logits import with_logits
+from mlbench.models.network_record import NetworkRecord
 from mlbench.models.surgery import restore
 from mlbench.runs import layout, tensor_file
 from mlbench.runs.checkpoint_file import read_tensors, write_tensors
@@ -159,10 +161,10 @@ def rebuilt(packed: dict[str, Any], source: str, config_dirs: tuple[Path, ...]) 
         UserError: If what it describes cannot be built, or is not what it has weights for.
     """
     node = plain_node(local(packed["model"], source), f"{source}: its model")
-    arguments = {"input_shape": tuple(packed["input_shape"]), "outputs": packed["outputs"]}
+    blueprint = Blueprint(node, "model", config_dirs)
     try:
         with bounded(packed["file_bytes"]):
-            net = build(node, nn.Module, "model", config_dirs, **arguments)
+            net = build_model(blueprint, tuple(packed["input_shape"]), packed["outputs"])
         return restored(net, packed, config_dirs)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
@@ -178,7 +180,7 @@ def local(model: dict[str, Any], source: str) -> dict[str, Any]:
     """
     kind = current(str(model["_target_"]))
     if kind == TORCHVISION:
-        return {**model, "weights": None}
+        return {key: value for key, value in model.items() if key != "weights"}  # files of earlier versions name them
     name = model.get("pretrained")
     if kind != BERT or not isinstance(name, str) or "${" in name or user_path(name).is_dir():
         return model
@@ -192,6 +194,15 @@ def local(model: dict[str, Any], source: str) -> dict[str, Any]:
             f"{source} needs the sizes of model.pretrained={name!r}, and nothing is fetched to load a file\n"
             "give a folder of that name, or fetch it first"
         ) from error
+
+
+def record_of(packed: dict[str, Any]) -> NetworkRecord:
+    """What the network of a checkpoint needs to be used. Raises UserError where it takes no square pictures."""
+    shape = tuple(packed["input_shape"])
+    Inputs(shape, packed["mean"] is not None, 1.0).check_pictures()
+    mean, std = (tuple(packed[name].flatten().tolist()) for name in ("mean", "std"))
+    classes = tuple(packed.get("classes") or (str(number) for number in range(packed["outputs"])))
+    return NetworkRecord(shape[-1], mean, std, classes, packed.get("crop") or 1.0)
 
 
 def normaliser(packed: dict[str, Any]) -> Normalise | AsIds:

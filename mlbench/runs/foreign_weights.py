@@ -4,6 +4,7 @@ Nothing in such a file is run. It has no checksum that could be verified, beside
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from mlbench.core.errors import UserError
 from mlbench.core.foreign_files import LOOKED_AT, is_pickle, is_safetensors, kind_of_archive
 from mlbench.core.input_files import not_regular, open_regular, read_json
 from mlbench.core.user_path import user_path
+from mlbench.models.surgery import last_linear, path_of
+from mlbench.models.torchvision import networks
 from mlbench.runs import legacy_file, tensor_file, torch_file
 from mlbench.runs.checkpoint_file import NESTED
 from mlbench.runs.codec import container
 
+FEWEST = 16  # tensors of a classification network of torchvision
+HEAD = 2  # tensors of a last layer: weights and biases
 OURS = {"model", "input_shape", "outputs", "weights"}  # entries of a packed network
 INDEX, SINGLE = "model.safetensors.index.json", ("model.safetensors", "pytorch_model.bin")  # of Hugging Face
 OPTIONAL = "num_batches_tracked"  # a counter of batch norm that files of old versions lack
@@ -51,6 +56,22 @@ class ForeignWeights:
         found = {key.removesuffix(end) for end in ends for key in self.tensors if key.endswith(end)}
         return ["", *sorted(prefix for prefix in found if prefix.endswith((".", "_")))]
 
+    def outputs(self, net: nn.Module, count: int) -> int | None:
+        """How many outputs the network in the file has, where `net`, built for `count` of them, has its last layer.
+
+        None where the file has no such layer.
+        """
+        last = [name for name, tensor in net.state_dict().items() if tensor.ndim and len(tensor) == count]
+        there = self.tensors.get(self.fit(net).there[last[-1]]) if last else None
+        return len(there) if there is not None and there.ndim else None
+
+    def nearest(self) -> str:
+        """Half a line for a network of torchvision that these weights fit, but for its last layer; or nothing."""
+        if len(self.tensors) < FEWEST or find_spec("torchvision") is None:
+            return ""
+        names = (name for name, net in networks() if len(self.fit(net).missing) <= HEAD)
+        return next((f"\nit fits model=torchvision model.name={name}" for name in names), "")
+
     def give(self, net: nn.Module, name: str, new_head: bool = False) -> None:
         """Load all weights of `net`, the model that messages call `name`, with `new_head` but those of its last layer.
 
@@ -58,9 +79,9 @@ class ForeignWeights:
         """
         fit = self.fit(net)
         if new_head:
-            fit.leave_out(last_linear(net))
+            fit.leave_out(path_of(net, head_of(net)))
         if fit.missing:
-            raise UserError(f"{self.path} does not fit {name}: {fit.told()}")
+            raise UserError(f"{self.path} does not fit {name}: {fit.told()}{self.nearest()}")
         net.load_state_dict({key: self.tensors[there] for key, there in fit.names.items()}, strict=False)
 
 
@@ -98,12 +119,11 @@ class Fit:
         return f"{count}\n{needed}, not in the file{left}"
 
 
-def last_linear(net: nn.Module) -> str:
-    """The path of the last linear layer. Raises UserError where there is none."""
-    paths = [path for path, module in net.named_modules() if isinstance(module, nn.Linear)]
-    if not paths:
+def head_of(net: nn.Module) -> nn.Linear:
+    """The last linear layer. Raises UserError where there is none."""
+    if (layer := last_linear(net)) is None:
         raise UserError("the network has no linear layer that could be fitted to the classes of the data")
-    return paths[-1]
+    return layer
 
 
 def prefixes_of(names: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ class Training:
     class_weights: str | list[float] = "none"
 
     def __post_init__(self):
-        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        require(self.epochs >= 0, "epochs", self.epochs, "0 (the network as it is) or more")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(0 < self.lr < math.inf, "lr", self.lr, "above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "0 to below 1")

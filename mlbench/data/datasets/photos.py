@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class Photos(Data):
 
     path: str | list[str] | None
     size: int | None
+    labelled: ClassVar[bool] = False
 
     def __post_init__(self):
         require(self.size is None or 4 <= self.size <= 4096, "size", self.size, "4 to 4096 pixels, or null")
@@ -54,16 +56,21 @@ class Photos(Data):
         """All photographs, in the order of their names, as the test data and as what there is to train on."""
         paths = photographs(self.files(data_dir)) if self.path is not None else carried()
         record = self.record
-        size = self.size or (record.side if record else SIDE)
-        grey = record is not None and len(record.mean) == 1
+        known = Normalise.of_record(record) if record is not None else None
+        if record is not None and known is None:
+            raise UserError(
+                "how the network normalises photographs is not known: set model.mean and model.std (of 0 to 255)\n"
+                "as in model.mean=[123.7,116.3,103.5] model.std=[58.4,57.1,57.4], those of most ImageNet networks"
+            )
+        size = self.size or (record.side if record else None) or SIDE
+        grey = known is not None and known.mean.numel() == 1
         found = list(decode_pictures(paths, size, grey, record.crop if record else 1.0))
         pictures = torch.from_numpy(np.stack(found))  # [n, C, size, size]
-        normalise = Normalise.of_record(record) if record else Normalise.fitted(pictures)
+        normalise = known or Normalise.fitted(pictures)
         places = torch.arange(len(paths))
         split = Split(Pool(pictures), places, torch.zeros_like(places), 0, normalise)
         task = Task("photographs", split, split, files=paths, labelled=False)
-        classes = list(record.classes) if record else [NO_LABEL]
-        return Stream([task], None, len(classes), classes, SharedHead())
+        return Stream([task], None, 1, [NO_LABEL], SharedHead())
 
 
 def photographs(given: list[Path]) -> list[Path]:
