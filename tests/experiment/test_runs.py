@@ -529,8 +529,8 @@ def test_load_of_a_model_of_the_users_own(mlbench, tmp_path):
         "from torch import nn\n\nclass Net(nn.Sequential):\n    def __init__(self, input_shape, outputs):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(64, outputs))\n"
     )
-    (conf / "model" / "own.yaml").write_text("# mine\n_target_: own_net.Net\n")
-    assert mlbench("--config-dir", str(conf), "model=own", "train.epochs=1")[0] == 0
+    (conf / "model" / "mine.yaml").write_text("# mine\n_target_: own_net.Net\n")
+    assert mlbench("--config-dir", str(conf), "model=mine", "train.epochs=1")[0] == 0
     folder = only_run(tmp_path / "out")
     code = "import sys, mlbench; print(len(mlbench.load(sys.argv[1], config_dir=sys.argv[2])))"
     done = subprocess.run(
