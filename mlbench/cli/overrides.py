@@ -26,6 +26,8 @@ TEXTS = NEVER_SWEPT | {  # what a user may have called anything
     *(f"data.{name}" for name in ("path", "target", "name", "classes", "tokenizer")),
     *(f"data.source.{name}" for name in ("path", "target")),
     "model.pretrained",
+    "model.weights",
+    "model.name",
     "explain.images",
     "explain.attribution.images",
     "logger.uri",

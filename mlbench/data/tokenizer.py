@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlbench.core.errors import SettingError, UserError, need, require
-from mlbench.core.user_path import user_path
 from mlbench.data.modality import PAD
+from mlbench.models.carried_encoders import encoder_path
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -97,7 +97,7 @@ def load_tokenizer(name: str) -> Pieces:
     One that brings code of its own is refused. Raises UserError where it cannot be had.
     """
     read = need("transformers", "text", "data.tokenizer").AutoTokenizer.from_pretrained
-    place = str(user_path(name))
+    place = str(encoder_path(name))
     try:
         try:
             wrapped = read(place, trust_remote_code=False, local_files_only=True)

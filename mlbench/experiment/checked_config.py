@@ -15,6 +15,7 @@ from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Data
 from mlbench.experiment.model_choice import PRETRAINED, ModelChoice
 from mlbench.experiment.technique import Technique
+from mlbench.models.carried_encoders import encoder_path
 from mlbench.runs.loggers.base import Logger
 from mlbench.runs.run_dir import Keep
 from mlbench.training.optimizer import Training
@@ -168,7 +169,7 @@ class CheckedConfig:
         """The folders or files of a network and a tokenizer that others have trained; names on a hub are none."""
         model = self.composed.model
         names = (model.get("pretrained"), model.get("weights"), self.composed.data.get("tokenizer"))
-        paths = [Path(name) for name in dict.fromkeys(names) if isinstance(name, str) and name != PRETRAINED]
+        paths = [encoder_path(name) for name in dict.fromkeys(names) if isinstance(name, str) and name != PRETRAINED]
         return [path for path in paths if path.exists()]
 
     def identity(self) -> dict[str, object]:

@@ -136,6 +136,10 @@ class Attribution(Method):
         """
         raise NotImplementedError
 
+    def class_maps(self, net: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+        """Maps of several classes of each input, [B, K, C, H, W] or [B, K, 1, H, W], for classes int64 [B, K]."""
+        return torch.stack([self.maps(net, x, target) for target in targets.unbind(1)], 1)
+
     def explain(self, net: nn.Module, context: Context) -> Results:
         """Maps, scores and figures."""
         self.look(context)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlbench.core.quiet import errors_only
-from mlbench.core.user_path import user_path
+from mlbench.models.carried_encoders import encoder_path
 
 PAD = 0
 INITIAL_STD = 0.55  # of the weights, times 1 / sqrt(width): 0.02 at width 768; narrow encoders cannot learn from 0.02
@@ -29,7 +29,8 @@ class Bert(nn.Module):
         depth: Number of layers.
         heads: Attention heads of each layer; they divide `width`.
         dropout: Probability, in hidden states and in attention.
-        pretrained: Folder, or name on Hugging Face's hub, with weights in safetensors; it determines the sizes.
+        pretrained: Folder, or name on Hugging Face's hub, with weights in safetensors, or minilm, which a package
+            carries; it determines the sizes.
         pretrain_epochs: Epochs of masked language modelling before the task, without `pretrained`.
         pretrain_batch_size: Its batch size, in rows that hold several texts each.
         pretrain_lr: Its learning rate.
@@ -156,7 +157,7 @@ def downloaded(name: str, length: int) -> tuple[nn.Module, bool]:
     try:
         settings = {"use_safetensors": True, "output_loading_info": True}
         with errors_only("transformers"), no_bars(transformers):  # what its report says is checked here
-            language, report = transformers.BertForMaskedLM.from_pretrained(str(user_path(name)), **settings)
+            language, report = transformers.BertForMaskedLM.from_pretrained(str(encoder_path(name)), **settings)
     except Exception as error:  # the hub's client raises errors of many classes
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

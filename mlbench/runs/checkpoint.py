@@ -20,6 +20,7 @@ from mlbench.core.renamed import current, published
 from mlbench.core.user_path import user_path
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.build import build_model
+from mlbench.models.carried_encoders import encoder_path
 from mlbench.models.logits import with_logits
 from mlbench.models.network_record import NetworkRecord
 from mlbench.models.surgery import restore
@@ -182,7 +183,7 @@ def local(model: dict[str, Any], source: str) -> dict[str, Any]:
     if kind == TORCHVISION:
         return {key: value for key, value in model.items() if key != "weights"}  # files of earlier versions name them
     name = model.get("pretrained")
-    if kind != BERT or not isinstance(name, str) or "${" in name or user_path(name).is_dir():
+    if kind != BERT or not isinstance(name, str) or "${" in name or encoder_path(name).is_dir():
         return model
     try:
         hub = need("huggingface_hub", "text", "a checkpoint of model=bert")

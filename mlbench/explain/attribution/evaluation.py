@@ -12,6 +12,7 @@ from mlbench.data.modality import Modality
 from mlbench.explain.attribution import metrics
 from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.examples import Examples, View
+from mlbench.explain.attribution.grid_pointing import can_be_played, draw_grids, of_classes, play
 from mlbench.explain.attribution.randomisation import FAILS_FROM, cascade
 from mlbench.explain.base import Attribution, Maps, at_once
 from mlbench.runs.results import Chart, Results
@@ -21,6 +22,8 @@ from mlbench.training.peak_memory import peak_bytes
 MAPS_AT_ONCE = 32  # pictures
 QUICK_STEPS = 3  # steps of a quick randomisation: the classifier, half of the layers, all of them
 COSTLY = 16  # examples for the scores that need many maps of each
+FEW = 4  # for a quick randomisation
+WRONG_CLASS = "wrong_class"  # the control of this name
 
 
 def evaluate(
@@ -50,6 +53,9 @@ def evaluate(
     makers = {name: method.maps, **controls(method.maps, view, len(classes), generator)}
     results, maps = Results("maps", metrics.HEADLINES), {}
     curves, depths, table, thorough = [], [], [], view.thorough and extent == "full"
+    grids, games = None, []
+    if view.in_grids and extent != "none" and can_be_played(view.examples[0].x, view.examples[0].target):
+        grids = draw_grids(view.examples[0].target, generator)
     for title, maker in makers.items():
         compute.wait()
         began = time.perf_counter()
@@ -69,6 +75,12 @@ def evaluate(
             depth = randomisation(examples, maker, generator, None if thorough else QUICK_STEPS)
             scores |= checks(method if title == name else None, examples, values[0], depth)
             depths += [{"map": title, **row} for row in depth]
+        if grids is not None and title != WRONG_CLASS:  # whose score is the column `neighbour`
+            (examples,) = view.examples
+            many = method.class_maps if title == name else of_classes(maker)
+            game = play(examples.net, examples.x, examples.target, grids, many, method.amounts or title != name)
+            games += [{"map": title, "grid": number, **row} for number, row in enumerate(game, start=1)]
+            scores["grid_pointing"] = sum(row["pointing"] for row in game) / len(game)
         prefix = "" if title == name else f"control_{title}_"
         results.metrics |= {f"{prefix}{metric}": value for metric, value in scores.items()}
         table.append({"map": title, "examples": count, **scores})
@@ -78,6 +90,8 @@ def evaluate(
         results.tables["curves"] = curves
         for curve in ("deletion", "insertion"):
             results.charts[curve] = Chart("curves", f"share of {modality.unit}", curve, by="map")
+    if games:
+        results.tables["grids"] = games
     if depths:
         results.tables["randomisation"] = depths
     if any("abs_rho" in row for row in depths):  # maps of a single pixel have no ranks
@@ -144,8 +158,8 @@ def randomisation(
     examples: Examples, maker: Maps, generator: torch.Generator, steps: int | None = None
 ) -> list[dict[str, object]]:
     """Rows of the model randomisation test, of each layer or in so many steps."""
-    seed = generator.initial_seed() % 2**32
-    return cascade(examples.net, examples.x[:COSTLY], examples.target[:COSTLY], maker, seed, steps)
+    seed, count = generator.initial_seed() % 2**32, COSTLY if steps is None else FEW
+    return cascade(examples.net, examples.x[:count], examples.target[:count], maker, seed, steps)
 
 
 def peak(examples: Examples, maker: Maps) -> float:

@@ -56,12 +56,14 @@ class View:
         controls: Names of the controls in controls.py that suit the modality.
         thorough: Whether metrics that need many maps of one network are computed: infidelity, sensitivity,
             randomisation and memory. They need examples of one shape.
+        in_grids: Whether several examples can be laid side by side in one.
         takes_files: Whether `explain.images` may name the user's own files.
         examples: The examples in batches, each with its own network.
     """
 
     controls: ClassVar[tuple[str, ...]] = ("random", "edges", "input", "wrong_class")
     thorough: ClassVar[bool] = True
+    in_grids: ClassVar[bool] = False
     takes_files: ClassVar[bool] = False
     examples: list[Examples]
 

@@ -11,7 +11,7 @@ from mlbench.data.patches import side
 from mlbench.data.stream import Task
 from mlbench.explain.attribution.inference_copy import folded
 from mlbench.explain.attribution.segments import slic
-from mlbench.explain.base import LARGE, Attribution, forward_at_once, logit
+from mlbench.explain.base import LARGE, Attribution, forward_at_once
 
 AT_ONCE = {"cpu": 32, "cuda": 512}  # covered pictures: what fits a CPU's cache, what fills a GPU
 NARROWEST = 3  # pixels a side that `patch: null` can mean
@@ -54,6 +54,10 @@ class Occlusion(Attribution):
 
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]."""
+        return self.class_maps(net, x, target[:, None])[:, 0]
+
+    def class_maps(self, net: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+        """[B, K, 1, H, W]; the same covered inputs serve all classes."""
         if self.segments is None:
             parts = squares(*x.shape[2:], *self.square((x.shape[2], x.shape[3]))).to(x.device)
             parts = parts.expand(len(x), *parts.shape)
@@ -61,7 +65,7 @@ class Occlusion(Attribution):
             labels = slic(x, self.segments)  # [B, H, W]
             numbers = torch.arange(int(labels.max()) + 1, device=x.device)
             parts = labels[:, None] == numbers[:, None, None]
-        return self.drops(net, x, target, parts)
+        return self.drops(net, x, targets, parts)
 
     def square(self, sides: tuple[int, int]) -> tuple[int, int]:
         """The side of the square, and the pixels to the next one, in a picture of these sides."""
@@ -72,18 +76,18 @@ class Occlusion(Attribution):
         return patch, min(self.stride, patch)
 
     @torch.no_grad()
-    def drops(self, net: nn.Module, x: Tensor, target: Tensor, parts: Tensor) -> Tensor:
-        """Maps [B, 1, H, W] for inputs whose parts are bool [B, P, H, W]."""
+    def drops(self, net: nn.Module, x: Tensor, targets: Tensor, parts: Tensor) -> Tensor:
+        """Maps [B, K, 1, H, W] of classes [B, K] for inputs whose parts are bool [B, P, H, W]."""
         quick = folded(net, x)
-        before, differences = logit(quick, x, target), []
+        before, differences = quick(x).gather(1, targets), []
         pairs = torch.cartesian_prod(*(torch.arange(count, device=x.device) for count in parts.shape[:2]))
         most = forward_at_once(AT_ONCE.get(x.device.type, AT_ONCE["cpu"]), x)
         for a, b in (chunk.unbind(1) for chunk in pairs.split(most)):
             covered = x[a].masked_fill(parts[a, b][:, None], 0.0)
-            differences.append(before[a] - logit(quick, covered, target[a]))
-        drop = torch.cat(differences).view(parts.shape[:2])
-        weighed = torch.einsum("bp,bphw->bhw", drop, parts.to(drop.dtype))
-        return (weighed / parts.sum(1).clamp(min=1))[:, None]
+            differences.append(before[a] - quick(covered).gather(1, targets[a]))
+        drop = torch.cat(differences).view(*parts.shape[:2], -1)  # [B, P, K]
+        weighed = torch.einsum("bpk,bphw->bkhw", drop, parts.to(drop.dtype))
+        return (weighed / parts.sum(1, keepdim=True).clamp(min=1))[:, :, None]
 
 
 def squares(height: int, width: int, patch: int, stride: int) -> Tensor:

@@ -25,6 +25,7 @@ class PictureView(View):
     """Test pictures drawn by the seed, or the user's own: of these the figures show all, in pages, with their names."""
 
     takes_files = True
+    in_grids = True
 
     def __init__(self, net: nn.Module, method: Attribution, context: Context):
         self.net = net
@@ -104,6 +105,7 @@ class SpectrogramView(PictureView):
     """Test spectrograms drawn by the seed."""
 
     takes_files = False
+    in_grids = False
 
 
 Inputs = tuple[Tensor, np.ndarray, Tensor | None, Tensor | None]  # x, pictures uint8, labels, truth

