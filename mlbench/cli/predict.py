@@ -29,7 +29,7 @@ def predict(words: list[str], folders: list[str]) -> list[str]:
         UserError: For a network or a picture that cannot be read, and for networks that take no pictures.
     """
     parser = Parser(prog="mlbench predict", usage=USAGE, add_help=False)
-    parser.add_argument("network", help="the folder of a run, a checkpoint or an artefact")
+    parser.add_argument("network", help="the folder of a run, a checkpoint, an artefact or a network in ONNX")
     parser.add_argument("pictures", nargs="+", help="files and folders")
     parser.add_argument("--top", type=int, default=5, help="how many classes")
     parser.add_argument("--csv", type=Path, help="a table to write")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.errors import UserError
-from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.data.picture_decoder import READ_ERRORS, decode_image, decode_picture
 
 CHANNELS = (1, 3)  # of a picture: grey, or red, green and blue
@@ -40,7 +39,7 @@ class Predictor(nn.Sequential):
         classes: The names of its outputs.
     """
 
-    def __init__(self, normalise: Normalise | AsIds, net: nn.Module, inputs: Inputs, classes: list[str]):
+    def __init__(self, normalise: nn.Module, net: nn.Module, inputs: Inputs, classes: list[str]):
         super().__init__(normalise, net)
         self.inputs, self.classes = inputs, classes
 

@@ -134,3 +134,30 @@ def test_export_does_not_change_the_artefact(pruned):
     export("torch", pruned, SHAPE)
     assert pruned.read_bytes() == before
     assert isinstance(package.load(pruned), nn.Sequential)
+
+
+def test_a_network_in_onnx_is_loaded_like_any_other(pruned, tmp_path):
+    target = export("onnx", pruned, SHAPE)
+    ours, theirs = package.load(pruned), package.load(target)
+    assert theirs.classes == ours.classes
+    pictures = torch.randint(0, 256, (3, *SHAPE), dtype=torch.uint8)
+    torch.testing.assert_close(theirs(pictures), ours(pictures), rtol=1e-4, atol=1e-4)
+    photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    assert [name for name, _ in theirs.predict(photo, top=3)[0]] == [name for name, _ in ours.predict(photo, top=3)[0]]
+    with pytest.raises(UserError, match="examples of 3x32x32"):
+        theirs.predict(torch.zeros(1, 3, 8, 8))
+
+
+def test_other_files_of_onnx_are_refused_in_two_lines(pruned, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    target = export("onnx", pruned, SHAPE)
+    (tmp_path / "cut.onnx").write_bytes(target.read_bytes()[:5000])
+    with pytest.raises(UserError, match="truncated, damaged"):
+        package.load(tmp_path / "cut.onnx")
+    model = onnx.load(target)
+    for about in ({}, {"input_shape": "[3, -1, 2]", "classes": "[]"}, {"input_shape": "[" * 9000, "classes": "[]"}):
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, about)
+        onnx.save(model, tmp_path / "other.onnx")
+        with pytest.raises(UserError, match="does not say in its metadata"):
+            package.load(tmp_path / "other.onnx")

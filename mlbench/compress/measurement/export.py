@@ -82,11 +82,14 @@ def description(packed: dict[str, Any], modality: Modality) -> dict[str, str]:
 
     Returns:
         `input` and `output`, sentences; `input_shape` of one example; `classes`, the names of the outputs in order;
-        `mean` and `std`, which the network itself applies; and for pictures and spectrograms `input_range`.
+        `mean` and `std`, which the network itself applies; for pictures and spectrograms `input_range`; and `crop`, the
+        share of the shorter side of a photograph that is kept, where it is not all.
     """
     about = {"input_shape": packed["input_shape"], "classes": packed["classes"]}
     about |= {name: packed[name].flatten().tolist() for name in ("mean", "std")}
     values = "as they stand in the table"
+    if packed.get("crop"):
+        about["crop"] = packed["crop"]
     if isinstance(modality, Pictures):
         about["input_range"] = list(modality.value_range)
         values = "from {:g} to {:g}, not scaled".format(*modality.value_range)

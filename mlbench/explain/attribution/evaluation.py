@@ -14,6 +14,7 @@ from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.examples import Examples, View
 from mlbench.explain.attribution.grid_pointing import can_be_played, draw_grids, of_classes, play
 from mlbench.explain.attribution.randomisation import FAILS_FROM, cascade
+from mlbench.explain.attribution.relevance_gain import centre, differences, is_measured, relevance_gains
 from mlbench.explain.base import Attribution, Maps, at_once
 from mlbench.runs.results import Chart, Results
 from mlbench.training.compute import Compute
@@ -54,6 +55,7 @@ def evaluate(
     results, maps = Results("maps", metrics.HEADLINES), {}
     curves, depths, table, thorough = [], [], [], view.thorough and extent == "full"
     grids, games = None, []
+    in_regions, gains = view.in_grids and extent != "none" and is_measured(view.examples[0].x), {}
     if view.in_grids and extent != "none" and can_be_played(view.examples[0].x, view.examples[0].target):
         grids = draw_grids(view.examples[0].target, generator)
     for title, maker in makers.items():
@@ -81,10 +83,23 @@ def evaluate(
             game = play(examples.net, examples.x, examples.target, grids, many, method.amounts or title != name)
             games += [{"map": title, "grid": number, **row} for number, row in enumerate(game, start=1)]
             scores["grid_pointing"] = sum(row["pointing"] for row in game) / len(game)
+        if in_regions:
+            (examples,), (each,) = view.examples, values
+            about = (examples.net, examples.x, examples.target)
+            gains[title] = relevance_gains(*about, each, signed=method.amounts or title not in (name, WRONG_CLASS))
+            scores["relevance_gain"] = gains[title].mean().item()
         prefix = "" if title == name else f"control_{title}_"
         results.metrics |= {f"{prefix}{metric}": value for metric, value in scores.items()}
         table.append({"map": title, "examples": count, **scores})
         curves += [{"map": title, **row} for row in rows]
+    if in_regions:
+        (examples,) = view.examples
+        blob = centre(examples.x)
+        gains["centre"] = relevance_gains(examples.net, examples.x, examples.target, blob, signed=True)
+        value = gains["centre"].mean().item()
+        results.metrics["control_centre_relevance_gain"] = value
+        table.append({"map": "centre", "examples": count, "relevance_gain": value})
+        results.tables["relevance_gain"] = differences(gains, name)
     results.tables["scores"] = table
     if curves:
         results.tables["curves"] = curves
