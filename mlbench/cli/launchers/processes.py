@@ -99,11 +99,14 @@ class Serial(SweepLauncher):
     def start(self, jobs: list[list[str]], first: int) -> None:
         """Run the jobs, whose numbers begin with `first`, to their end."""
         job = SweepJob(self.context, self.function, self.config)
-        for number, overrides in enumerate(jobs, start=first):
-            job(overrides, number)
-            if number == first:  # what the first job has imported stays: the collector need not look at it again
-                gc.collect()
-                gc.freeze()
+        try:
+            for number, overrides in enumerate(jobs, start=first):
+                job(overrides, number)
+                if number == first:  # what the first job has imported stays: the collector need not look at it again
+                    gc.collect()
+                    gc.freeze()
+        finally:
+            gc.unfreeze()
 
 
 class Processes(SweepLauncher):
