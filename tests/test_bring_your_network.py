@@ -38,7 +38,7 @@ def test_the_pages_commands_run(mlbench, written, monkeypatch, words, tmp_path):
     monkeypatch.chdir(written)
     about = " ".join(words)
     more = SHORTER if "data=photos" in about else SHORTER[:1]
-    more += ("data.train_sentences=40",) if "minilm" in about else ()
+    more += ("data.train_sentences=40", "data.validation_sentences=20", "data.test_sentences=20") * ("minilm" in about)
     code, _, error = mlbench(*words[1:], *more)
     assert code == 0, error
     (path,) = (tmp_path / "out").glob("*/*/*/summary.json")

@@ -48,7 +48,9 @@ def read_onnx(path: Path) -> Predictor:
     try:
         session = runtime.InferenceSession(raw, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises errors of many classes for damaged files
-        raise UserError(f"{path} cannot be read by onnxruntime; it is truncated, damaged, or needs others") from error
+        raise UserError(
+            f"{path} is a model of ONNX that onnxruntime cannot read; it is truncated, damaged, or of another version"
+        ) from error
     about = session.get_modelmeta().custom_metadata_map
     try:
         shape, classes = json.loads(about["input_shape"]), json.loads(about["classes"])
@@ -58,7 +60,7 @@ def read_onnx(path: Path) -> Predictor:
             raise ValueError("other values")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} does not say in its metadata what its inputs and outputs are (input_shape, classes)\n"
+            f"{path}, a model of ONNX, does not say in its metadata what its inputs and outputs are (input_shape, classes)\n"
             "files of export=[onnx] do; run others with onnxruntime, prepared as they need it"
         ) from error
     return Predictor(nn.Identity(), OnnxFunction(session), Inputs(tuple(shape), True, crop), classes).eval()

@@ -210,7 +210,7 @@ def test_bf16_trains_close_to_fp32(split):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("lr", 0.0), ("lr", math.inf), ("epochs", 0), ("batch_size", 0), ("momentum", 1.0), ("weight_decay", -1.0),
+    [("lr", 0.0), ("lr", math.inf), ("epochs", -1), ("batch_size", 0), ("momentum", 1.0), ("weight_decay", -1.0),
      ("validation", 1.0), ("patience", -1), ("class_weights", "even"), ("class_weights", [1.0, -1.0]),
      ("class_weights", [0, 0]), ("class_weights", ["a", "b"])],
 )  # fmt: skip
