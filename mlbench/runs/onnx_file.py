@@ -60,7 +60,7 @@ def read_onnx(path: Path) -> Predictor:
             raise ValueError("other values")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path}, a model of ONNX, does not say in its metadata what its inputs and outputs are (input_shape, classes)\n"
+            f"{path}, a model of ONNX, does not say in its metadata what it takes and gives (input_shape, classes)\n"
             "files of export=[onnx] do; run others with onnxruntime, prepared as they need it"
         ) from error
     return Predictor(nn.Identity(), OnnxFunction(session), Inputs(tuple(shape), True, crop), classes).eval()
