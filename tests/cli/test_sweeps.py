@@ -324,7 +324,7 @@ def test_jobs_end_with_the_sweep(start, tmp_path, end):
 @pytest.mark.parametrize("force", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_a_preempted_job_of_a_cluster_goes_back_into_the_queue(start, tmp_path, force):
     """With submitit's stand-in for a cluster (scripts/try_slurm.py has a real one); force begins it anew only once."""
-    words = (*LONG, "train.epochs=150", "seeds=1", f"force={force}")
+    words = (*LONG, "train.epochs=80", "seeds=1", f"force={force}")
     ended(start(words, tmp_path / "row"))
     out, cluster = tmp_path / "cluster", ("hydra/launcher=submitit_slurm", "hydra.launcher.cluster=local")
     process = start((*words, *cluster), out, MLBENCH_SAVE_SECONDS="0.1")

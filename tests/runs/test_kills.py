@@ -33,7 +33,7 @@ RUNS = {
 }
 SHORT = {  # of each family one run of a few seconds, killed once
     "plain": "train.epochs=40 threads=1",
-    "lifelong": "lifelong=derpp data.tasks=2 data.train_per_task=300 train.epochs=20 threads=1",
+    "lifelong": "lifelong=derpp data.tasks=2 data.train_per_task=300 train.epochs=10 threads=1",
     "compress": "compress=prune train.epochs=20 data.train_examples=300 threads=1",
     "explain": "explain=saliency data=digits model=cnn train.epochs=10 data.train_examples=300 threads=1",
 }
