@@ -74,7 +74,7 @@ def evaluate(
         scores |= costs
         if thorough or (view.thorough and extent == "quick" and title == name):
             (examples,) = view.examples
-            depth = randomisation(examples, maker, generator, None if thorough else QUICK_STEPS)
+            depth = randomisation(examples, maker, generator, None if thorough else maps[title][0])
             scores |= checks(method if title == name else None, examples, values[0], depth)
             depths += [{"map": title, **row} for row in depth]
         if grids is not None and title != WRONG_CLASS:  # whose score is the column `neighbour`
@@ -170,11 +170,14 @@ def area_name(curve: str) -> str:
 
 
 def randomisation(
-    examples: Examples, maker: Maps, generator: torch.Generator, steps: int | None = None
+    examples: Examples, maker: Maps, generator: torch.Generator, before: Tensor | None = None
 ) -> list[dict[str, object]]:
-    """Rows of the model randomisation test, of each layer or in so many steps."""
-    seed, count = generator.initial_seed() % 2**32, COSTLY if steps is None else FEW
-    return cascade(examples.net, examples.x[:count], examples.target[:count], maker, seed, steps)
+    """Rows of the model randomisation test, of each layer; with the maps `before` it of FEW examples in QUICK_STEPS."""
+    seed = generator.initial_seed() % 2**32
+    if before is None:
+        return cascade(examples.net, examples.x[:COSTLY], examples.target[:COSTLY], maker, seed)
+    few = (examples.net, examples.x[:FEW], examples.target[:FEW])
+    return cascade(*few, maker, seed, QUICK_STEPS, before[:FEW])
 
 
 def peak(examples: Examples, maker: Maps) -> float:

@@ -27,7 +27,7 @@ class Occlusion(Attribution):
 
     Args:
         patch: Side of the square in pixels; None for 5, 3 in small pictures, a seventh of the side above LARGE pixels.
-        stride: Pixels from one square to the next; half of the square where `patch` is a seventh of the picture.
+        stride: Pixels from one square to the next; all of the square where `patch` is a seventh of the picture.
         segments: Approximate number of SLIC superpixels that are covered instead of squares; None for squares.
     """
 
@@ -71,7 +71,7 @@ class Occlusion(Attribution):
         """The side of the square, and the pixels to the next one, in a picture of these sides."""
         if self.patch is None and min(sides) > LARGE:
             patch = round(min(sides) / 7)
-            return patch, patch // 2
+            return patch, patch
         patch = self.patch or side(sides)
         return patch, min(self.stride, patch)
 

@@ -14,7 +14,13 @@ FAILS_FROM = 0.8  # rank correlation of sizes with the trained network's map, af
 
 
 def cascade(
-    net: nn.Module, x: Tensor, target: Tensor, of: Maps, seed: int, steps: int | None = None
+    net: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    of: Maps,
+    seed: int,
+    steps: int | None = None,
+    before: Tensor | None = None,
 ) -> list[dict[str, object]]:
     """Similarity of maps before and after cascading randomisation.
 
@@ -25,13 +31,15 @@ def cascade(
         of: Computes the maps.
         seed: Seed of the new weights.
         steps: How many maps are computed: of the top layer, and then of equal parts of the rest; None: of each layer.
+        before: The maps of the trained network, where they are known.
 
     Returns:
         A row for each step, from the top layer down; all layers above are reinitialised as well. Columns: `layers`
         (how many), `layer` (the path of the lowest), and means over the examples of Spearman's `rho` of the signed
         maps, `abs_rho` and `ssim` of their absolute values. A value that is undefined for all examples is left out.
     """
-    before, changed, rows = of(net, x, target), copy.deepcopy(net), []
+    before = of(net, x, target) if before is None else before
+    changed, rows = copy.deepcopy(net), []
     every = layers(net)
     wanted = {round(1 + (len(every) - 1) * step / (steps - 1)) for step in range(steps)} if steps else None
     for number, path in enumerate(reversed(every), start=1):
