@@ -13,7 +13,7 @@ from mlbench.core.errors import UserError, require
 from mlbench.core.instantiate import build, settings
 from mlbench.core.user_path import user_path
 from mlbench.data.dataset import Data
-from mlbench.experiment.model_choice import PRETRAINED, ModelChoice
+from mlbench.experiment.model_choice import ModelChoice
 from mlbench.experiment.technique import Technique
 from mlbench.models.carried_encoders import encoder_path
 from mlbench.runs.loggers.base import Logger
@@ -160,16 +160,17 @@ class CheckedConfig:
             *(path for folder in self.dirs for path in own_modules(folder)),
             *self.pretrained_files(),
         ]
-        if self.settings.checkpoint:
+        if self.settings.checkpoint and not self.model.reads_checkpoint:
             paths.append(Path(self.settings.checkpoint))
         paths += self.technique.files()
         return [user_path(path) for path in paths]
 
     def pretrained_files(self) -> list[Path]:
         """The folders or files of a network and a tokenizer that others have trained; names on a hub are none."""
-        model = self.composed.model
-        names = (model.get("pretrained"), model.get("weights"), self.composed.data.get("tokenizer"))
-        paths = [encoder_path(name) for name in dict.fromkeys(names) if isinstance(name, str) and name != PRETRAINED]
+        names = (self.composed.model.get("pretrained"), self.composed.data.get("tokenizer"))
+        paths = [encoder_path(name) for name in dict.fromkeys(names) if isinstance(name, str)]
+        if self.model.place is not None:
+            paths.append(self.model.place)
         return [path for path in paths if path.exists()]
 
     def identity(self) -> dict[str, object]:

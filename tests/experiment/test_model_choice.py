@@ -119,6 +119,18 @@ def test_outputs_for_as_many_classes_as_the_data_has_are_kept_and_others_drawn(m
     assert torch.equal(net.classifier[3].weight, theirs["classifier.3.weight"]) == (outputs == 10)
 
 
+def test_networks_of_other_weights_are_not_taken_from_the_store(mlbench, tmp_path, own):
+    """A new last layer is trained once for each file, whichever setting names it."""
+    words = (*own, "model._target_=ownnets.Small", "explain=saliency", "explain.scores=none", "explain.samples=1")
+    words += ("data=digits", "data.train_examples=40", "data.test_examples=20", "train.epochs=1", "threads=1")
+    small = runpy.run_path(str(tmp_path / "mine" / "ownnets.py"))["Small"]
+    for number, setting in enumerate(("checkpoint", "checkpoint", "model.weights")):
+        torch.save(small(7).state_dict(), tmp_path / f"{number}.pth")
+        code, _, error = mlbench(*words, f"{setting}={tmp_path / str(number)}.pth")
+        assert code == 0, error
+        assert "is trained once and kept as" in error
+
+
 @pytest.mark.parametrize("target", ["make", "Small"])
 def test_a_function_or_class_of_ones_own_gets_what_it_takes(mlbench, tmp_path, own, target):
     """`make` takes no number of outputs: it has ten, and for two classes gets a new last layer."""
