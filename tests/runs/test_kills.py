@@ -126,9 +126,8 @@ def check_nothing_is_left(out):
     assert not [path for path in folder.rglob("*") if path.name.endswith((".part", ".lock", "last.pt"))]
 
 
-@pytest.mark.parametrize(
-    "family", [pytest.param(name, marks=[] if name == "lifelong" else pytest.mark.slow) for name in SHORT]
-)
+@pytest.mark.slow  # experiment/test_runs.py kills a lifelong run in the quick suite
+@pytest.mark.parametrize("family", SHORT)
 def test_an_interrupted_run_of_each_family_ends_with_the_same_numbers(tmp_path, family):
     finish(SHORT[family], tmp_path / "whole")
     kill_at_a_checkpoint(SHORT[family], tmp_path / "interrupted")
