@@ -44,6 +44,11 @@ def require(ok: bool, name: str, value: object, allowed: str) -> None:
         raise SettingError(name, value, allowed)
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def need(package: str, extra: str, who: str) -> ModuleType:
     """Import a package that the extra `extra` brings. Raises UserError where it, or what it needs, is not installed."""
     try:

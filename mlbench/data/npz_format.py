@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlbench.core.errors import UserError, nearest
+from mlbench.core.errors import UserError, first_line, nearest
 from mlbench.core.foreign_files import LOOKED_AT, is_text, kind_of_file
 from mlbench.core.input_files import open_regular
 from mlbench.core.machine_memory import memory_bytes
@@ -54,7 +54,7 @@ def read_npz(path: Path) -> Arrays:
     except FileNotFoundError:
         raise UserError(f"data file {path} does not exist; see `mlbench data`, or set data_dir") from None
     except READ_ERRORS as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"{path} is not a readable .npz without pickles ({reason})") from error
     read = check_arrays(arrays, path)
     if unknown:

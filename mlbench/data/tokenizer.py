@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlbench.core.errors import SettingError, UserError, need, require
+from mlbench.core.errors import SettingError, UserError, first_line, need, require
 from mlbench.data.modality import PAD
 from mlbench.models.carried_encoders import encoder_path
 
@@ -108,7 +108,7 @@ def load_tokenizer(name: str) -> Pieces:
         pieces.no_truncation()
         ends = (wrapped.cls_token_id, wrapped.sep_token_id, wrapped.mask_token_id)
     except Exception as error:  # the hub's client raises whatever its network does
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"data.tokenizer={name} cannot be had, as a folder or from the hub ({reason})") from error
     if wrapped.pad_token_id != PAD or None in ends:
         raise UserError(f"data.tokenizer={name} is not BERT's kind: needed are [CLS], [SEP], [MASK], and [PAD] as 0")

@@ -145,7 +145,7 @@ class ModelChoice:
 
         Raises UserError where it should, and data has others.
         """
-        if self.weights is None or not self.has_weights:
+        if not self.has_weights:
             return False
         others = [] if classes is None else [name for name in classes if name not in self.record.classes]
         if self.weights.outputs == "keep" and others:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from mlbench.core.errors import UserError
+from mlbench.core.errors import UserError, first_line
 from mlbench.core.rng import Draws
 from mlbench.data.stream import Stream
 from mlbench.runs.checkpoint import Trained
@@ -62,7 +62,7 @@ class Runner:
         except Exception as error:
             if limit_met(error, str(self.compute.device)):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             raise UserError(
                 f"{self.run.last} is not the state of this run ({type(error).__name__}: {reason})\n"
                 "remove it to begin the run anew"

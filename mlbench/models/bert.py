@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlbench.core.errors import first_line
 from mlbench.core.quiet import errors_only
 from mlbench.models.carried_encoders import encoder_path
 
@@ -159,7 +160,7 @@ def downloaded(name: str, length: int) -> tuple[nn.Module, bool]:
         with errors_only("transformers"), no_bars(transformers):  # what its report says is checked here
             language, report = transformers.BertForMaskedLM.from_pretrained(str(encoder_path(name)), **settings)
     except Exception as error:  # the hub's client raises errors of many classes
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ValueError(
             f"pretrained={name} cannot be had, as a folder with safetensors or from the hub ({reason})"
         ) from error

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mlbench.core.errors import UserError, need
+from mlbench.core.errors import UserError, first_line, need
 from mlbench.core.input_files import read_json
 from mlbench.core.quiet import errors_only
 from mlbench.core.user_path import user_path
@@ -121,8 +121,3 @@ def side_of(size: object) -> int | None:
     if isinstance(size, dict):
         size = size.get("shortest_edge") or size.get("height")
     return size if isinstance(size, int) else None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

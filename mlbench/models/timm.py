@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mlbench.core.errors import UserError, nearest, need
+from mlbench.core.errors import UserError, first_line, nearest, need
 from mlbench.core.quiet import errors_only
 from mlbench.models.network_record import NetworkRecord, imagenet_classes
 
@@ -54,9 +54,8 @@ class Timm(nn.Module):
             with errors_only(CLIENT):
                 return Path(hub.hf_hub_download(about.hf_hub_id or f"timm/{name}", FILE))
         except Exception as error:  # the hub's client raises errors of many classes
-            reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"model.weights=pretrained: {name} cannot be fetched from Hugging Face's hub ({reason})\n"
+                f"model.weights=pretrained: {name} cannot be fetched from Hugging Face's hub ({first_line(error)})\n"
                 "give weights that you have as model.weights=FILE"
             ) from error
 

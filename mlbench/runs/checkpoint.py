@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mlbench.core.atomic_io import write_whole
-from mlbench.core.errors import UserError, need
+from mlbench.core.errors import UserError, first_line, need
 from mlbench.core.foreign_files import (
     ALLOWED,
     kind_of_folder,
@@ -173,7 +173,7 @@ def rebuilt(packed: dict[str, Any], source: str, config_dirs: tuple[Path, ...]) 
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     except Exception as error:  # a class may raise anything when it is built from what a file says
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"{source} describes a network that cannot be built ({reason})") from error
 
 

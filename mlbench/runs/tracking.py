@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.core.atomic_io import write_json
+from mlbench.core.errors import first_line
 from mlbench.core.input_files import open_regular, read_json
 from mlbench.runs import layout
 from mlbench.runs.loggers.base import Logger, Measurement
@@ -28,7 +29,7 @@ class Tracker:
         try:
             do(logger)
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             self.note(f"logger={logger.package} failed, the run goes on without it: {reason}")
             self.logger = None
             with suppress(Exception):

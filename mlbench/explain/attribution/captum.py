@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.core.errors import UserError, nearest, need, require
+from mlbench.core.errors import UserError, first_line, nearest, need, require
 from mlbench.explain.attribution.baselines import REFERENCES
 from mlbench.explain.attribution.captum_adapter import captum_class, drawing, quietly
 from mlbench.explain.attribution.relu_check import check_relus
@@ -76,7 +76,7 @@ class Captum(Attribution):
         try:
             self.maps(net, x[:1], torch.zeros(1, dtype=torch.int64, device=x.device))
         except REFUSED as error:
-            first = (str(error) or type(error).__name__).strip().splitlines()[0]
+            first = first_line(error)
             raise UserError(f"captum's {self.attribution} does not work with these settings: {first}") from error
 
     def look(self, context: Context) -> None:

@@ -12,9 +12,8 @@ from mlbench.data.modality import Modality
 from mlbench.explain.attribution import metrics
 from mlbench.explain.attribution.controls import controls
 from mlbench.explain.attribution.examples import Examples, View
-from mlbench.explain.attribution.grid_pointing import can_be_played, draw_grids, of_classes, play
+from mlbench.explain.attribution.photograph_scores import PhotographScores
 from mlbench.explain.attribution.randomisation import FAILS_FROM, cascade
-from mlbench.explain.attribution.relevance_gain import centre, differences, is_measured, relevance_gains
 from mlbench.explain.base import Attribution, Maps, at_once
 from mlbench.runs.results import Chart, Results
 from mlbench.training.compute import Compute
@@ -24,7 +23,6 @@ MAPS_AT_ONCE = 32  # pictures
 QUICK_STEPS = 3  # steps of a quick randomisation: the classifier, half of the layers, all of them
 COSTLY = 16  # examples for the scores that need many maps of each
 FEW = 4  # for a quick randomisation
-WRONG_CLASS = "wrong_class"  # the control of this name
 
 
 def evaluate(
@@ -54,10 +52,7 @@ def evaluate(
     makers = {name: method.maps, **controls(method.maps, view, len(classes), generator)}
     results, maps = Results("maps", metrics.HEADLINES), {}
     curves, depths, table, thorough = [], [], [], view.thorough and extent == "full"
-    grids, games = None, []
-    in_regions, gains = view.in_grids and extent != "none" and is_measured(view.examples[0].x), {}
-    if view.in_grids and extent != "none" and can_be_played(view.examples[0].x, view.examples[0].target):
-        grids = draw_grids(view.examples[0].target, generator)
+    photographs = PhotographScores(method, name, view, generator) if extent != "none" else None
     for title, maker in makers.items():
         compute.wait()
         began = time.perf_counter()
@@ -77,36 +72,19 @@ def evaluate(
             depth = randomisation(examples, maker, generator, None if thorough else maps[title][0])
             scores |= checks(method if title == name else None, examples, values[0], depth)
             depths += [{"map": title, **row} for row in depth]
-        if grids is not None and title != WRONG_CLASS:  # whose score is the column `neighbour`
-            (examples,) = view.examples
-            many = method.class_maps if title == name else of_classes(maker)
-            game = play(examples.net, examples.x, examples.target, grids, many, method.amounts or title != name)
-            games += [{"map": title, "grid": number, **row} for number, row in enumerate(game, start=1)]
-            scores["grid_pointing"] = sum(row["pointing"] for row in game) / len(game)
-        if in_regions:
-            (examples,), (each,) = view.examples, values
-            about = (examples.net, examples.x, examples.target)
-            gains[title] = relevance_gains(*about, each, signed=method.amounts or title not in (name, WRONG_CLASS))
-            scores["relevance_gain"] = gains[title].mean().item()
+        if photographs is not None:
+            scores |= photographs.of(title, maker, values[0])
         prefix = "" if title == name else f"control_{title}_"
         results.metrics |= {f"{prefix}{metric}": value for metric, value in scores.items()}
         table.append({"map": title, "examples": count, **scores})
         curves += [{"map": title, **row} for row in rows]
-    if in_regions:
-        (examples,) = view.examples
-        blob = centre(examples.x)
-        gains["centre"] = relevance_gains(examples.net, examples.x, examples.target, blob, signed=True)
-        value = gains["centre"].mean().item()
-        results.metrics["control_centre_relevance_gain"] = value
-        table.append({"map": "centre", "examples": count, "relevance_gain": value})
-        results.tables["relevance_gain"] = differences(gains, name)
+    if photographs is not None:
+        photographs.finish(results, table)
     results.tables["scores"] = table
     if curves:
         results.tables["curves"] = curves
         for curve in ("deletion", "insertion"):
             results.charts[curve] = Chart("curves", f"share of {modality.unit}", curve, by="map")
-    if games:
-        results.tables["grids"] = games
     if depths:
         results.tables["randomisation"] = depths
     if any("abs_rho" in row for row in depths):  # maps of a single pixel have no ranks
