@@ -48,6 +48,7 @@ class Method(Technique):
 
     takes = ("export", "latency_batch")
     chooses = True
+    learns_on_features = False
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers to change
     yields_weights: ClassVar[bool] = True  # whether its last point has such layers, for a next stage to change
     keeps_network: ClassVar[bool] = False  # whether it yields the network unchanged

@@ -76,11 +76,13 @@ NEW_NAMES = {
 }
 # settings that came later, with the value at which a run is what it was without them
 LATER_SETTINGS = {
+    "compress.student.freeze": None,
     "data.balanced": False,
     "data.source.balanced": False,
     "explain.scores": None,
     "lifelong.epochs": None,
     "model.classes": None,
+    "model.freeze": None,
     "model.mean": None,
     "model.outputs": None,
     "model.size": None,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -23,10 +24,13 @@ from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.data_parts import every_part
 from mlbench.experiment.family import Family
+from mlbench.experiment.frozen_backbone import FrozenBackbone
+from mlbench.experiment.model_choice import BACKBONE
 from mlbench.experiment.model_setup import build_network, with_weights
 from mlbench.experiment.runner import Describe
 from mlbench.experiment.technique import check_modality
 from mlbench.models.network_record import NetworkRecord
+from mlbench.models.surgery import submodule
 from mlbench.reporting.class_table import class_table
 from mlbench.runs import cache, layout
 from mlbench.runs.checkpoint import Trained, normaliser, read_network, record_of
@@ -90,9 +94,14 @@ class Experiment:
         draws = Draws(chosen.seed, device)
         stream = self.stream(draws)
         net = self.network(stream)
-        runner = self.family.prepare(config, stream, net)
-        for task in (task for task in stream.tasks if task.labelled):
-            check_trainable(net, task, config.technique.training_size(task), config.training)
+        backbone, describe, seen = None, self.describe(stream), stream
+        if config.model.freeze == BACKBONE:
+            backbone = FrozenBackbone(net, stream, config)
+            describe, seen = self.describe(stream, backbone.whole), backbone.unfilled(stream)
+        learner = net if backbone is None else backbone.head
+        runner = self.family.prepare(config, seen, learner)
+        for task in (task for task in seen.tasks if task.labelled):
+            check_trainable(learner, task, config.technique.training_size(task), config.training)
         counts = self.class_counts(stream, draws)
         torch.set_num_threads(choose_threads(chosen.threads, net, stream.example(1), config.training.batch_size))
         files = self.files(hydra_files)
@@ -110,7 +119,10 @@ class Experiment:
                 about = (config.identity(), chosen.keep, device, Display(), self.tracker(), config.inputs())
                 with Run(folder, *about) as run:
                     self.tell_data(run, counts, stream, whole=not wait)
-                    runner(stream.to(device), net, config.training, compute, run, draws, self.describe(stream))()
+                    stream = stream.to(device)
+                    if backbone is not None:
+                        stream = backbone.features(stream, run.display.note)
+                    runner(stream, learner, config.training, compute, run, draws, describe)()
             except KeyboardInterrupt:
                 raise Interrupted(folder, config.dirs) from None
             except RunError as error:
@@ -217,6 +229,20 @@ class Experiment:
             raise UserError(f"train.class_weights has {len(weights)} weights; this data has {count} classes")
 
     def network(self, stream: Stream) -> nn.Module:
+        """The model with its weights, and the layers frozen that `model.freeze` names. Raises UserError."""
+        net, freeze = self.trained_network(stream), self.config.model.freeze
+        if freeze and not self.config.technique.learns_on_features:
+            raise UserError(
+                f"model.freeze is for plain training and lifelong=; {self.config.technique_name} takes the whole "
+                "network\ntrain its last layer first, and give the run as checkpoint="
+            )
+        for path in freeze if isinstance(freeze, list) else ():
+            submodule(net, path, "model.freeze").requires_grad_(False)
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise UserError(f"model.freeze={freeze} leaves no layer that learns")
+        return net
+
+    def trained_network(self, stream: Stream) -> nn.Module:
         """The model, its weights from `checkpoint` if one is given, and `stream` then normalised as it was for these.
 
         Raises UserError when it does not fit.
@@ -235,13 +261,13 @@ class Experiment:
         stream.seen_through(normaliser(packed))
         return net
 
-    def describe(self, stream: Stream) -> Describe:
-        """A function that packs a network with what `mlbench.load` needs."""
+    def describe(self, stream: Stream, whole: Callable[[nn.Module], nn.Module] = lambda net: net) -> Describe:
+        """A function that packs a network, `whole` where only a part is trained, with what `mlbench.load` needs."""
         model = self.config.model.architecture
         normalise, spelling = stream.tasks[0].train.normalise, stream.modality.fingerprint
         crop = self.config.data.record.crop if self.config.data.record else 1.0
         about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling, crop)
-        return lambda net, other=None: Trained(net, other or model, *about)
+        return lambda net, other=None: Trained(whole(net), other or model, *about)
 
     def files(self, hydra_files: dict[str, str]) -> dict[str, str]:
         """The files with which the run's folder begins: name -> content."""

@@ -11,11 +11,12 @@ from mlbench.core.buildable import locate
 from mlbench.core.errors import SettingError, UserError, require
 from mlbench.core.instantiate import Blueprint, settings
 from mlbench.core.user_path import user_path
-from mlbench.models.build import build_model
+from mlbench.models.build import ABOUT_WEIGHTS, FREEZE, architecture, build_model
 from mlbench.models.network_record import MadeElsewhere, NetworkRecord, ReadsFolders
 from mlbench.runs.foreign_weights import ForeignWeights, given_weights, read_foreign
 
 PRETRAINED = "pretrained"  # the value of `weights` that takes those that come with the model
+BACKBONE = "backbone"  # the value of `freeze` that means all layers but the last
 PROBE = 499  # outputs of a network that is built to find the last layer by their number
 
 
@@ -52,6 +53,7 @@ class ModelChoice:
 
     Attributes:
         blueprint: What builds the network, without what is said of its weights.
+        freeze: `backbone`, or the paths of layers that are not trained.
         weights: What is said of them; None for a model that is always trained here.
         record: What a network that was trained elsewhere needs to be used.
         place: The file or folder of its weights; None: it has none.
@@ -64,18 +66,18 @@ class ModelChoice:
     def __init__(self, node: DictConfig, name: str, dirs: tuple[Path, ...], checkpoint: str | None):
         self.name, self.weights, self.record = name, None, NetworkRecord()
         self.place, self.comes_with_model, self.reads_checkpoint = None, False, False
+        self.freeze: list[str] | str = []
         self.blueprint = Blueprint(node, "model", dirs)
         if OmegaConf.is_missing(node, "_target_"):
             raise UserError(f"model={name}: give your class or function, as in model._target_=nets.make")
         if not node.get("_target_"):
             return
         self.cls = locate(node._target_, nn.Module, "model", dirs)
-        names = Weights.__dataclass_fields__
-        if not set(names) <= set(node):
+        self.freeze = frozen_layers(node)
+        self.blueprint = Blueprint(architecture(node), "model", dirs)
+        if not set(ABOUT_WEIGHTS) <= set(node):
             return
-        self.weights = settings(OmegaConf.masked_copy(node, list(names)), Weights, "model")
-        rest = OmegaConf.masked_copy(node, [key for key in node if key not in names])
-        self.blueprint = Blueprint(rest, "model", dirs)
+        self.weights = settings(OmegaConf.masked_copy(node, list(ABOUT_WEIGHTS)), Weights, "model")
         if missing := [key for key in node if OmegaConf.is_missing(node, key)]:
             raise UserError(f"model.{missing[0]} has no value yet; give one, as in model.{missing[0]}=...")
         plain = OmegaConf.to_container(node, resolve=True)
@@ -156,3 +158,14 @@ class ModelChoice:
         if self.weights.outputs == "data" and classes is None:
             raise UserError("model.outputs=data fits a new last layer to labels, and this data has none")
         return self.weights.outputs != "data" and not others
+
+
+def frozen_layers(node: DictConfig) -> list[str] | str:
+    """The setting `freeze` of a model's node; without one an empty list. Raises UserError for what is neither."""
+    value = OmegaConf.to_container(node, resolve=True).get(FREEZE)
+    if value is None or value == BACKBONE:
+        return value or []
+    paths = value if isinstance(value, list) else [value]
+    if not all(type(path) in (str, int) for path in paths):  # some layers are called by numbers
+        raise UserError(f"model.freeze={value}: allowed is backbone, a list of layers as in [conv1,layer1], or null")
+    return [str(path) for path in paths]

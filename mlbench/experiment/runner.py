@@ -53,6 +53,10 @@ class Runner:
         """Take up a state of the run, as it was saved. Raises an exception of any class for what is none."""
         raise NotImplementedError
 
+    def load_weights(self, packed: dict[str, Any]) -> None:
+        """Give the network its weights from a packed one, which has those of a frozen backbone beside them."""
+        self.net.load_state_dict({name: packed["weights"][name] for name in self.net.state_dict()})
+
     def resume(self) -> None:
         """Go on from the checkpoint of the run, if there is one. Raises UserError where it is of another run."""
         if (saved := self.run.saved()) is None:

@@ -12,6 +12,7 @@ from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.data_parts import for_epochs
 from mlbench.experiment.runner import Runner
+from mlbench.models.parameter_count import parameter_count
 from mlbench.reporting.figures import classification, plots
 from mlbench.runs import layout
 from mlbench.training.classification import Classification
@@ -61,7 +62,7 @@ class Supervised(Runner):
             curve = plots.LearningCurve(*lists, progress.kept_epoch)
             plots.draw_learning_curve(curve, self.run.folder / layout.FIGURES / "loss.png")
         costs = {
-            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "parameters": parameter_count([self.describe(self.net).net]),
             "samples_processed": self.progress.samples,
             "train_seconds": self.progress.seconds,
             "samples_per_second": self.progress.samples / self.progress.seconds if self.progress.samples else 0.0,
@@ -95,7 +96,7 @@ class Supervised(Runner):
 
     def load(self, saved: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        self.net.load_state_dict(saved["network"]["weights"])
+        self.load_weights(saved["network"])
         self.progress = Progress.from_state(saved["progress"])
         self.draws.load_state(saved["draws"])
 

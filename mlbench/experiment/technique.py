@@ -20,6 +20,7 @@ class Technique:
     needs_epochs: ClassVar[bool] = False  # whether there is nothing to it without training
     needs_classes: ClassVar[bool] = True  # whether it is about classes that are told apart
     needs_labels: ClassVar[bool] = True  # whether it learns from labels, or is measured by them
+    learns_on_features: ClassVar[bool] = True  # whether it can be given a frozen backbone's features as the data
     modalities: ClassVar[tuple[type[Modality], ...]] = EVERY  # the kinds of examples it is made for
     shortest: ClassVar[dict[str, object]] = {}  # settings with which it does the same in the least time: in a rehearsal
 

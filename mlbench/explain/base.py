@@ -46,6 +46,7 @@ class Method(Technique):
     without fine-tuning.
     """
 
+    learns_on_features = False
     modalities = (Pictures,)
 
     def check_data(self, task: Task, classes: list[str]) -> None:

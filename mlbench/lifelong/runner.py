@@ -20,6 +20,7 @@ from mlbench.lifelong.cumulative_reference import CumulativeReference
 from mlbench.lifelong.deployment import Deployment
 from mlbench.lifelong.joint_reference import JointReference
 from mlbench.lifelong.rehearsal import rehearse
+from mlbench.models.parameter_count import parameter_count
 from mlbench.runs.checkpoint_file import each_tensor
 from mlbench.training.evaluation import accuracy
 from mlbench.training.fit_state import Progress, Session
@@ -165,7 +166,7 @@ class Lifelong(Runner):
         device = self.compute.device
         state = each_tensor(saved["method"], lambda tensor: tensor.to(device))
         self.net = self.method.load_state(state, self.net)
-        self.net.load_state_dict(saved["network"]["weights"])
+        self.load_weights(saved["network"])
         self.method.samples_replayed = saved["samples_replayed"]
         self.method.samples_consolidated = saved.get("samples_consolidated", 0)  # younger than the rest
         vars(self.stream.heads).update(saved["heads"])
@@ -180,7 +181,7 @@ class Lifelong(Runner):
         """Write metrics, costs, tables, figures and the trained networks; last the summary, the done marker."""
         state = self.method.state()
         costs = {
-            "parameters": sum(p.numel() for net in self.method.networks(self.net) for p in net.parameters()),
+            "parameters": parameter_count(self.describe(net).net for net in self.method.networks(self.net)),
             "state_bytes": tensor_bytes({k: v for k, v in state.items() if k not in ("memory", "networks")}),
             "memory_bytes": tensor_bytes(state.get("memory", {})),
             **self.costs.totals(),

@@ -1,6 +1,8 @@
 """What a network that was trained elsewhere needs to be used, beside its weights."""
 
+import runpy
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -70,6 +72,14 @@ class ReadsFolders(Protocol):
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """The names of the 1,000 classes, in the order of the outputs of ImageNet networks."""
+    """The names of the 1,000 classes, in the order of the outputs of ImageNet networks.
+
+    They stand in a file of torchvision, which is read by itself where it is there: to import all takes seconds.
+    """
+    spec = find_spec("torchvision")
+    if spec is not None and spec.origin and (file := Path(spec.origin).with_name("models") / "_meta.py").is_file():
+        names = runpy.run_path(str(file)).get("_IMAGENET_CATEGORIES")
+        if names is not None:
+            return tuple(names)
     models = need("torchvision.models", "vision", "the names of the classes of ImageNet")
     return tuple(models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

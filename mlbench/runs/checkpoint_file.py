@@ -16,6 +16,8 @@ from mlbench.runs import tensor_file, torch_file
 from mlbench.runs.codec import container
 
 REFUSED = "Unsupported global"  # in what torch says of a pickle that asks for more than tensors and plain values
+CONTENTS = {"weights", "network", "features"}  # an entry of each of our files: a network, the state of a run, what a
+# frozen backbone gives
 MOST_LOOKED_AT = 2**24  # bytes that tell what a file is that is no checkpoint
 # where other programs keep the weights in a checkpoint, the first one that is there
 NESTED = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "ema", "model_ema", "state_dict_ema")
@@ -53,7 +55,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         if is_text(raw):
             raise UserError(f"checkpoint {path} is a text file\n{ALLOWED}") from error
         raise UserError(f"checkpoint {path} cannot be read; it is truncated or not a checkpoint") from error
-    if not isinstance(content, dict) or ("weights" not in content and "network" not in content):
+    if not isinstance(content, dict) or not CONTENTS & content.keys():
         raise UserError(f"checkpoint {path} was not written by mlbench{weights_alone(content)}\n{ALLOWED}")
     return content
 

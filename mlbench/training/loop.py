@@ -18,7 +18,7 @@ from mlbench.training.compute import Compute
 from mlbench.training.fit_state import Progress, Session, Watch, end_epoch
 from mlbench.training.learner import Learner
 from mlbench.training.losses import class_weights
-from mlbench.training.module_modes import eval_mode, has_batch_norm
+from mlbench.training.module_modes import eval_mode, has_batch_norm, train_mode
 from mlbench.training.optimizer import Training, make_optimizer, one_step, set_lr
 from mlbench.training.theta import Theta
 
@@ -100,7 +100,7 @@ def begun(
     net: nn.Module, split: Split, learner: Learner, training: Training, compute: Compute, progress: Progress
 ) -> "Steps":
     """The network in training mode, its vector and optimiser, all where `progress` stands, and the learner started."""
-    net.train()
+    train_mode(net)
     theta = Theta(net, channels_last=True)
     optimizer = make_optimizer(theta, training, learner.undecayed(net, theta, split))
     progress.running = [loss.to(theta.value.device) for loss in progress.running]

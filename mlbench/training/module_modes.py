@@ -28,6 +28,25 @@ def in_eval_mode(modules: Iterable[nn.Module]) -> Generator[None]:
             fields["training"] = True
 
 
+def train_mode(net: nn.Module) -> None:
+    """Put `net` in training mode but for what is frozen in it: modules none of whose parameters learn.
+
+    Their batch norm keeps its statistics, and dropout inside them does nothing.
+    """
+    net.train()
+    if all(parameter.requires_grad for parameter in net.parameters()):
+        return
+    for module in net.modules():
+        if is_frozen(module):
+            module.eval()
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether a module has parameters, none of which learns."""
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+
+
 @contextmanager
 def batch_statistics(net: nn.Module, momentum: float | None) -> Generator[list[BatchNorm]]:
     """Normalise by the statistics of the batch at hand; everything but batch norm is in eval mode.

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mlbench.core.errors import UserError
 from mlbench.data.split import Split
 from mlbench.data.stream import Task
 from mlbench.lifelong.base import frozen_copy
@@ -32,6 +33,11 @@ class Progressive(PerTask):
         first = not self.numbers
         super().start_task(net, task)
         if first:
+            if not layers_with_laterals(net):
+                raise UserError(
+                    "progressive networks connect a new column's layers with those of older ones, and this network has "
+                    "only one that learns\nlifelong=independent is the same without"
+                )
             self.initial = frozen_copy(net)
             return Columns(net, 1)
         return net.with_new_column(self.initial)

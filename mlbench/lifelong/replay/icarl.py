@@ -12,9 +12,8 @@ from mlbench.lifelong.base import frozen_copy
 from mlbench.lifelong.buffer import Buffer
 from mlbench.lifelong.replay.base import ReplayMethod, concatenate
 from mlbench.lifelong.stored_examples import StoredExamples
-from mlbench.models.surgery import last_linear
 from mlbench.training.evaluation import answers
-from mlbench.training.module_hooks import hooked
+from mlbench.training.features import features
 from mlbench.training.theta import Theta
 
 
@@ -69,7 +68,7 @@ class ICaRL(ReplayMethod):
         self.buffer.add(self.exemplars(net, task.train), len(task.train))
         stored = self.buffer.examples
         self.samples_consolidated += len(task.train) + len(stored)
-        vectors = features(net, self.buffer.split(stored))
+        vectors = features_of(net, self.buffer.split(stored))
         self.means = torch.full((self.outputs, vectors.shape[1]), torch.inf, device=vectors.device)
         for label in stored.labels.unique():
             self.means[label] = F.normalize(vectors[stored.labels == label].mean(0), dim=0)
@@ -78,7 +77,7 @@ class ICaRL(ReplayMethod):
     def exemplars(self, net: nn.Module, split: Split) -> StoredExamples:
         """Examples of each class of `split`, in the order of herding, as many as the buffer could hold of a class."""
         candidates = StoredExamples.sample(self.buffer.untransformed(split), len(split), self.generator)
-        vectors, chosen = features(net, self.buffer.split(candidates)), []
+        vectors, chosen = features_of(net, self.buffer.split(candidates)), []
         for label in candidates.labels.unique():
             members = (candidates.labels == label).nonzero().squeeze(1)
             chosen.append(members[herding(vectors[members], min(self.memory_total, len(members)))])
@@ -119,13 +118,10 @@ class NearestMean(nn.Module):
 
 def normalised_features(net: nn.Module, x: Tensor) -> Tensor:
     """The inputs of the last linear layer for pictures x, each divided by its norm, [B, width]."""
-    inputs: list[Tensor] = []
-    with hooked([last_linear(net).register_forward_pre_hook(lambda _, given: inputs.append(given[0]))]):
-        net(x)
-    return F.normalize(inputs[0].float(), dim=1)
+    return F.normalize(features(net, x).float(), dim=1)
 
 
-def features(net: nn.Module, split: Split) -> Tensor:
+def features_of(net: nn.Module, split: Split) -> Tensor:
     """The normalised features of every example of `split`, [n, width]."""
     return torch.cat([part for part, _ in answers(net, split, lambda net, batch: normalised_features(net, batch.x))])
 
