@@ -14,18 +14,31 @@ if TYPE_CHECKING:
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 START = "\u2581"  # stands before a word
+BEGINS = (START, "\u0120")  # what stands before a word in the pieces of SentencePiece and of byte-level BPE
 Words = list[str]  # a sentence
 
 
 @dataclass
 class Pieces:
-    """A tokenizer and the ids of its special tokens."""
+    """A tokenizer and the ids of its special tokens.
+
+    All ids here have PAD for padding: a tokenizer's own padding and its PAD take each other's place.
+    """
 
     tokenizer: "Tokenizer"
     opening: int  # [CLS]
     closing: int  # [SEP]
     mask: int
     special: list[int]
+    padding: int = PAD  # the tokenizer's own id of it
+
+    def __post_init__(self):
+        self.opening, self.closing, self.mask = map(self.swapped, (self.opening, self.closing, self.mask))
+        self.special = [self.swapped(number) for number in self.special]
+
+    def swapped(self, number: int) -> int:
+        """The id here of what the tokenizer calls `number`, and the reverse."""
+        return {PAD: self.padding, self.padding: PAD}.get(number, number)
 
     def ids(self, sentences: list[Words]) -> list[list[list[int]]]:
         """Return the ids of the pieces of each word of each sentence, [sentences][words][pieces]."""
@@ -35,14 +48,20 @@ class Pieces:
             pieces: list[list[int]] = [[] for _ in words]
             for number, word in zip(code.ids, code.word_ids, strict=True):
                 if word is not None:  # no special token was added
-                    pieces[word].append(number)
+                    pieces[word].append(self.swapped(number))
             ids.append(pieces)
         return ids
 
     @property
     def names(self) -> list[str]:
-        """The text of each id."""
-        return [self.tokenizer.id_to_token(number) or "" for number in range(self.tokenizer.get_vocab_size())]
+        """The text of each id; "##" begins one that continues a word, whatever marks it in the tokenizer."""
+        numbers = [self.swapped(number) for number in range(self.tokenizer.get_vocab_size())]
+        names = [self.tokenizer.id_to_token(number) or "" for number in numbers]
+        if not any(name.startswith(BEGINS) for name in names):
+            return names
+        texts = self.tokenizer.decode_batch([[number] for number in numbers], skip_special_tokens=False)
+        marks = ["" if name.startswith(BEGINS) or place in self.special else "##" for place, name in enumerate(names)]
+        return [mark + (text.strip() or name) for mark, text, name in zip(marks, texts, names, strict=True)]
 
 
 def make_tokenizer(sentences: Iterable[Words], vocabulary: int | None, tokenizer: str | None) -> Pieces:
@@ -100,9 +119,9 @@ def load_tokenizer(name: str) -> Pieces:
     place = str(encoder_path(name))
     try:
         try:
-            wrapped = read(place, trust_remote_code=False, local_files_only=True)
+            wrapped = read(place, trust_remote_code=False, add_prefix_space=True, local_files_only=True)
         except OSError:
-            wrapped = read(place, trust_remote_code=False)
+            wrapped = read(place, trust_remote_code=False, add_prefix_space=True)
         pieces, special = wrapped.backend_tokenizer, wrapped.all_special_ids
         pieces.no_padding()  # a folder may carry lengths of its own, and the data has one: data.length
         pieces.no_truncation()
@@ -110,6 +129,6 @@ def load_tokenizer(name: str) -> Pieces:
     except Exception as error:  # the hub's client raises whatever its network does
         reason = first_line(error)
         raise UserError(f"data.tokenizer={name} cannot be had, as a folder or from the hub ({reason})") from error
-    if wrapped.pad_token_id != PAD or None in ends:
-        raise UserError(f"data.tokenizer={name} is not BERT's kind: needed are [CLS], [SEP], [MASK], and [PAD] as 0")
-    return Pieces(pieces, *ends, list(special))
+    if None in (*ends, wrapped.pad_token_id):
+        raise UserError(f"data.tokenizer={name} is not BERT's kind: it lacks one of [CLS], [SEP], [MASK], [PAD]")
+    return Pieces(pieces, *ends, list(special), wrapped.pad_token_id)

@@ -1,4 +1,4 @@
-"""BERT, a transformer encoder for texts."""
+"""BERT, a transformer encoder for texts, and other encoders of its kind that others have trained."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from mlbench.core.errors import first_line
 from mlbench.core.quiet import errors_only
 from mlbench.models.carried_encoders import encoder_path
+from mlbench.models.surgery import path_of
 
 PAD = 0
+SAMPLE = 4  # an id that every vocabulary has
 INITIAL_STD = 0.55  # of the weights, times 1 / sqrt(width): 0.02 at width 768; narrow encoders cannot learn from 0.02
 
 
@@ -21,6 +23,8 @@ class Bert(nn.Module):
 
     Texts are token ids [B, L], with PAD behind the end. Unlike the paper, which uses the first token, the classifier
     sees the mean of the last layer over all tokens.
+
+    With `pretrained` it is any encoder that gives hidden states: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT, ...
 
     Args:
         input_shape: (L,), the length of the longest text in tokens.
@@ -38,6 +42,7 @@ class Bert(nn.Module):
 
     Attributes:
         lacks_head: Whether `pretrained` has no masked-language head, so that `covered` guesses with random weights.
+        padding: The id of the encoder's own padding, which takes the place of PAD, and PAD its place, in all ids here.
         layers: Paths of the embedding and of each encoder layer, for probes.
         pretraining: Settings of the masked language modelling, for the code that trains the network; or None.
 
@@ -68,9 +73,10 @@ class Bert(nn.Module):
                 self.language = untrained(input_shape[0], vocabulary, width, depth, heads, dropout)
             else:
                 self.language, self.lacks_head = downloaded(pretrained, input_shape[0])
+        self.padding = self.language.config.pad_token_id or PAD
         self.classes = nn.Linear(self.language.config.hidden_size, outputs)
-        self.layers = ["language.bert.embeddings"]
-        self.layers += [f"language.bert.encoder.layer.{k}" for k in range(self.language.config.num_hidden_layers)]
+        encoder = self.language.base_model
+        self.layers = [f"{path_of(self, encoder)}.{path}" for path in hidden_layers(encoder)]
         self.pretraining: dict[str, Any] | None = None
         if pretrained is None and pretrain_epochs:
             shape = {"epochs": pretrain_epochs, "batch_size": pretrain_batch_size, "lr": pretrain_lr}
@@ -83,7 +89,7 @@ class Bert(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """The word embeddings [B, L, D] of token ids [B, L], without context or position."""
-        return self.language.bert.embeddings.word_embeddings(ids)
+        return self.language.get_input_embeddings()(self.own(ids))
 
     def from_embeddings(self, vectors: Tensor, there: Tensor) -> Tensor:
         """The logits [B, outputs] for word embeddings.
@@ -92,7 +98,8 @@ class Bert(nn.Module):
             vectors: Word embeddings as `embed` returns them, perhaps changed, [B, L, D].
             there: Whether each position holds a token, bool [B, L]; False behind the end.
         """
-        return self.classify(self.language.bert(inputs_embeds=vectors, attention_mask=there).last_hidden_state, there)
+        states = self.language.base_model(inputs_embeds=vectors, attention_mask=there).last_hidden_state
+        return self.classify(states, there)
 
     def classify(self, encoded: Tensor, there: Tensor) -> Tensor:
         """The logits [B, outputs] of the mean of `encoded` [B, L, D] over the positions that are `there` [B, L]."""
@@ -102,7 +109,14 @@ class Bert(nn.Module):
     def encoded(self, ids: Tensor) -> Tensor:
         """The last layer's hidden states [B, L, D] for token ids [B, L]."""
         there = ids != PAD
-        return self.language.bert(ids, attention_mask=None if there.all() else there).last_hidden_state
+        mask = None if there.all() else there
+        return self.language.base_model(self.own(ids), attention_mask=mask).last_hidden_state
+
+    def own(self, ids: Tensor) -> Tensor:
+        """The same token ids with the encoder's padding as PAD."""
+        if self.padding == PAD:
+            return ids
+        return torch.where(ids == PAD, self.padding, torch.where(ids == self.padding, PAD, ids))
 
     def covered(self, ids: Tensor, places: Tensor, texts: Tensor) -> Tensor:
         """Predict masked tokens.
@@ -122,6 +136,37 @@ class Bert(nn.Module):
         longest = self.language.config.max_position_embeddings - 1
         output = self.language.bert(ids, attention_mask=same_text, position_ids=(place - start).clamp(max=longest))
         return self.language.cls(output.last_hidden_state[places])
+
+
+def hidden_layers(base: nn.Module) -> list[str]:
+    """Paths of the modules of an encoder that give its hidden states, the embedding's first.
+
+    They are found by what they give for a text: libraries call them otherwise in each kind of encoder.
+    """
+    places: dict[tuple[int, torch.Size], list[str]] = {}
+    kept = []  # a tensor that is gone would leave its address to another
+
+    def note(path: str, output: object) -> None:
+        tensor = output[0] if isinstance(output, tuple) else output
+        if isinstance(tensor, Tensor):
+            kept.append(tensor)
+            places.setdefault((tensor.data_ptr(), tensor.shape), []).append(path)
+
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, output, path=path: note(path, output))  # noqa: ARG005
+        for path, module in base.named_modules()
+        if path
+    ]
+    modes = base.training
+    try:
+        with torch.no_grad():
+            states = base.eval()(torch.zeros(1, 3, dtype=torch.int64) + SAMPLE, output_hidden_states=True).hidden_states
+    finally:
+        base.train(modes)
+        for hook in hooks:
+            hook.remove()
+    found = [places.get((state.data_ptr(), state.shape)) for state in states]
+    return [min(paths, key=lambda path: path.count(".")) for paths in found if paths]
 
 
 def trimmed(ids: Tensor) -> Tensor:
@@ -149,27 +194,35 @@ def untrained(length: int, vocabulary: int, width: int, depth: int, heads: int, 
 
 
 def downloaded(name: str, length: int) -> tuple[nn.Module, bool]:
-    """A masked language model with the weights of a folder, or of a name on the hub, and whether it lacks its head.
+    """An encoder with the weights of a folder, or of a name on the hub, and whether it lacks a masked-language head.
+
+    BERT comes with that head, others without.
 
     Raises:
-        ValueError: If the weights cannot be loaded, are not BERT's, or allow only shorter texts than `length` tokens.
+        ValueError: If the weights cannot be loaded or are not complete, where it is no encoder, or where it allows only
+            shorter texts than `length` tokens.
     """
     transformers = imported()
+    place = str(encoder_path(name))
     try:
         settings = {"use_safetensors": True, "output_loading_info": True}
         with errors_only("transformers"), no_bars(transformers):  # what its report says is checked here
-            language, report = transformers.BertForMaskedLM.from_pretrained(str(encoder_path(name)), **settings)
+            kind = transformers.AutoConfig.from_pretrained(place)
+            cls = transformers.BertForMaskedLM if kind.model_type == "bert" else transformers.AutoModel
+            language, report = cls.from_pretrained(place, **settings)
     except Exception as error:  # the hub's client raises errors of many classes
         reason = first_line(error)
         raise ValueError(
             f"pretrained={name} cannot be had, as a folder with safetensors or from the hub ({reason})"
         ) from error
-    if missing := [key for key in report["missing_keys"] if key.startswith("bert.")]:
-        raise ValueError(f"pretrained={name} is no BERT: it has no {missing[0]}")  # it would stay random
-    longest = language.config.max_position_embeddings
+    if missing := [key for key in report["missing_keys"] if not key.startswith(("cls.", "pooler."))]:
+        raise ValueError(f"pretrained={name} lacks {missing[0]} of a {kind.model_type}")  # it would stay random
+    if getattr(kind, "hidden_size", None) is None or kind.is_encoder_decoder:
+        raise ValueError(f"pretrained={name} is a {kind.model_type}, no encoder with hidden states of one width")
+    longest = getattr(kind, "max_position_embeddings", length)
     if longest < length:
         raise ValueError(f"pretrained={name} takes {longest} pieces, these texts have {length}; lower data.length")
-    return language, any(key.startswith("cls.") for key in report["missing_keys"])
+    return language, cls is transformers.AutoModel or any(key.startswith("cls.") for key in report["missing_keys"])
 
 
 @contextmanager

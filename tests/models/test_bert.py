@@ -114,14 +114,52 @@ def test_weights_are_loaded_only_from_safetensors(tmp_path):
         bert(pretrained=str(tmp_path / "own"))
 
 
-def test_weights_of_another_kind_of_network_are_refused(tmp_path):
-    """The library would give them random numbers and a warning."""
-    from transformers import DistilBertConfig, DistilBertForMaskedLM
+SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 16}
+KINDS = {
+    "Roberta": {**SIZES, "max_position_embeddings": 30},  # its padding is 1
+    "DistilBert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 16},
+    "Electra": {**SIZES, "embedding_size": 8},
+    "ModernBert": {**SIZES, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3},
+}
 
-    other = DistilBertForMaskedLM(DistilBertConfig(vocab_size=50, dim=16, n_layers=1, n_heads=2, hidden_dim=16))
-    other.save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match="is no BERT"):
-        bert(pretrained=str(tmp_path / "other"))
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoders_of_other_kinds_give_what_they_give_in_their_library(tmp_path, kind):
+    """Hidden states of all layers, of texts with padding behind them, by ids and by word embeddings."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(1)
+    config = getattr(transformers, f"{kind}Config")(vocab_size=50, **KINDS[kind])
+    theirs = getattr(transformers, f"{kind}Model")(config).eval()
+    theirs.save_pretrained(tmp_path / kind)
+    net, ids = bert(pretrained=str(tmp_path / kind)), padded(ONE, OTHER)
+    pad = config.pad_token_id
+    assert pad == (1 if kind == "Roberta" else 0)
+    own = torch.where(ids == PAD, pad, ids)
+    states = theirs(own, attention_mask=(ids != PAD).int(), output_hidden_states=True).hidden_states
+    found = activations(net, split_of(ids.int()), layers_of(net))
+    assert len(found) == len(states) == 3
+    for mine, other in zip(found.values(), states, strict=True):
+        torch.testing.assert_close(mine[0, :5], other[0, :5])
+        torch.testing.assert_close(mine[1, :3], other[1, :3])
+    torch.testing.assert_close(net.from_embeddings(net.embed(ids), ids != PAD), net(ids))
+    assert net.lacks_head
+    assert net.pretraining is None
+
+
+def test_what_is_no_complete_encoder_is_refused(tmp_path):
+    """The library would give what is missing random numbers and a warning."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    transformers.T5EncoderModel(transformers.T5Config(vocab_size=50, **sizes)).save_pretrained(tmp_path / "t5")
+    with pytest.raises(ValueError, match="lacks decoder"):
+        bert(pretrained=str(tmp_path / "t5"))
+    net = bert()
+    net.language.save_pretrained(tmp_path / "own")
+    (tmp_path / "own" / "config.json").write_text(
+        (tmp_path / "own" / "config.json").read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3')
+    )
+    with pytest.raises(ValueError, match=r"lacks bert\.encoder\.layer\.2"):
+        bert(pretrained=str(tmp_path / "own"))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +167,7 @@ def test_weights_of_another_kind_of_network_are_refused(tmp_path):
     [
         ({"heads": 3}, "width=16 is no multiple"),
         ({"vocabulary": None}, "takes texts"),
-        ({"pretrained": "/none"}, "cannot be had"),
+        ({"pretrained": "none/at-all"}, "cannot be had"),
     ],
 )
 def test_unsuitable_inputs_and_settings_are_refused(changes, message):
