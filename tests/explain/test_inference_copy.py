@@ -111,6 +111,22 @@ def test_no_relu_overwrites_what_is_read_again():
     torch.testing.assert_close(quick(x), net(x))
 
 
+class Derived(nn.Conv2d):
+    """A convolution with a forward of its own, as those of EfficientNet-Lite0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As that of Conv2d."""
+        return nn.functional.conv2d(x, self.weight, self.bias)
+
+
+def test_a_derived_class_of_convolutions_is_folded():
+    torch.manual_seed(0)
+    net, x = used(nn.Sequential(Derived(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())), torch.randn(4, 3, 6, 6)
+    quick = folded(net, x)
+    assert isinstance(quick[1], nn.Identity)
+    torch.testing.assert_close(quick(x), net(x), rtol=1e-4, atol=1e-5)
+
+
 def test_what_looks_at_its_input_stays_as_it_is():
     net = used(Looking())
     assert folded(net, torch.randn(4, 3, 6, 6)) is net
