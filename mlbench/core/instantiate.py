@@ -128,7 +128,8 @@ def checked(fields: dict[str, Any], hints: dict[str, Any], path: str) -> dict[st
             config[name] = value
         except OmegaConfBaseException as error:
             raise UserError(f"{prefix}{name}={value}: must be {words(hints[name])}") from error
-        if (allowed := choices(hints[name])) and value not in allowed:
+        empty = value is None and allows_null(hints[name])
+        if (allowed := choices(hints[name])) and value not in allowed and not empty:
             hint = nearest(str(value), [str(option) for option in allowed])
             raise UserError(f"{prefix}{name}={value}: allowed is {words(hints[name])}{hint}")
     return {
@@ -156,15 +157,21 @@ def check_complete(cls: Callable[..., object], values: Iterable[str], path: str)
 
 
 def choices(hint: object) -> tuple:
-    """The allowed words of a Literal, empty for other types."""
-    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    """The allowed words of a Literal, also of one that may be null; empty for other types."""
+    parts = [part for part in typing.get_args(hint) if part is not type(None)] if allows_null(hint) else [hint]
+    return typing.get_args(parts[0]) if len(parts) == 1 and typing.get_origin(parts[0]) is Literal else ()
+
+
+def allows_null(hint: object) -> bool:
+    """Whether a type is `... | None`."""
+    return type(None) in typing.get_args(hint)
 
 
 @functools.cache
 def plain_type(hint: object) -> Any:
     """The type OmegaConf can hold: a Literal becomes the type of its words, an unsupported one Any."""
     if options := choices(hint):
-        return type(options[0])
+        return type(options[0]) | None if allows_null(hint) else type(options[0])
     try:
         OmegaConf.structured(dataclasses.make_dataclass("Probe", [("field", hint, dataclasses.field(default="???"))]))
     except OmegaConfBaseException:
@@ -178,11 +185,11 @@ def words(hint: object) -> str:
     if hint in plain:
         return plain[hint]
     if choices(hint):
-        return "|".join(str(option) for option in choices(hint))
+        return "|".join(map(str, choices(hint))) + (" or null" if allows_null(hint) else "")
     options = [option for option in typing.get_args(hint) if option is not type(None)]
     if typing.get_origin(hint) is list:
         return f"a list, each {words(options[0])}" if options else "a list"
     if options:
         parts = [words(option) for option in options]
-        return " or ".join(parts) + (" or null" if type(None) in typing.get_args(hint) else "")
+        return " or ".join(parts) + (" or null" if allows_null(hint) else "")
     return getattr(hint, "__name__", str(hint))

@@ -90,6 +90,16 @@ LATER_SETTINGS = {
     "reference_epochs": None,
     "train.class_weights": "none",
 }
+# settings whose default has become null, which depends on the data: the default before, which null is where it mattered
+EARLIER_DEFAULTS = {
+    "explain.copies": 2,
+    "explain.jitter": 2,
+    "explain.l2": 0.005,
+    "explain.limit": 10,
+    "explain.parametrisation": "pixels",
+    "explain.steps": 256,
+    "explain.total_variation": 0.02,
+}
 FIRST_NAMES = {now: first for first, now in NEW_NAMES.items()}
 
 
@@ -99,13 +109,23 @@ def current(target: str) -> str:
 
 
 def published(value: Any) -> Any:
-    """Return a config (nested dicts and lists of plain values) with every `_target_` as it was first published, and
-    without later settings that change nothing.
+    """Return a config (nested dicts and lists of plain values) with every `_target_` as it was first published, with
+    earlier defaults, and without later settings that change nothing.
 
-    Hashes are made of this, so that neither a finished run nor a cached network is lost when a class moves or a
-    setting is added.
+    Hashes are made of this, so that neither a finished run nor a cached network is lost when a class moves, or a
+    setting is added or gets another default.
     """
-    return translate_all(without_later_settings(value), FIRST_NAMES)
+    return translate_all(without_later_settings(with_earlier_defaults(value)), FIRST_NAMES)
+
+
+def with_earlier_defaults(value: Any, prefix: str = "") -> Any:
+    """Return a config in which null is the default that a setting had, and that number, where it is given, another."""
+    if isinstance(value, dict):
+        return {name: with_earlier_defaults(part, f"{prefix}.{name}".lstrip(".")) for name, part in value.items()}
+    earlier = EARLIER_DEFAULTS.get(prefix)
+    if earlier is None or value not in (None, earlier):
+        return value
+    return earlier if value is None else [value]
 
 
 def without_later_settings(value: Any, prefix: str = "") -> Any:

@@ -1,6 +1,6 @@
 """Base classes of explanations of a trained network; the runner that executes them is in runner.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,6 +163,11 @@ def input_gradient(net: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(logit(net, x, target).sum(), x)
     return gradient
+
+
+def is_large(shape: Sequence[int]) -> bool:
+    """Whether pictures of a shape [..., H, W] have more than LARGE pixels a side."""
+    return min(shape[-2:]) > LARGE
 
 
 def at_once(most: int, x: Tensor) -> int:

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from mlbench.core.errors import SettingError
-from mlbench.explain.feature_visualisation.filters import Filters, excitations, hidden
-from mlbench.explain.feature_visualisation.synthesis import units_of
+from mlbench.explain.feature_visualisation.filters import Filters, hidden
+from mlbench.explain.feature_visualisation.units import excitations, units_of
 from mlbench.models.cnn import CNN
 from mlbench.models.mlp import MLP
 from mlbench.models.resnet import ResNet18
@@ -51,7 +51,7 @@ def test_excitations_do_not_depend_on_how_the_examples_are_cut(monkeypatch):
     split = Studio(net, (1, 8, 8)).test
     with units_of(net, "4", "mean") as units:
         whole = excitations(units, split)
-        monkeypatch.setattr("mlbench.explain.feature_visualisation.filters.AT_ONCE", 7)
+        monkeypatch.setattr("mlbench.explain.feature_visualisation.units.AT_ONCE", 7)
         torch.testing.assert_close(excitations(units, split), whole)
     assert whole.shape == (64, 6)
 

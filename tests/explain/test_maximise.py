@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from mlbench.core.errors import SettingError, UserError
+from mlbench.core.renamed import published
+from mlbench.data.stream import Task
 from mlbench.explain.base import untouched
 from mlbench.explain.feature_visualisation import image_parametrisation as canvases
+from mlbench.explain.feature_visualisation.filters import Filters
 from mlbench.explain.feature_visualisation.image_parametrisation import Frame, moved, strength_of_waves, waves_to_pixels
 from mlbench.explain.feature_visualisation.maximise import Maximise, excitation
 from mlbench.explain.feature_visualisation.naturalness import nearest, total_variation
-from mlbench.explain.feature_visualisation.synthesis import units_of
+from mlbench.explain.feature_visualisation.units import quick, spread, units_of
 from mlbench.models.cnn import CNN
 from mlbench.models.resnet import ResNet18
 from tests.compress.test_unstructured_pruning import Bench
@@ -32,6 +35,7 @@ class Studio(Bench):
         super().__init__(net)
         self.train, self.test = (random_split(64, shape=shape, classes=classes, seed=seed) for seed in (1, 2))
         self.whole, self.input_shape, self.outputs = self.train, shape, classes
+        self.task = Task("pictures", self.train, self.test)
         self.classes = [f"class {number}" for number in range(classes)]
         normalise = self.train.normalise
         self.black, self.kept, self.makings = -normalise.mean / normalise.std, {}, 0
@@ -266,6 +270,8 @@ def test_what_a_run_leaves_and_that_raw_pixels_are_noise(mlbench, tmp_path):
         (["explain.parametrisation=fouri"], ["did you mean 'fourier'"]),
         (["explain.scale=1"], ["scale", "below 1"]),
         (["explain.steps=0"], ["steps", "1 or more"]),
+        (["explain.unit=sevem"], ["unit=sevem", "the name of a class"]),
+        (["explain.layer=4", "explain.unit=seven"], ["unit=seven", "only classes have names"]),
     ],
 )
 def test_mistakes_get_short_answers(mlbench, tmp_path, words, parts):
@@ -283,3 +289,75 @@ def test_a_unit_that_only_running_the_layer_tells_is_refused():
         configured(Maximise, layer="2", unit=5).explain(net, Studio(net, (1, 8, 8)))
     with pytest.raises(SettingError, match="0 to 3"):
         configured(Maximise, layer="0", unit=5).check(net)
+
+
+def test_a_class_is_found_by_its_name():
+    names = ["cat", "Cat", "sea lion"]
+    for unit, number in (("Cat", 1), ("cat", 0), ("Sea Lion", 2), (1, 1), (None, None)):
+        assert configured(Maximise, unit=unit).number(names) == number
+    for unit, told in (("CAT", r"\[0, 1\] have this name"), ("sea lino", "did you mean 'sea lion'")):
+        with pytest.raises(SettingError, match=told):
+            configured(Maximise, unit=unit).number(names)
+
+
+def test_null_is_what_suits_the_size_and_the_hash_of_a_default_stays():
+    search = configured(Maximise, limit=3)
+    small, large = (search.at_size((3, side, side)) for side in (64, 224))
+    assert (small.parametrisation, small.steps, small.jitter, small.copies, small.limit) == ("pixels", 256, 2, 2, 3)
+    assert (large.parametrisation, large.steps, large.jitter, large.copies, large.limit) == ("fourier", 128, 16, 1, 3)
+    before = {"explain": {"copies": 2, "parametrisation": "pixels", "lr": 0.05}}
+    assert published({"explain": {"copies": None, "parametrisation": None, "lr": 0.05}}) == before
+    assert published(before) != before  # of large pictures it is another search
+    assert published({"explain": {"copies": 3}}) == {"explain": {"copies": 3}}
+
+
+def test_photographs_without_labels_name_the_units_and_are_shown_where_they_excite_them():
+    torch.manual_seed(0)
+    net, shape = CNN((3, 72, 80), 5, [4, 6]).eval(), (3, 72, 80)
+    context = Studio(net, shape, classes=5)
+    few = context.train.take(torch.arange(6))
+    context.train = context.test = context.whole = few
+    context.task = Task("photographs", few, few, labelled=False)
+    x = few.batch(torch.arange(6)).x
+    with torch.no_grad():
+        logits, maps = net(x), nn.Sequential(*list(net)[:5])(x)
+    results = configured(Maximise, steps=2).explain(net, context)
+    wanted = list(dict.fromkeys(logits.argmax(1).tolist()))[:4]
+    rows = results.tables["pictures"]
+    assert [row["unit"] for row in rows if row["pictures"] == "real"] == wanted
+    best = [logits[:, unit].max().item() for unit in wanted]
+    assert [row["activation"] for row in rows if row["pictures"] == "real"] == pytest.approx(best, rel=1e-4)
+    assert [title[:5] for title, _ in results.grids["maximised"]] == ["real ", "raw p", "fouri"]
+    results = configured(Filters, layer="4", unit=3, steps=2).explain(net, context)
+    ((_, (_, first, *rest)),) = results.grids["filters"]
+    strongest = maps[:, 3].mean((1, 2)).argmax()
+    place = maps[strongest, 3].argmax().item()
+    row, column = (
+        (place // maps.shape[3] + 0.5) * 72 / maps.shape[2],
+        (place % maps.shape[3] + 0.5) * 80 / maps.shape[3],
+    )
+    top, left = (int(min(max(int(p) - side // 2, 0), side)) for p, side in ((row, 36), (column, 40)))
+    np.testing.assert_array_equal(
+        first.picture, few.raw(strongest[None])[0, :, top : top + 36, left : left + 40].numpy()
+    )
+    assert len(rest) == 5
+
+
+def test_one_photograph_varies_by_nothing():
+    context = Studio(linear())
+    context.train = context.train.take(torch.arange(1))
+    assert torch.equal(spread(context, linear()), torch.ones(3))
+
+
+def test_a_faster_copy_for_large_pictures_keeps_the_layer_that_is_looked_into():
+    torch.manual_seed(0)
+    net = ResNet18((3, 72, 72), 5, width=4).train()
+    net(2 * torch.randn(8, 3, 72, 72) + 1)  # statistics that folding would show
+    net.eval()
+    context = Studio(net, (3, 72, 72), classes=5)
+    copy, x = quick(net, context, "0"), context.train.batch(torch.arange(3)).x
+    assert isinstance(net[0], nn.Conv2d)
+    assert copy is not net
+    for each in (net, copy):
+        with units_of(each, "0", "mean") as units, torch.no_grad():
+            torch.testing.assert_close(units(x), net[0](x).mean((2, 3)), rtol=1e-4, atol=1e-4)

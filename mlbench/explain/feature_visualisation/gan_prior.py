@@ -13,7 +13,8 @@ from mlbench.core.errors import RunError
 from mlbench.core.rng import apart
 from mlbench.data.split import Split
 from mlbench.explain.base import Context
-from mlbench.explain.feature_visualisation.image_parametrisation import Canvas, Frame, Units
+from mlbench.explain.feature_visualisation.image_parametrisation import Canvas, Frame
+from mlbench.explain.feature_visualisation.units import Units
 
 BATCH = 64
 LR = {"generator": 1e-3, "discriminator": 1e-3}

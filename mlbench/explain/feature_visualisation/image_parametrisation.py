@@ -7,13 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlbench.explain.base import Context
-
-Units = Callable[[Tensor], Tensor]
-"""Normalised pictures [n, C, H, W] -> how excited each unit is, [n, units]."""
+from mlbench.explain.base import Context, at_once, is_large
 
 START = 0.1  # standard deviation of the noise that pictures start from, normalised or before the sigmoid
-SAMPLE = 500  # training pictures from which background and colours are taken
+SAMPLE = 500  # training pictures from which background and colours are taken, fewer where they are large
+GAIN = 0.25  # of waves in large pictures, as in Lucid; without it they are black and white after a few steps
 DARKEST = 0.05  # a sigmoid starts no nearer to black or white than this, where its gradient is gone
 
 
@@ -30,7 +28,8 @@ class Frame:
     @staticmethod
     def of(context: Context) -> "Frame":
         """That of the run's training pictures."""
-        order = torch.randperm(len(context.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        count = at_once(SAMPLE, context.train.raw(context.train.places[:1]))
+        order = torch.randperm(len(context.train), generator=torch.Generator().manual_seed(0))[:count]
         pixels = (
             context.train.batch(order.to(context.train.labels.device)).x.transpose(0, 1).flatten(1)
         )  # [C, n * H * W]
@@ -87,10 +86,11 @@ def fourier(frame: Frame, count: int, generator: torch.Generator) -> Canvas:
     channels, height, width = frame.shape
     noise = torch.randn(count, channels, height, width // 2 + 1, 2, generator=generator)
     start = 0.1 * START * noise.to(frame.black.device)
+    gain = GAIN if is_large(frame.shape) else 1.0
     offset = frame.unit(frame.background).clamp(DARKEST, 1 - DARKEST).logit()
 
     def render(value: Tensor) -> Tensor:
-        waves = torch.einsum("dc,nchw->ndhw", frame.colours, waves_to_pixels(value, (height, width)))
+        waves = torch.einsum("dc,nchw->ndhw", gain * frame.colours, waves_to_pixels(value, (height, width)))
         return frame.normalised(torch.sigmoid(offset + waves))
 
     return Canvas(start, render)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mlbench.data.split import Split
+from mlbench.explain.base import at_once
 
-AT_ONCE = 4096  # real pictures at once
+AT_ONCE = 4096  # real pictures, fewer where they are large
 
 
 def naturalness(pictures: Tensor, real: Split) -> tuple[dict[str, Tensor], Tensor]:
@@ -35,7 +36,7 @@ def nearest(pictures: Tensor, real: Split) -> tuple[Tensor, Tensor]:
     flat = pictures.flatten(1)
     best = torch.full((len(flat),), torch.inf, device=flat.device)
     which = torch.zeros(len(flat), dtype=torch.int64, device=flat.device)
-    for index in real.chunks(AT_ONCE):
+    for index in real.chunks(at_once(AT_ONCE, pictures)):
         others = real.raw(index).flatten(1).float() / 255
         squares = others.square().sum(1) - 2 * flat @ others.T  # [n, chunk], without the picture's own square
         low, place = squares.min(1)

@@ -1,31 +1,32 @@
 """Gradient ascent on the input: pictures that excite a class, a filter or a neuron, and the settings of that search."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from mlbench.core.errors import SettingError, UserError, require
+from mlbench.core.errors import SettingError, UserError, nearest, require
 from mlbench.data.split import Batch
+from mlbench.data.stream import Task
 from mlbench.explain.attribution.metrics import blurred
-from mlbench.explain.base import Context, Method
+from mlbench.explain.base import Context, Method, is_large
 from mlbench.explain.feature_visualisation import gan_prior
-from mlbench.explain.feature_visualisation.image_parametrisation import PARAMETRISATIONS, SAMPLE, Frame, Units, moved
+from mlbench.explain.feature_visualisation.image_parametrisation import PARAMETRISATIONS, Frame, moved
 from mlbench.explain.feature_visualisation.naturalness import total_variation
+from mlbench.explain.feature_visualisation.units import Units, excitations, spread, units_of, width
 from mlbench.explain.representation.activations import check_all_reach
 from mlbench.models.surgery import last_linear, submodule
 from mlbench.training.learner import Learner
-from mlbench.training.module_hooks import hooked
 from mlbench.training.theta import Theta
 
-OVER_MAP: dict[str, Callable[[Tensor], Tensor]] = {  # [n, units, H, W] to [n, units]
-    "mean": lambda maps: maps.mean((2, 3)),
-    "centre": lambda maps: maps[:, :, maps.shape[2] // 2, maps.shape[3] // 2],
-}
+# what null is, for small and for large pictures (explain/base.py); the latter's jitter is a 14th of the side
+FOR_SMALL = {"parametrisation": "pixels", "steps": 256, "l2": 0.005, "total_variation": 0.02, "jitter": 2}
+FOR_SMALL |= {"limit": 10, "copies": 2}
+FOR_LARGE = {"parametrisation": "fourier", "steps": 128, "l2": 0.0001, "total_variation": 0.0006}
+FOR_LARGE |= {"limit": 4, "copies": 1}
 
 
 @dataclass
@@ -33,29 +34,33 @@ class Synthesis(Method):
     """Base class of methods that synthesise images by gradient ascent.
 
     A unit is a class (`layer: null`, its logit), or an output of the layer with that path (`layer: "4"`): a filter, by
-    its map's mean, or with `place: centre` the neuron in the middle of its map. `unit` is one of them; null takes the
-    first `limit`. Sought is the picture with the highest excitation, in standard deviations over training pictures so
-    that weights suit any layer, less, for each pixel, `l2` times the square of what it differs from the data's median
-    pixel and `total_variation` times what it differs from its neighbours. The network sees it shifted, magnified and
-    turned at random. `blur` is of the parametrisation: the picture is what is trained under a Gaussian window.
+    its map's mean, or with `place: centre` the neuron in the middle of its map. `unit` is one of them, a class by its
+    number or name; null takes the first `limit`, or those that photographs without labels excite most, one by each.
+    Sought is the picture with the highest excitation, in standard deviations over training pictures so that weights
+    suit any layer, less, for each pixel, `l2` times the square of what it differs from the data's median pixel and
+    `total_variation` times what it differs from its neighbours. The network sees it shifted, magnified and turned at
+    random. `blur` is of the parametrisation: the picture is what is trained under a Gaussian window.
 
     With `prior: gan` the search is for the code z of a small generative adversarial network instead (Nguyen et al.
     2016), plus `latent_prior` times the log-density of |z|, as z is standard normal. (That of z itself would draw the
     search to the origin, near which no code that the generator was trained on lies.) `l2`, `total_variation` and `blur`
     have no part in that.
+
+    Several settings are null for values that suit the size of the pictures (FOR_SMALL, FOR_LARGE). Large ones are made
+    of waves, move more and have lower weights, as there are more pixels (settings like those of Olah et al. 2017).
     """
 
     layer: str | None
-    unit: int | None
-    limit: int
+    unit: int | str | None
+    limit: int | None
     place: Literal["mean", "centre"]
-    parametrisation: Literal["pixels", "fourier"]
+    parametrisation: Literal["pixels", "fourier"] | None
     prior: Literal["none", "gan"]
-    steps: int
+    steps: int | None
     lr: float
-    l2: float
-    total_variation: float
-    jitter: int
+    l2: float | None
+    total_variation: float | None
+    jitter: int | None
     scale: float
     rotation: float
     blur: int
@@ -65,14 +70,42 @@ class Synthesis(Method):
     gan_width: int
 
     def __post_init__(self):
-        require(self.unit is None or self.unit >= 0, "unit", self.unit, "a number from 0, or null")
+        named = self.unit is None or isinstance(self.unit, str)
+        require(named or self.unit >= 0, "unit", self.unit, "a number from 0, the name of a class, or null")
         for name in ("limit", "steps", "gan_steps", "gan_latent", "gan_width"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+            require((value := getattr(self, name)) is None or value >= 1, name, value, "1 or more")
         require(0 < self.lr < math.inf, "lr", self.lr, "above 0")
         for name in ("l2", "total_variation", "jitter", "blur", "latent_prior"):
-            require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "0 or more")
+            require((value := getattr(self, name)) is None or 0 <= value < math.inf, name, value, "0 or more")
         require(0 <= self.scale < 1, "scale", self.scale, "0 to below 1, a share of the size")
         require(0 <= self.rotation <= 180, "rotation", self.rotation, "0 to 180 degrees")
+
+    def at_size(self, shape: tuple[int, int, int]) -> Self:
+        """The same search, what is null replaced by what suits pictures [C, H, W]."""
+        defaults = FOR_LARGE | {"jitter": round(min(shape[1:]) / 14)} if is_large(shape) else FOR_SMALL
+        return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name, 0) is None})
+
+    def check_data(self, task: Task, classes: list[str]) -> None:
+        """A class that is given by its name must exist."""
+        super().check_data(task, classes)
+        self.number(classes)
+
+    def number(self, classes: list[str]) -> int | None:
+        """The number of the unit. Raises SettingError for a name, in capitals or not, that is not of one class."""
+        if not isinstance(self.unit, str):
+            return self.unit
+        require(self.of_classes, "unit", self.unit, "a number: only classes have names, not the units of a layer")
+        if self.unit in classes:
+            return classes.index(self.unit)
+        found = [number for number, name in enumerate(classes) if name.lower() == self.unit.lower()]
+        allowed = f"a number: {found} have this name" if found else f"the name of a class{nearest(self.unit, classes)}"
+        require(len(found) == 1, "unit", self.unit, allowed)
+        return found[0]
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the units are classes."""
+        return self.layer is None
 
     def path(self, net: nn.Module) -> str | None:  # noqa: ARG002
         """The layer to look into, null for the logits."""
@@ -84,13 +117,13 @@ class Synthesis(Method):
         if path is not None:
             check_all_reach(net)
         count = width(last_linear(net) if path is None else submodule(net, path, "explain.layer"))
-        if self.unit is not None and count is not None and self.unit >= count:
+        if isinstance(self.unit, int) and count is not None and self.unit >= count:
             raise SettingError("unit", self.unit, f"0 to {count - 1}")
 
     def rehearse(self, net: nn.Module, x: Tensor) -> None:
         """The layer must have an output of units or maps, and the unit be there."""
         with torch.no_grad(), units_of(net, self.path(net), self.place) as units:
-            self.indices(units(x).shape[1])
+            self.check_unit(units(x).shape[1])
 
     def raw(self) -> Self:
         """The same search for pixels, without anything that keeps pictures natural."""
@@ -105,25 +138,34 @@ class Synthesis(Method):
         parts += ["scale"] * bool(self.scale) + ["rotation"] * bool(self.rotation) + ["blur"] * bool(self.blur)
         return f"{self.parametrisation} with {', '.join(parts) or 'nothing more'}"
 
-    def indices(self, units: int) -> list[int]:
-        """The units to excite, of so many. Raises UserError for one that is not there."""
-        if self.unit is not None and self.unit >= units:
+    def check_unit(self, units: int) -> None:
+        """Raise UserError where `unit` is not one of so many."""
+        if isinstance(self.unit, int) and self.unit >= units:
             raise UserError(f"explain.unit={self.unit}: the layer has units 0 to {units - 1}")
-        return [self.unit] if self.unit is not None else list(range(min(self.limit, units)))
+
+    def wanted(self, context: Context, units: Units, count: int) -> Tensor:
+        """The numbers [n] of the units to excite, of `count`. Raises UserError for one that is not there."""
+        self.check_unit(count)
+        number = self.number(context.classes)
+        if number is None and not context.task.labelled:
+            chosen = dict.fromkeys(excitations(units, context.test).argmax(1).tolist())  # each once, in their order
+        else:
+            chosen = range(count) if number is None else [number]
+        return torch.tensor(list(chosen)[: self.limit], device=context.train.labels.device)
 
     def synthesise(self, context: Context, units: Units, indices: Tensor, title: str) -> Tensor:
         """A normalised picture [n, C, H, W] for each of the units `indices` [n], all in one batch."""
-        frame = Frame.of(context)
+        search, frame = self.at_size(context.input_shape), Frame.of(context)
         if self.prior == "gan":
             generator = gan_prior.generator(context, self.gan_steps, self.gan_latent, self.gan_width)
             canvas = gan_prior.latent(generator, frame, units, indices, context.generator)
         else:
-            canvas = PARAMETRISATIONS[self.parametrisation](frame, len(indices), context.generator)
+            canvas = PARAMETRISATIONS[search.parametrisation](frame, len(indices), context.generator)
             if self.blur:
                 sharp = canvas.render
                 canvas.render = lambda value: blurred(sharp(value), self.blur)
-        steps = context.train.take(torch.zeros(self.steps, dtype=torch.int64, device=indices.device))  # one a step
-        ascent = Ascent(self, frame, units, indices, spread(context, units)[indices])
+        steps = context.train.take(torch.zeros(search.steps, dtype=torch.int64, device=indices.device))  # one a step
+        ascent = Ascent(search, frame, units, indices, spread(context, units)[indices])
         settings = {"epochs": 1, "batch_size": 1, "lr": self.lr, "weight_decay": 0.0, "patience": 0}
         context.fit(canvas, title, ascent, steps, optimizer="adam", schedule="linear", augment="none", **settings)
         return canvas().detach()
@@ -176,39 +218,3 @@ def shell(codes: Tensor) -> Tensor:
     """
     length = codes.norm(dim=1).clamp(min=1e-6)
     return length.square() / 2 - (codes.shape[1] - 1) * length.log()
-
-
-@contextmanager
-def units_of(net: nn.Module, layer: str | None, place: str) -> Iterator[Units]:
-    """What tells how excited the units are; the hook that it needs is gone afterwards."""
-    if layer is None:
-        yield net
-        return
-    latest: list[Tensor] = []
-    keep = lambda module, inputs, output: latest.append(output.clone())  # noqa: ARG005, E731 - a later ReLU may overwrite
-
-    def read(x: Tensor) -> Tensor:
-        latest.clear()
-        net(x)
-        if not latest:
-            raise UserError(f"explain.layer={layer}: it is not reached by all examples; take another layer")
-        if latest[-1].dim() not in (2, 4):
-            raise UserError(f"explain.layer={layer}: its output {list(latest[-1].shape)} is neither units nor maps")
-        return OVER_MAP[place](latest[-1]) if latest[-1].dim() == 4 else latest[-1]
-
-    with hooked([net.get_submodule(layer).register_forward_hook(keep)]):
-        yield read
-
-
-@torch.no_grad()
-def spread(context: Context, units: Units) -> Tensor:
-    """The standard deviation [units] of each unit over training pictures; 1 where it never changes."""
-    order = torch.randperm(len(context.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
-    deviations = units(context.train.batch(order.to(context.train.labels.device)).x).float().std(0)
-    return torch.where(deviations > 0, deviations, 1.0)
-
-
-def width(layer: nn.Module | None) -> int | None:
-    """How many units a layer has, where it says so."""
-    counts = (getattr(layer, name, None) for name in ("out_channels", "out_features", "num_features"))
-    return next((count for count in counts if count is not None), None)
