@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mlbench.core.to_device import ToDevice
+from mlbench.data.split import Split
 
 
 @dataclass
@@ -15,6 +16,7 @@ class Items(ToDevice):
     labels: dict[str, Tensor]  # property -> [n] int64, numbers of its values
     spans: Tensor | None = None  # [n, 2] first word piece of a word and the one after its last; None: whole examples
     forms: Tensor | None = None  # [n] int64, which word it is: the same number for the same word in every split
+    split: Split | None = None  # the examples where they are not those of the task: a long text is several
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,6 +1,7 @@
 """Texts as data: CoNLL-U with its traps, word pieces, rows and spans, the grammar's rules."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -15,9 +16,11 @@ from mlbench.data.datasets import conllu
 from mlbench.data.datasets.grammar import ADVERBS, BOTH, KINDS, Grammar
 from mlbench.data.datasets.treebank import Treebank, fetch
 from mlbench.data.modality import PAD
-from mlbench.data.text import words_left_out
+from mlbench.data.text import rows_of
 from mlbench.data.tokenizer import SPECIAL, load_tokenizer, train_tokenizer
+from mlbench.explain.representation.activations import layers_of, vectors
 from mlbench.explain.representation.probe_baselines import lookup
+from tests.models.test_bert import bert
 
 HEAD = "# global.Entity = GRP-etype-infstat-salience-centering-minspan-link-identity\n"
 NAMED = "new-nnnnn-cf1-1-sgl"
@@ -266,8 +269,10 @@ def test_what_is_missing_is_named(tmp_path):
         treebank(tmp_path / "none").stream(tmp_path, torch.Generator())
     with pytest.raises(UserError, match=r"0 files \*train\*.conllu"):
         treebank(tmp_path).stream(tmp_path, torch.Generator())
-    with pytest.raises(UserError, match=r"data\.tokenizer=.*cannot be had"):
+    with pytest.raises(UserError, match=r"there is no folder .*none"):
         load_tokenizer(str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"data\.tokenizer=.*cannot be had"):
+        load_tokenizer(str(tmp_path))
 
 
 @pytest.fixture
@@ -368,9 +373,9 @@ def test_the_grammar_gives_the_same_texts_at_the_same_seed():
 def test_one_adverb_decides_the_class():
     data = grammar()
     task, known = data.tasks[0], data.tasks[0].properties.train
-    decides = known.labels["decides"] == 1
+    decides = (known.labels["decides"] == 1) & (known.rows < len(task.train))
     rows = known.rows[decides].tolist()
-    assert len(set(rows)) == len(rows) > 290  # a few stand behind the end of a row that is cut
+    assert len(set(rows)) == len(rows) > 290  # a few stand in a second row
     for row, place in zip(rows, decides.nonzero().flatten().tolist(), strict=True):
         (start, end) = known.spans[place].tolist()
         pieces = task.train.raw(torch.tensor([row]))[0, start:end].tolist()
@@ -497,14 +502,51 @@ def test_an_encoder_without_a_masked_language_head_is_given_no_masked_accuracy(m
     assert "masked_accuracy" not in json.loads(found.read_text())["metrics"]
 
 
-def test_words_beyond_the_length_are_counted():
+def test_long_sentences_are_divided_between_words():
     """[CLS] and [SEP] take two of six places: a word of three pieces fits, the one of two behind it does not."""
-    ids = {"train": [[[1, 2, 3], [4, 5], [6]], [[1], [2]]], "test": [[[1]]]}
-    assert words_left_out(ids, 6) == ["data.length=6 pieces leaves out 2 of 5 train words (40.0%)"]
-    assert words_left_out(ids, 8) == []
+    assert rows_of([[1, 2, 3], [4, 5], [6]], 4) == [[0], [1, 2]]
+    assert rows_of([[1, 2, 3], [4, 5], [6]], 6) == [[0, 1, 2]]
+    assert rows_of([[1], [2, 3, 4, 5, 6], [7], [8]], 4) == [[0], [2, 3]]
+    assert rows_of([[2, 3, 4, 5, 6], [7]], 4) == [[], [1]]
+    assert rows_of([[1], [2, 3, 4, 5, 6]], 4) == [[0]]
+    assert rows_of([], 4) == [[]]
+
+
+def test_every_word_of_a_long_sentence_is_at_hand():
+    """The same words in the same order as where no sentence is long, and the pieces of each where its place says."""
+    short, long = grammar(length=12), grammar(length=64)
+    told = "data.length=12 pieces: .* train sentences, .* are longer and are read in parts"
+    assert re.fullmatch(told, short.remarks[0])
+    assert len(short.tasks[0].train) == len(long.tasks[0].train)
+    for part in ("train", "validation", "test"):
+        mine, whole = (getattr(stream.tasks[0].properties, part) for stream in (short, long))
+        assert mine.forms.equal(whole.forms)
+        assert all(mine.labels[name].equal(labels) for name, labels in whole.labels.items())
+        assert (mine.spans[:, 1] <= 11).all()
+        for one, other in zip(pieces_of(mine), pieces_of(whole), strict=True):
+            assert one == other
+
+
+def pieces_of(items):
+    """The ids of the pieces of each word."""
+    rows = items.split.raw(items.split.places)
+    return [rows[row, start:end].tolist() for row, (start, end) in zip(items.rows, items.spans, strict=True)]
+
+
+def test_a_word_in_a_later_part_has_the_vector_of_its_own_place():
     task = grammar(length=8).tasks[0]
-    assert "train words" in grammar(length=8).remarks[0]
-    assert len(task.properties.test) < len(grammar(length=24).tasks[0].properties.test)
+    net = bert(length=8, vocabulary=400)
+    items = task.properties.test
+    paths = layers_of(net)
+    found = vectors(net, task.test, items, paths)
+    number = int((items.rows >= len(task.test)).nonzero()[0])
+    row, (start, end) = items.rows[number], items.spans[number]
+    states = net.language.bert(items.split.raw(row[None]).long(), output_hidden_states=True).hidden_states
+    for layer, state in enumerate(states):
+        torch.testing.assert_close(found[number, layer], state[0, start:end].mean(0), atol=1e-5, rtol=1e-4)
+
+
+def test_no_remark_where_no_sentence_is_long():
     assert grammar(length=64).remarks == []
 
 

@@ -1,5 +1,7 @@
 """The transformer and its pretraining: what each text sees, what is covered, weights from a folder."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -167,7 +169,7 @@ def test_what_is_no_complete_encoder_is_refused(tmp_path):
     [
         ({"heads": 3}, "width=16 is no multiple"),
         ({"vocabulary": None}, "takes texts"),
-        ({"pretrained": "none/at-all"}, "cannot be had"),
+        ({"pretrained": str(Path(__file__).parent)}, "cannot be had"),
     ],
 )
 def test_unsuitable_inputs_and_settings_are_refused(changes, message):

@@ -89,9 +89,11 @@ def activations(net: nn.Module, split: Split, paths: list[str], reduce: Reduce =
 def vectors(net: nn.Module, split: Split, items: Items, paths: list[str]) -> Tensor:
     """What each layer gives for each item, [n, layers, D]; shorter ones have zeros at the end.
 
+    The items are of `split`, unless they have one of their own.
     Of a word it is the mean over its pieces, of a sound over the frames that are there; maps of a picture are made
     PLACES x PLACES coarse.
     """
+    split = items.split or split
     reduce = words(items) if items.spans is not None else examples(split)
     outputs = activations(net, split, paths, reduce)
     width = max(each.shape[1] for each in outputs.values())

@@ -19,7 +19,8 @@ def subset(items: Items, index: Tensor) -> Items:
     """The items at `index`, in their old order."""
     index = index.sort().values
     spans, forms = (None if part is None else part[index] for part in (items.spans, items.forms))
-    return Items(items.rows[index], {name: labels[index] for name, labels in items.labels.items()}, spans, forms)
+    labels = {name: values[index] for name, values in items.labels.items()}
+    return Items(items.rows[index], labels, spans, forms, items.split)
 
 
 def properties_of(task: Task, classes: list[str]) -> Properties:
