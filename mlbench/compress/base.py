@@ -17,6 +17,7 @@ from mlbench.core.instantiate import Blueprint
 from mlbench.data.split import Batch, Split
 from mlbench.experiment.context import Context
 from mlbench.experiment.technique import Technique
+from mlbench.models.build import architecture
 from mlbench.runs.results import Row
 from mlbench.training.learner import Learner
 from mlbench.training.module_modes import batch_statistics
@@ -163,7 +164,7 @@ class Finetuned(Method):
 
 def model_config(point: Point) -> dict[str, Any] | None:
     """The config node of the point's model, or None where it is the run's own model."""
-    return None if point.blueprint is None else OmegaConf.to_container(point.blueprint.node, resolve=True)
+    return None if point.blueprint is None else OmegaConf.to_container(architecture(point.blueprint.node), resolve=True)
 
 
 def weights(net: nn.Module) -> dict[str, nn.Parameter]:

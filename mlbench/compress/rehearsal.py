@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from mlbench.compress.base import Method, Point, model_config
@@ -66,7 +65,7 @@ def check_rebuilt(name: str, point: Point, context: Rehearsal) -> None:
 def packed(point: Point, context: Rehearsal) -> dict:
     """What is written of a point."""
     stream = context.stream
-    model = model_config(point) or OmegaConf.to_container(context.config.composed.model, resolve=True)
+    model = model_config(point) or context.config.model.architecture
     about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, context.normalise)
     return Trained(point.net, model, *about).packed()
 

@@ -106,7 +106,8 @@ class Compress(MultiFitRunner):
         self.run.log(step, "eval", 1, "test", "accuracy", row["accuracy"])
         self.run.log(step, "eval", 1, "test", "bytes", row["bytes"])
         ratio = compression_ratio(row, self.rows[0])
-        self.run.display.note(f"{point.stage}: accuracy {row['accuracy']:.4f}, {row['bytes']:,} bytes ({ratio:.1f}x)")
+        smaller = "" if ratio is None else f" ({ratio:.1f}x)"
+        self.run.display.note(f"{point.stage}: accuracy {row['accuracy']:.4f}, {row['bytes']:,} bytes{smaller}")
         for line in row["notes"]:
             if line not in known:
                 self.run.display.note(line)
@@ -141,7 +142,9 @@ class Compress(MultiFitRunner):
         if self.dropped:
             metrics |= self.dropped_accuracies(np.isin(test.labels.cpu(), self.dropped), correct)
         metrics |= self.method.metrics(self.rows, correct)
-        costs = {**self.fits.costs(), "parameters": self.rows[-1]["parameters"]}
+        costs = self.fits.costs()
+        if (parameters := self.rows[-1]["parameters"]) is not None:
+            costs["parameters"] = parameters
         self.run.finish(self.describe(result.net, model_config(result)), metrics, costs, HEADLINES)
 
     def measure_speed(self) -> tuple[np.ndarray, list[Row]]:
@@ -178,6 +181,10 @@ class Compress(MultiFitRunner):
         if increase.half is not None:  # more than one test example
             low, high = increase.mean - increase.half, increase.mean + increase.half
             interval = {"error_increase_low": low, "error_increase_high": high}
+        counts = {}
+        if dense["parameters"] is not None:
+            shares = {"nonzero_share": last["nonzero"] / dense["parameters"]}
+            counts = {"ratio": last["ratio"], **shares, "macs_saved": dense["macs"] / max(last["macs"], 1.0)}
         return {
             "accuracy": last["accuracy"],
             "error": last["error"],
@@ -185,9 +192,7 @@ class Compress(MultiFitRunner):
             "error_increase": dense["accuracy"] - last["accuracy"],
             **interval,
             "bytes": last["bytes"],
-            "ratio": last["ratio"],
-            "nonzero_share": last["nonzero"] / dense["parameters"],
-            "macs_saved": dense["macs"] / max(last["macs"], 1.0),
+            **counts,
             "speedup": float(np.median(latencies[0] / latencies[-1])),
         }
 

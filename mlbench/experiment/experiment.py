@@ -238,7 +238,7 @@ class Experiment:
             )
         for path in freeze if isinstance(freeze, list) else ():
             submodule(net, path, "model.freeze").requires_grad_(False)
-        if not any(parameter.requires_grad for parameter in net.parameters()):
+        if freeze and not any(parameter.requires_grad for parameter in net.parameters()):
             raise UserError(f"model.freeze={freeze} leaves no layer that learns")
         return net
 
@@ -249,6 +249,13 @@ class Experiment:
         """
         config, name = self.config, self.config.names["model"]
         net = build_network(config.model.blueprint, f"model={name}", stream)
+        if config.model.fixed:
+            if not config.keeps_outputs:
+                raise UserError(
+                    f"model={name} runs {config.model.place} as it is, and the classes of this data are not its own\n"
+                    "model.classes=[...] names them, where they are the same"
+                )
+            return net
         if (path := config.model.place) is not None:
             config.model.given(path).give(net, f"model={name}", new_head=not config.keeps_outputs)
         if not config.settings.checkpoint or config.model.reads_checkpoint:

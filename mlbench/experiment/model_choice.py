@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from mlbench.core.buildable import locate
@@ -58,6 +58,7 @@ class ModelChoice:
         record: What a network that was trained elsewhere needs to be used.
         place: The file or folder of its weights; None: it has none.
         reads_checkpoint: Whether these are those of `checkpoint`.
+        fixed: Whether it is a function as it is, without weights that could be given, trained or drawn.
 
     Raises:
         UserError: For settings of the wrong kind, and where what is known of the network cannot be had.
@@ -65,7 +66,8 @@ class ModelChoice:
 
     def __init__(self, node: DictConfig, name: str, dirs: tuple[Path, ...], checkpoint: str | None):
         self.name, self.weights, self.record = name, None, NetworkRecord()
-        self.place, self.comes_with_model, self.reads_checkpoint = None, False, False
+        self.place, self.comes_with_model = None, False
+        self.reads_checkpoint, self.fixed = False, False
         self.freeze: list[str] | str = []
         self.blueprint = Blueprint(node, "model", dirs)
         if OmegaConf.is_missing(node, "_target_"):
@@ -81,9 +83,12 @@ class ModelChoice:
         if missing := [key for key in node if OmegaConf.is_missing(node, key)]:
             raise UserError(f"model.{missing[0]} has no value yet; give one, as in model.{missing[0]}=...")
         plain = OmegaConf.to_container(node, resolve=True)
-        if checkpoint is not None and read_foreign(Path(checkpoint)) is not None:
+        self.fixed = getattr(self.cls, "fixed", False)
+        if checkpoint is not None and (self.fixed or read_foreign(Path(checkpoint)) is not None):
             self.reads_checkpoint = True
             self.weights.weights = plain["weights"] = checkpoint
+        if self.fixed and not self.has_weights:
+            raise UserError(f"model={name} has no file yet; give one, as in model.weights=network.onnx")
         known = isinstance(self.cls, MadeElsewhere) and self.has_weights
         try:
             self.record = (self.cls.record(plain) if known else self.record).changed(plain)
@@ -93,6 +98,9 @@ class ModelChoice:
             raise UserError(f"model={name}: {error}") from error
         if self.has_weights:
             self.place = self.weights_path(plain)
+        if self.fixed:
+            with open_dict(self.blueprint.node):
+                self.blueprint.node["file"] = str(self.place.absolute())
 
     @property
     def architecture(self) -> dict[str, Any]:

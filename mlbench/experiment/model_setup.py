@@ -39,6 +39,8 @@ def build_network(blueprint: Blueprint, name: str, stream: Stream) -> nn.Module:
         raise UserError(f"{error}\nthis data is {modality.name}; {modality.model_hint}") from error
     with refusal(f"{name} does not take {modality.name} of {'x'.join(str(side) for side in shape)}"), torch.no_grad():
         check_outputs(net.eval()(stream.example(2)), name, stream)
+    if getattr(net, "fixed", False):
+        return net
     if not any(parameter.requires_grad for parameter in net.parameters()):
         raise UserError(f"{name}: all its parameters are frozen (requires_grad=False); at least one layer must learn")
     if stream.tasks[0].labelled:

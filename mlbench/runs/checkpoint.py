@@ -26,7 +26,7 @@ from mlbench.models.network_record import NetworkRecord
 from mlbench.models.surgery import restore
 from mlbench.runs import layout, tensor_file
 from mlbench.runs.checkpoint_file import read_tensors, write_tensors
-from mlbench.runs.onnx_file import is_onnx_file, read_onnx
+from mlbench.runs.exported_file import is_exported, read_exported
 from mlbench.runs.predictor import Inputs, Predictor
 from mlbench.runs.size_limit import bounded
 
@@ -132,7 +132,7 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> Predictor:
     """Load the trained model of a run, in eval mode and with its preprocessing in front.
 
     Args:
-        path: Folder of a run, a checkpoint file, or a network in ONNX that `export=[onnx]` has written.
+        path: Folder of a run, a checkpoint file, or a network that `export=` has written (.onnx, .pt2).
         config_dir: Folder of the user's own modules, if the model is defined there.
 
     Returns:
@@ -143,8 +143,8 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> Predictor:
     Raises:
         UserError: If the file cannot be read.
     """
-    if is_onnx_file(user_path(path)):
-        return read_onnx(user_path(path))
+    if is_exported(user_path(path)):
+        return read_exported(user_path(path))
     packed = read_network(Path(path))
     folders = (Path(config_dir).resolve(),) if config_dir else ()
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)

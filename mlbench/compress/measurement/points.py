@@ -12,9 +12,12 @@ FLOAT_BYTES = 4  # of a number in single precision
 Row = dict[str, Any]  # column -> value, and what the worker measures beside the columns
 
 
-def compression_ratio(row: Row, dense: Row) -> float:
-    """How many times smaller an artefact is than the dense network's parameters in single precision."""
-    return FLOAT_BYTES * dense["parameters"] / row["bytes"]
+def compression_ratio(row: Row, dense: Row) -> float | None:
+    """How many times smaller an artefact is than the dense network's parameters in single precision.
+
+    None where it is not known how many these are.
+    """
+    return None if dense["parameters"] is None else FLOAT_BYTES * dense["parameters"] / row["bytes"]
 
 
 def complete(rows: list[Row], latencies: np.ndarray) -> list[Row]:

@@ -101,12 +101,18 @@ class Reader:
         if isinstance(net[0], AsIds):
             mean = self.lengths.double().mean().item()
             notes.insert(0, f"multiply-adds are those of a text without padding, of {mean:.1f} tokens on average")
-        return {
-            "accuracy": correct.double().mean().item(),
+        counts: dict[str, float | None] = {
             "parameters": sum(p.numel() for p in parameters),
             "nonzero": sum(int(torch.count_nonzero(p)) for p in parameters),
-            "bytes": Path(path).stat().st_size,
             "macs": counter.total / len(correct),
+        }
+        if getattr(net[1], "fixed", False):
+            counts = dict.fromkeys(counts)
+            notes = ["an exported network tells nothing of its weights and multiply-adds, so these are left out"]
+        return {
+            "accuracy": correct.double().mean().item(),
+            "bytes": Path(path).stat().st_size,
+            **counts,
             "entered": getattr(net[1], "entered", []),
             "notes": notes,
             "correct": np.packbits(correct.cpu().numpy()).tobytes().hex(),

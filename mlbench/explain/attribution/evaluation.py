@@ -150,7 +150,10 @@ def area_name(curve: str) -> str:
 def randomisation(
     examples: Examples, maker: Maps, generator: torch.Generator, before: Tensor | None = None
 ) -> list[dict[str, object]]:
-    """Rows of the model randomisation test, of each layer; with the maps `before` it of FEW examples in QUICK_STEPS."""
+    """Rows of the model randomisation test, of each layer; with the maps `before` it of FEW examples in QUICK_STEPS.
+
+    There are none for a function without weights.
+    """
     seed = generator.initial_seed() % 2**32
     if before is None:
         return cascade(examples.net, examples.x[:COSTLY], examples.target[:COSTLY], maker, seed)
@@ -168,7 +171,8 @@ def checks(
     method: Attribution | None, examples: Examples, maps: Tensor, depth: list[dict[str, object]]
 ) -> dict[str, float]:
     """Similarity of maps after randomising the top layer, and completeness if `method` promises it."""
-    scores = {f"randomisation_{key}": depth[0][key] for key in ("rho", "abs_rho", "ssim") if key in depth[0]}
+    top = depth[0] if depth else {}
+    scores = {f"randomisation_{key}": top[key] for key in ("rho", "abs_rho", "ssim") if key in top}
     if method is not None and (start := method.origin(examples.x)) is not None:
         about = (examples.net, examples.x, start, maps, examples.target)
         scores["completeness_error"] = metrics.completeness_error(*about)

@@ -38,9 +38,10 @@ def cascade(
         (how many), `layer` (the path of the lowest), and means over the examples of Spearman's `rho` of the signed
         maps, `abs_rho` and `ssim` of their absolute values. A value that is undefined for all examples is left out.
     """
+    if not (every := layers(net)):
+        return []
     before = of(net, x, target) if before is None else before
     changed, rows = copy.deepcopy(net), []
-    every = layers(net)
     wanted = {round(1 + (len(every) - 1) * step / (steps - 1)) for step in range(steps)} if steps else None
     for number, path in enumerate(reversed(every), start=1):
         with apart(x.device, seed + number):

@@ -51,10 +51,15 @@ def draw_learning_curve(curve: LearningCurve, path: Path) -> None:
 
 
 def draw_points(table: Path, folder: Path) -> None:
-    """Accuracy against bytes, multiply-adds and latency, each with its Pareto front, from points.csv."""
+    """Accuracy against bytes, multiply-adds and latency, each with its Pareto front, from points.csv.
+
+    A cost that is not known of every point has no figure.
+    """
     rows = read_rows(table)
     accuracy = np.array([float(row["accuracy"]) for row in rows])
     for name, label in POINT_COSTS.items():
+        if not all(row[name] for row in rows):
+            continue
         cost = np.array([float(row[name]) for row in rows])
         figure = canvas(6, 4)
         axes = figure.subplots()
