@@ -251,7 +251,7 @@ class Bare(nn.Module):
     ("net", "told"),
     [
         (lambda: used(CNN((3, 8, 8), 3, [4])), "needs a network with attention"),
-        (Windows, "in windows or pooled"),
+        (Windows, r"one of \[4, 32, 32\], as windows"),
         (Bare, "patches that a convolution makes"),
     ],
 )

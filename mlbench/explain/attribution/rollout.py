@@ -28,8 +28,8 @@ class Rollout(Attribution):
     or those that are averaged. All are taken where none is read, as by a last layer whose weights are still 0.
 
     Nothing is negative, and no class is told from another: the map of a wrong class is the same, and the grid pointing
-    game gives exactly 1/4. The weights of the classifier do not matter either, so the first step of the randomisation test
-    always fails. What layers other than attention do to a position is not seen.
+    game gives exactly 1/4. Nor do the classifier's own weights matter, so the first step of the randomisation test is
+    failed. What layers other than attention do to a position is not seen.
 
     Patches of pictures are those that the last convolution before any attention gives, as in `Conv2d(3, D, 16, 16)`;
     positions in front of them, such as class tokens and registers, have no place in the picture and are left out, as
@@ -79,7 +79,9 @@ def rollout(net: nn.Module, x: Tensor) -> tuple[Tensor, torch.Size | None]:
     count = seen.weights[0].shape[-1]
     if odd := [list(each.shape) for each in seen.weights if each.shape != (len(x), count, count)]:
         allowed = f"between the same positions of an input in all layers, [{len(x)}, {count}, {count}] here"
-        raise UserError(f"{WHAT} needs attention {allowed};\nthis network has one of {odd[0]}, in windows or pooled")
+        raise UserError(
+            f"{WHAT} needs attention {allowed};\nthis network has one of {odd[0]}, as windows and pooling make"
+        )
     (gradient,) = torch.autograd.grad(size, seen.last, materialize_grads=True)
     reads = gradient.movedim(seen.places, 1).flatten(2).any(2)  # [B, n]
     reads = (reads | ~reads.any(1, keepdim=True)).to(x.dtype)
