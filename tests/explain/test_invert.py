@@ -273,7 +273,7 @@ def test_low_notes_are_drawn_below(tmp_path):
     ("words", "part"),
     [
         (["explain=maximise"], "for spectrograms there are captum, embed, gradcam, guided_backprop"),
-        (["explain=mend"], ", occlusion, probe, rise, saliency, smoothgrad"),
+        (["explain=mend"], ", occlusion, probe, rise, rollout, saliency, smoothgrad"),
         (["explain=saliency", "explain.images=here"], "null: this data is spectrograms"),
         (["explain=invert", "train.augment=crop_flip"], "changes pictures"),
     ],
