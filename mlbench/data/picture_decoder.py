@@ -1,5 +1,6 @@
 """Pictures from files: every format and depth to 8 bits, upright, over white; the one road by which files come in."""
 
+import math
 import struct
 import warnings
 from collections.abc import Generator, Iterable, Iterator
@@ -67,6 +68,9 @@ def decode_at_own_size(path: Path, size: int, grey: bool, crop: float, most: int
     """
     with warnings.catch_warnings(), opened(path) as file:
         warnings.filterwarnings("ignore", module="PIL")
+        reduction = most * round(size / crop) / (size * min(file.size))
+        if reduction < 1:  # of JPEG every second, fourth or eighth pixel is decoded where that is enough
+            file.draft(None, tuple(math.ceil(length * reduction) for length in file.size))
         return as_array(own_square(decode_whole(file, grey), size, crop, most))
 
 

@@ -17,14 +17,15 @@ from mlbench.runs.results import Sheet
 MOST = 1024  # pixels a side that are drawn
 LETTERS = 48  # of a file's name in that of its figure: file systems take 255 bytes, up to four a letter
 OTHERS = ("loss", "confusion", "reliability")  # figures of the training
-AMOUNTS = ("speaks against", "speaks for")  # what the ends of the colours mean
-GRADIENTS = ("brighter: less probable", "brighter: more probable")
+AMOUNTS = ("speaks against\nthe class", "speaks for\nthe class")  # what the ends of the colours mean
+GRADIENTS = ("class less probable\nwhere brighter", "class more probable\nwhere brighter")
 
 
 def sheets(
     paths: Sequence[Path],
     crop: float,
     examples: Examples,
+    name: str,
     maps: Sequence[np.ndarray],
     amounts: bool,
     predictions: Sequence[dict[str, object]],
@@ -35,6 +36,7 @@ def sheets(
         paths: The files.
         crop: The share of their shorter side that the examples show.
         examples: The same as the network sees them, [n, C, size, size].
+        name: Of the method.
         maps: Signed numbers [size, size] over each.
         amounts: Whether these speak for and against the class; else they are gradients.
         predictions: Rows of `file`, `rank`, `class` and `probability`, equally many for each file, in their order.
@@ -46,7 +48,7 @@ def sheets(
         yield Sheet(
             own[0]["file"],
             partial(decode_at_own_size, path, size, channels == 1, crop, MOST),
-            examples.title(number),
+            f"{name}, {examples.title(number)}",
             each,
             AMOUNTS if amounts else GRADIENTS,
             [row["class"] for row in own],
@@ -63,13 +65,16 @@ def file_names(paths: Sequence[Path]) -> list[str]:
 def figure_names(paths: Sequence[Path], taken: set[str]) -> list[str]:
     """Names of figures after those of files, without their ending: none twice, and none of those `taken` by others.
 
-    What other systems do not allow in a name becomes `_`, long names are cut, and later ones of several that are the
-    same but for capitals, which some systems do not tell apart, get a number.
+    What other systems do not allow in a name becomes `_`, long names are cut, one that is `taken` stands behind
+    `photograph_`, and later ones of several that are the same but for capitals, which some systems do not tell apart,
+    get a number.
     """
-    found, used = [], {name.casefold() for name in (*taken, *OTHERS)}
+    others = {name.casefold() for name in (*taken, *OTHERS)}
+    found, used = [], set(others)
     for path in paths:
         letters = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", path.stem)).lstrip(".")
-        name = stem = letters[:LETTERS] or "_"
+        stem = letters[:LETTERS] or "_"
+        name = stem = f"photograph_{stem}" if stem.casefold() in others else stem
         number = 1
         while name.casefold() in used:
             number += 1

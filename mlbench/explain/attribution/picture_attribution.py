@@ -66,7 +66,7 @@ class PictureView(View):
         if self.names and is_large(examples.x.shape):
             figures = figure_names(self.paths, {*results.grids, *results.charts})
             drawn = [channel_sum(each) for each in first[name]]
-            about = (drawn, method.amounts, results.tables["predictions"])
+            about = (name, drawn, method.amounts, results.tables["predictions"])
             results.sheets = dict(zip(figures, sheets(self.paths, self.crop, examples, *about), strict=True))
 
     def predictions(self, examples: Examples) -> list[dict[str, object]]:

@@ -31,14 +31,16 @@ def draw_sheet(sheet: Sheet, path: Path) -> None:
 
     Each pixel of the photograph has at least one of the figure.
     """
-    picture = sheet.picture().transpose(1, 2, 0)
-    side = max(round(SIDE * DPI), len(picture))
-    pixels = np.asarray(Image.fromarray(picture.squeeze()).convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+    picture = sheet.picture()
+    side = max(round(SIDE * DPI), picture.shape[1])
+    image = Image.fromarray(picture.transpose(1, 2, 0).squeeze()).convert("RGB")
+    pixels = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
     width = EDGE + 2 * SIDE + GAP + KEY
     below = AXIS + BAR * len(sheet.names) + CAPTION
     height = HEAD + CAPTION + SIDE + below
     figure = canvas(width, height, (0, 0, 0, 0), dpi=side / SIDE)
-    figure.text(EDGE / width, 1 - HEAD / 2 / height, shortened(printable(sheet.title), LETTERS), fontsize=13, va="center")
+    title = shortened(printable(sheet.title), LETTERS)
+    figure.text(EDGE / width, 1 - HEAD / 2 / height, title, fontsize=13, va="center")
     shown = (("photograph", pixels), (sheet.caption, overlay(pixels, enlarged(sheet.map, side))))
     for number, (caption, each) in enumerate(shown):
         left = EDGE + number * (SIDE + GAP)
@@ -90,9 +92,9 @@ def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
 def draw_key(axes: Axes, ends: tuple[str, str]) -> None:
     """What the colours of a map mean."""
     key = axes.figure.colorbar(ScalarMappable(cmap="RdBu_r"), cax=axes, ticks=(0, 0.5, 1))
-    key.set_ticklabels([ends[0], "nothing", ends[1]], fontsize=9)
+    key.set_ticklabels([ends[0], "0", ends[1]], fontsize=9)
     key.outline.set_visible(False)
-    axes.set_title("scaled to the largest", fontsize=8, loc="left", pad=14)
+    axes.set_title("scaled to the largest", fontsize=8, loc="left", pad=16)
 
 
 def draw_answers(axes: Axes, sheet: Sheet) -> None:
