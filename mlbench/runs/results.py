@@ -75,22 +75,20 @@ class Bars:
 
 @dataclass
 class Sheet:
-    """A photograph, the answers to it, and a map over it.
+    """A photograph, the answers to it, and maps over it.
 
     Args:
         title: the name of its file.
         picture: gives uint8 [C, H, W]; called when it is drawn, so that one of many photographs is held at a time.
-        caption: what the map is of.
-        map: signed numbers [h, w] over the whole picture, drawn on a scale symmetric about 0.
-        ends: what the smallest and the largest value of that scale mean.
+        maps: what each map is of, and signed numbers [h, w] over the whole picture, on a scale symmetric about 0.
+        ends: what the smallest and the largest value of these scales mean.
         names: the most probable classes, the best first.
         values: their probabilities.
     """
 
     title: str
     picture: Callable[[], np.ndarray]
-    caption: str
-    map: np.ndarray
+    maps: list[tuple[str, np.ndarray]]
     ends: tuple[str, str]
     names: list[str]
     values: list[float]

@@ -6,8 +6,9 @@ import numpy as np
 from PIL import Image
 
 from mlbench.data.picture_decoder import decode_at_own_size, decode_picture
-from mlbench.explain.attribution.photograph_sheets import LETTERS, figure_names, file_names
+from mlbench.explain.attribution.photograph_sheets import file_names
 from mlbench.reporting.figures import sheets
+from mlbench.runs.figure_names import LETTERS, figure_names
 from mlbench.runs.results import Sheet
 
 
@@ -61,7 +62,7 @@ def test_a_sheet_shows_every_pixel_and_the_values(tmp_path, monkeypatch):
     monkeypatch.setattr(sheets, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
     values = np.array([[3.0, 0.0], [0.0, 0.0]])
     shares = [0.5, 0.25, 0.125]
-    sheet = Sheet("$a$", lambda: pixels.transpose(2, 0, 1), "of a", values, ("no", "yes"), ["a", "b", "c"], shares)
+    sheet = Sheet("$a$", lambda: pixels.transpose(2, 0, 1), [("of a", values)], ("no", "yes"), ["a", "b", "c"], shares)
     sheets.draw_sheet(sheet, tmp_path / "b.png")
     drawn = np.asarray(Image.open(tmp_path / "b.png"))
     dpi, (key, bars) = 700 / sheets.SIDE, figures[0].axes

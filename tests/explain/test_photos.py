@@ -167,6 +167,6 @@ def check_sheets(folder, sheets, paths):
         assert {row["file"] for row in own} == {sheet.title} == {f"{path.parent.name}/chelsea.png"}
         assert sheet.values == [float(row["probability"]) for row in own]
         assert sheet.names == [row["class"] for row in own]
-        np.testing.assert_array_equal(sheet.map, maps[number].sum(0))
+        np.testing.assert_array_equal(sheet.maps[0][1], maps[number].sum(0))
         pixels = np.asarray(Image.open(path).convert("RGB"))[high, wide]
         np.testing.assert_array_equal(sheet.picture(), pixels.transpose(2, 0, 1))

@@ -12,8 +12,9 @@ from mlbench.data.datasets.picture_files import images
 from mlbench.data.picture_decoder import SUFFIXES, decode_pictures
 from mlbench.explain.attribution.evaluation import in_parts
 from mlbench.explain.attribution.examples import Examples, View
-from mlbench.explain.attribution.photograph_sheets import figure_names, file_names, sheets
+from mlbench.explain.attribution.photograph_sheets import ends, file_names, sheets
 from mlbench.explain.base import Attribution, Context, is_large
+from mlbench.runs.figure_names import figure_names
 from mlbench.runs.results import Panel, Results, Row
 
 SHOWN = 8  # examples in a figure of maps
@@ -66,7 +67,8 @@ class PictureView(View):
         if self.names and is_large(examples.x.shape):
             figures = figure_names(self.paths, {*results.grids, *results.charts})
             drawn = [channel_sum(each) for each in first[name]]
-            about = (name, drawn, method.amounts, results.tables["predictions"])
+            arrays["ends"] = np.array(ends(method))
+            about = (name, drawn, ends(method), results.tables["predictions"])
             results.sheets = dict(zip(figures, sheets(self.paths, self.crop, examples, *about), strict=True))
 
     def predictions(self, examples: Examples) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""A photograph, the answers to it, and a map over it, on one sheet; no torch, no global state."""
+"""A photograph, the answers to it, and maps over it, on one sheet; no torch, no global state."""
 
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mlbench.reporting.figures.lettering import drawable, shortened
 from mlbench.runs.results import Sheet
 
 SIDE = 4.8  # inches of a picture
+COLUMNS = 4  # pictures side by side
 EDGE, GAP = 0.25, 0.2  # inches around all, and between the pictures
 HEAD, CAPTION, BAR, AXIS = 0.45, 0.3, 0.22, 0.45  # inches: of the title, above a picture, of a bar, below the bars
 NAMES, KEY = 2.3, 1.9  # inches of the names at the bars, and of the key beside the map
@@ -27,27 +28,33 @@ BARS = "#4d4d4d"
 
 
 def draw_sheet(sheet: Sheet, path: Path) -> None:
-    """The photograph, the map over it with a key to its colours, and below them the most probable classes.
+    """The photograph, the maps over it with a key to their colours, and below them the most probable classes.
 
-    Each pixel of the photograph has at least one of the figure.
+    Each pixel of the photograph has at least one of the figure, but for that of very many maps.
     """
     picture = sheet.picture()
-    side = max(round(SIDE * DPI), picture.shape[1])
+    columns, rows = min(COLUMNS, 1 + len(sheet.maps)), -(-(1 + len(sheet.maps)) // COLUMNS)
+    width = EDGE + columns * (SIDE + GAP) - GAP + KEY
+    below = AXIS + BAR * len(sheet.names)
+    height = HEAD + rows * (CAPTION + SIDE) + CAPTION + below
+    figure = canvas(width, height, (0, 0, 0, 0), dpi=max(DPI, picture.shape[1] / SIDE))
+    side = round(SIDE * figure.dpi)
     image = Image.fromarray(picture.transpose(1, 2, 0).squeeze()).convert("RGB")
     pixels = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
-    width = EDGE + 2 * SIDE + GAP + KEY
-    below = AXIS + BAR * len(sheet.names) + CAPTION
-    height = HEAD + CAPTION + SIDE + below
-    figure = canvas(width, height, (0, 0, 0, 0), dpi=side / SIDE)
     title = shortened(printable(sheet.title), LETTERS)
     figure.text(EDGE / width, 1 - HEAD / 2 / height, title, fontsize=13, va="center")
-    shown = (("photograph", pixels), (sheet.caption, overlay(pixels, enlarged(sheet.map, side))))
+    shown = [
+        ("photograph", pixels),
+        *((caption, overlay(pixels, enlarged(each, side))) for caption, each in sheet.maps),
+    ]
     for number, (caption, each) in enumerate(shown):
-        left = EDGE + number * (SIDE + GAP)
-        figure.add_artist(Pixels(each, left * figure.dpi, below * figure.dpi))
-        figure.text(left / width, (below + SIDE + 0.08) / height, caption, fontsize=9)
-    draw_key(part(figure, width - KEY + 0.1, below + SIDE / 4, STRIPE, SIDE / 2), sheet.ends)
-    draw_answers(part(figure, EDGE + NAMES, AXIS, 2 * SIDE + GAP - NAMES, BAR * len(sheet.names)), sheet)
+        left = EDGE + number % COLUMNS * (SIDE + GAP)
+        bottom = height - HEAD - (number // COLUMNS + 1) * (CAPTION + SIDE)
+        figure.add_artist(Pixels(each, left * figure.dpi, bottom * figure.dpi))
+        figure.text(left / width, (bottom + SIDE + 0.08) / height, shortened(printable(caption), LETTERS), fontsize=9)
+    draw_key(part(figure, width - KEY + 0.1, height - HEAD - CAPTION - 0.75 * SIDE, STRIPE, SIDE / 2), sheet.ends)
+    if sheet.names:
+        draw_answers(part(figure, EDGE + NAMES, AXIS, 2 * SIDE + GAP - NAMES, BAR * len(sheet.names)), sheet)
     save(figure, path)
 
 
