@@ -1,13 +1,16 @@
 """The sheet of a photograph: its pixels are those of the file, and its bars are the rows of predictions.csv."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
+from mlbench.core.csv_files import write_csv
 from mlbench.data.picture_decoder import decode_at_own_size, decode_picture
 from mlbench.explain.attribution.photograph_sheets import file_names
 from mlbench.reporting.figures import sheets
+from mlbench.reporting.sweep import maps as sweep_maps
 from mlbench.runs.figure_names import LETTERS, figure_names
 from mlbench.runs.results import Sheet
 
@@ -79,3 +82,25 @@ def test_a_sheet_shows_every_pixel_and_the_values(tmp_path, monkeypatch):
     assert [label.get_text() for label in bars.get_yticklabels()] == ["a", "b", "c"]
     assert [label.get_text() for label in key.get_yticklabels()] == ["no", "0", "yes"]
     assert "$a$" in [text.get_text() for text in figures[0].texts]
+
+
+def test_a_sweep_has_sheets_with_the_maps_of_all_methods(tmp_path, monkeypatch):
+    drawn, files = [], ["a/cat.png", "../../b/cat.png"]
+    monkeypatch.setattr(sweep_maps, "draw_sheet", lambda sheet, path: drawn.append((sheet, path)))
+    pictures = np.arange(2 * 3 * 70 * 70).reshape(2, 3, 70, 70).astype(np.uint8)
+    runs = [SimpleNamespace(label=label, folder=tmp_path / label) for label in ("one", "two")]
+    for number, run in enumerate(runs):
+        (run.folder / "artefacts").mkdir(parents=True)
+        arrays = {"pictures": pictures, "maps": np.full((2, 3, 70, 70), number + 1.0), "target": np.zeros(2, int)}
+        names = {"files": np.array(files), "ends": np.array(["no", "yes"]), "target_names": np.array(["x", "x"])}
+        np.savez(run.folder / "artefacts" / "maps.npz", **arrays, **names)
+        rows = [[file, rank, f"{file}{rank}", 0.5 / rank] for file in files for rank in (1, 2)]
+        write_csv(run.folder / "predictions.csv", ["file", "rank", "class", "probability"], rows)
+    written = sweep_maps.write_maps(runs, tmp_path / "sweep")
+    assert written == [tmp_path / "sweep" / "maps.png", tmp_path / "sweep" / "figures"]
+    assert [path for _, path in drawn] == [written[1] / "cat.png", written[1] / "cat_2.png"]
+    for number, (sheet, _) in enumerate(drawn):
+        np.testing.assert_array_equal(sheet.picture(), pictures[number])
+        assert [(label, values.mean()) for label, values in sheet.maps] == [("one", 3), ("two", 6)]
+        assert (sheet.ends, sheet.values) == (("no", "yes"), [0.5, 0.25])
+        assert sheet.names == [f"{files[number]}1", f"{files[number]}2"]
