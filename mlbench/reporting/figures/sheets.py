@@ -101,7 +101,7 @@ def draw_key(axes: Axes, ends: tuple[str, str]) -> None:
     key = axes.figure.colorbar(ScalarMappable(cmap="RdBu_r"), cax=axes, ticks=(0, 0.5, 1))
     key.set_ticklabels([ends[0], "0", ends[1]], fontsize=9)
     key.outline.set_visible(False)
-    axes.set_title("scaled to the largest", fontsize=8, loc="left", pad=16)
+    axes.text(0, 1.08, "scaled to the largest", fontsize=8, transform=axes.transAxes)
 
 
 def draw_answers(axes: Axes, sheet: Sheet) -> None:
