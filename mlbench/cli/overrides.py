@@ -34,7 +34,8 @@ TEXTS = NEVER_SWEPT | {  # what a user may have called anything
     "logger.experiment",
     "logger.project",
 }
-LISTS = {"data.ignore", "data.source.ignore", "compress.teachers", "compress.distill.teachers"}  # of such texts
+# lists of such texts; what stands in brackets may also be the name of a file, where there is one
+LISTS = {"data.path", "data.ignore", "data.source.ignore", "compress.teachers", "compress.distill.teachers"}
 
 
 def for_hydra(words: list[str]) -> list[str]:
@@ -132,12 +133,12 @@ def as_meant(word: str, sweep: bool) -> str:
     key = name.lstrip("+")
     if word.startswith(("-", "~")) or not equals or value in ("", "null", "???") or is_quoted(value):
         return word
+    if key in LISTS and value.startswith("[") and value.endswith("]") and len(commas(value)) == 1 and not exists(value):
+        return f"{name}=[{','.join(map(in_quotes, commas(value[1:-1])))}]"
     if key in TEXTS:
         if stands_for_itself(value) or ("${" in value and parsed(word) is not None):
             return word
         return f"{name}={text_value(value, sweep and key not in NEVER_SWEPT)}"
-    if key in LISTS and value.startswith("[") and value.endswith("]"):
-        return f"{name}=[{','.join(map(in_quotes, commas(value[1:-1])))}]"
     if key in GROUPS or parsed(word) is not None or parsed(f"{name}=x") is None:
         return word
     parts = commas(value) if sweep else [value]

@@ -1,9 +1,11 @@
 """Pictures from files: every format and depth to 8 bits, upright, over white; the one road by which files come in."""
 
+import math
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,25 +46,65 @@ def decode_picture(path: Path, size: int, grey: bool, crop: float = 1.0) -> np.n
     Raises:
         UserError: For what is no picture, is damaged, or has values without an agreed range (floats, signed numbers).
     """
+    with opened(path) as file:
+        return decode_image(file, size, grey, crop)
+
+
+def decode_at_own_size(path: Path, size: int, grey: bool, crop: float, most: int) -> np.ndarray:
+    """Read the pixels that `decode_picture` scales to `size`, as they are in the file.
+
+    Args:
+        path: The file.
+        size: Pixels a side of the picture that the network takes.
+        grey: Whether it takes grey ones.
+        crop: The share of the shorter side that is kept.
+        most: Pixels a side of what is returned; more are scaled down.
+
+    Returns:
+        uint8 [C, side, side]; C is 1 for `grey`, else 3.
+
+    Raises:
+        UserError: As `decode_picture`.
+    """
+    with warnings.catch_warnings(), opened(path) as file:
+        warnings.filterwarnings("ignore", module="PIL")
+        reduction = most * round(size / crop) / (size * min(file.size))
+        if reduction < 1:  # of JPEG every second, fourth or eighth pixel is decoded where that is enough
+            file.draft(None, tuple(math.ceil(length * reduction) for length in file.size))
+        return as_array(own_square(decode_whole(file, grey), size, crop, most))
+
+
+@contextmanager
+def opened(path: Path) -> Generator[Any]:
+    """A file as Pillow opens it. Raises UserError for what cannot be read, also while it is open."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=FORMATS) as file:
-            return decode_image(file, size, grey, crop)
+            yield file
     except (*READ_ERRORS, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is not a picture that can be read ({error})") from error
 
 
 def decode_image(file: Any, size: int, grey: bool, crop: float = 1.0) -> np.ndarray:
     """The same for a picture that Pillow has opened. Raises whatever Pillow does."""
+    return as_array(centre_square(decode_whole(file, grey), size, crop))
+
+
+def as_array(image: Any) -> np.ndarray:
+    """uint8 [C, H, W]."""
+    return np.array(image).reshape(image.height, image.width, -1).transpose(2, 0, 1)
+
+
+def decode_whole(file: Any, grey: bool) -> Any:
+    """All pixels of a picture that Pillow has opened, with 8 bits, upright and over white."""
     white = white_value(file)
     scale_transparency(file)
     file.load()
     image = upright(file)
     image = image if white is None else eight_bits(image, white, getattr(file, "tag_v2", {}))
     image = over_white(image, is_bmp=file.format == "BMP")
-    image = centre_square(image.convert("L" if grey else "RGB"), size, crop)
-    return np.array(image).reshape(size, size, -1).transpose(2, 0, 1)
+    return image.convert("L" if grey else "RGB")
 
 
 def centre_square(image: Any, size: int, crop: float) -> Any:
@@ -75,6 +117,20 @@ def centre_square(image: Any, size: int, crop: float) -> Any:
     whole = round(size / crop)
     edge = (whole - size) // 2
     return ImageOps.fit(image, (whole, whole)).crop((edge, edge, edge + size, edge + size))
+
+
+def own_square(image: Any, size: int, crop: float, most: int) -> Any:
+    """The pixels of a picture that `centre_square` scales, to the nearest one; scaled to `most` if they are more."""
+    whole = round(size / crop)
+    scale = min(image.size) / whole
+    left, top = ((length - min(image.size)) / 2 + (whole - size) // 2 * scale for length in image.size)
+    side = size * scale
+    if side > most:
+        box = (left, top, min(left + side, image.width), min(top + side, image.height))
+        return image.resize((most, most), box=box, reducing_gap=2.0)
+    side = max(1, round(side))
+    left, top = (min(round(start), length - side) for start, length in zip((left, top), image.size, strict=True))
+    return image.crop((left, top, left + side, top + side))
 
 
 def white_value(file: Any) -> int | None:

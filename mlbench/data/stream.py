@@ -52,6 +52,7 @@ class Task(ToDevice):
     planted: Planted | None = None
     properties: Properties | None = None
     files: list[Path] | None = None  # of the test examples, where each is a file of its own
+    crop: float = 1.0  # of these files: the share of the shorter side that the examples show
     labelled: bool = True  # whether the labels say anything
     unlabelled: Split | None = None  # what a network can learn from before the task: texts, several in a row
 

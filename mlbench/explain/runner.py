@@ -25,6 +25,7 @@ from mlbench.explain.rehearsal import rehearse
 from mlbench.reporting.figures import grids, plots, tokens
 from mlbench.reporting.figures.bars import draw_bars
 from mlbench.reporting.figures.clouds import draw_clouds
+from mlbench.reporting.figures.sheets import draw_sheet
 from mlbench.runs import layout
 from mlbench.runs.results import Results
 from mlbench.training.masked_lm import masked_accuracy
@@ -105,6 +106,8 @@ class Explain(MultiFitRunner):
             plots.draw_chart(table, (chart.x, chart.y), chart.by, figure, chart.log, not chart.points)
         for name, rows in results.grids.items():
             grids.draw_grid(rows, folder / layout.FIGURES / f"{name}.png", upwards=self.task.modality.upwards)
+        for name, sheet in results.sheets.items():
+            draw_sheet(sheet, folder / layout.FIGURES / f"{name}.png")
         for name, charts in results.bars.items():
             draw_bars(charts, folder / layout.FIGURES / f"{name}.png")
         for name, clouds in results.clouds.items():

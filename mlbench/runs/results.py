@@ -1,5 +1,6 @@
 """The results of a technique as plain tables, arrays and pictures; a runner writes and reporting/figures draws them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,6 +74,27 @@ class Bars:
 
 
 @dataclass
+class Sheet:
+    """A photograph, the answers to it, and maps over it.
+
+    Args:
+        title: the name of its file.
+        picture: gives uint8 [C, H, W]; called when it is drawn, so that one of many photographs is held at a time.
+        maps: what each map is of, and signed numbers [h, w] over the whole picture, on a scale symmetric about 0.
+        ends: what the smallest and the largest value of these scales mean.
+        names: the most probable classes, the best first.
+        values: their probabilities.
+    """
+
+    title: str
+    picture: Callable[[], np.ndarray]
+    maps: list[tuple[str, np.ndarray]]
+    ends: tuple[str, str]
+    names: list[str]
+    values: list[float]
+
+
+@dataclass
 class Results:
     """The results of an explanation, which the runner writes."""
 
@@ -83,6 +105,7 @@ class Results:
     charts: dict[str, Chart] = field(default_factory=dict)  # name of a figure
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # written as artefacts/<name>.npz
     grids: dict[str, list[Row]] = field(default_factory=dict)  # name of a figure
+    sheets: dict[str, Sheet] = field(default_factory=dict)  # name of a figure
     clouds: dict[str, list[list[Cloud]]] = field(default_factory=dict)  # name of a figure -> rows of panels
     bars: dict[str, list[Bars]] = field(default_factory=dict)  # name of a figure -> its panels
     passages: dict[str, list[Passage]] = field(default_factory=dict)  # name of a figure

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import sys
 import tokenize
 import zlib
 from collections.abc import Callable
@@ -63,6 +64,16 @@ def attempt(path: Path, reader: Callable[[Path], Content]) -> Content:
         reason = "it is too deep or too large"
     reason = printable(" ".join(reason.split()))
     raise UnreadableRun(f"{path.name} cannot be read: {reason[:LETTERS]}")
+
+
+def read_of(folder: Path, name: str, reader: Callable[[Path], Content]) -> Content | None:
+    """What `reader` makes of a file of a run; None where there is none or, with a line on stderr, a broken one."""
+    path = folder / name
+    try:
+        return attempt(path, reader) if path.exists() else None
+    except UnreadableRun as error:
+        print(printable(f"left out: {folder}: {error}"), file=sys.stderr)
+        return None
 
 
 def is_measurement(value: Any) -> bool:

@@ -90,6 +90,7 @@ def test_a_path_arrives_as_it_was_typed(path, composed):
 @pytest.mark.parametrize("path", ["a (1).pt", "结果.pt", "1e5", "~/x", "epoch=9.pt", "my run"])
 def test_a_list_of_paths_arrives_as_it_was_typed(path, composed):
     assert composed(for_hydra([f"compress.teachers=[{path}, b.pt]"])).compress.teachers == [path, "b.pt"]
+    assert composed(for_hydra([f"data.path=[{path},b.png]"])).data.path == [path, "b.png"]
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if "," not in path])

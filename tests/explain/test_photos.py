@@ -10,6 +10,7 @@ from PIL import Image
 import mlbench as package
 from mlbench.core.errors import UserError
 from mlbench.data.datasets.photos import Photos, carried
+from mlbench.explain import runner
 from mlbench.explain.attribution.gradcam import of_last_maps
 from mlbench.explain.runner import Explain
 from mlbench.models.efficientnet_lite import EfficientNetLite0
@@ -116,11 +117,18 @@ def test_a_new_head_is_fitted_to_ones_own_classes(mlbench, tmp_path, lite0, monk
     assert (code, "has no class 'dark'" in error) == (2, True)
 
 
-def test_predict_tells_names_and_probabilities(mlbench, tmp_path, lite0):
+def test_predict_tells_names_and_probabilities(mlbench, tmp_path, lite0, monkeypatch):
+    """And each file has its sheet, also where two have the same name."""
     cat, coffee = (next(path for path in carried() if path.name == name) for name in ("chelsea.png", "coffee.png"))
-    words = ("explain=saliency", MODEL, "data=photos", f"data.path={cat}", "threads=1", "explain.scores=none")
+    other = tmp_path / "b" / cat.name
+    other.parent.mkdir()
+    Image.open(cat).resize((128, 96)).save(other)
+    sheets, draw = {}, runner.draw_sheet
+    monkeypatch.setattr(runner, "draw_sheet", lambda sheet, path: (sheets.update({path: sheet}), draw(sheet, path)))
+    words = ("explain=saliency", MODEL, "data=photos", f"data.path=[{cat},{other}]", "threads=1", "explain.scores=none")
     assert mlbench(*words)[0] == 0
     folder, table = only_run(tmp_path / "out"), tmp_path / "table.csv"
+    check_sheets(folder, sheets, [cat, other])
     code, text, error = mlbench(
         "predict", str(folder), str(coffee), str(cat), "--top", "2", "--csv", str(table), out=False
     )
@@ -143,3 +151,22 @@ def test_predict_tells_names_and_probabilities(mlbench, tmp_path, lite0):
     for words, told in (((str(folder),), "required: pictures"), ((str(folder), "nothing.png"), "nothing.png does not")):
         code, _, error = mlbench("predict", *words, out=False)
         assert (code, told in error) == (2, True)
+
+
+def check_sheets(folder, sheets, paths):
+    """The values are those of predictions.csv, and the pixels those of the file: 224 of 256 of the shorter side."""
+    assert sorted(folder.glob("figures/*")) == sorted([*sheets, folder / "figures" / "maps.png"])
+    assert [path.name for path in sheets] == ["chelsea.png", "chelsea_2.png"]
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    maps = np.load(folder / "artefacts" / "maps.npz")["maps"]
+    # of 451 x 300 pixels 262.5 from 94.25 and 18.75 on, of 128 x 96 84 from 22 and 6 on
+    crops = (slice(19, 281), slice(94, 356)), (slice(6, 90), slice(22, 106))
+    for number, (sheet, path, (high, wide)) in enumerate(zip(sheets.values(), paths, crops, strict=True)):
+        own = rows[5 * number : 5 * number + 5]
+        assert {row["file"] for row in own} == {sheet.title} == {f"{path.parent.name}/chelsea.png"}
+        assert sheet.values == [float(row["probability"]) for row in own]
+        assert sheet.names == [row["class"] for row in own]
+        np.testing.assert_array_equal(sheet.maps[0][1], maps[number].sum(0))
+        pixels = np.asarray(Image.open(path).convert("RGB"))[high, wide]
+        np.testing.assert_array_equal(sheet.picture(), pixels.transpose(2, 0, 1))

@@ -64,12 +64,13 @@ class Photos(Data):
             )
         size = self.size or (record.side if record else None) or SIDE
         grey = known is not None and known.mean.numel() == 1
-        found = list(decode_pictures(paths, size, grey, record.crop if record else 1.0))
+        crop = record.crop if record else 1.0
+        found = list(decode_pictures(paths, size, grey, crop))
         pictures = torch.from_numpy(np.stack(found))  # [n, C, size, size]
         normalise = known or Normalise.fitted(pictures)
         places = torch.arange(len(paths))
         split = Split(Pool(pictures), places, torch.zeros_like(places), 0, normalise)
-        task = Task("photographs", split, split, files=paths, labelled=False)
+        task = Task("photographs", split, split, files=paths, crop=crop, labelled=False)
         return Stream([task], None, 1, [NO_LABEL], SharedHead())
 
 

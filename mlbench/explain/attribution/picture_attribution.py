@@ -12,7 +12,9 @@ from mlbench.data.datasets.picture_files import images
 from mlbench.data.picture_decoder import SUFFIXES, decode_pictures
 from mlbench.explain.attribution.evaluation import in_parts
 from mlbench.explain.attribution.examples import Examples, View
-from mlbench.explain.base import Attribution, Context
+from mlbench.explain.attribution.photograph_sheets import ends, file_names, sheets
+from mlbench.explain.base import Attribution, Context, is_large
+from mlbench.runs.figure_names import figure_names
 from mlbench.runs.results import Panel, Results, Row
 
 SHOWN = 8  # examples in a figure of maps
@@ -34,7 +36,8 @@ class PictureView(View):
         if not method.images and (listed := context.task.files) is not None:
             paths = [listed[place] for place in context.chosen(method).tolist()]
             found = listed
-        self.names, self.found = [path.name for path in paths], len(found)
+        self.paths, self.crop = paths, 1.0 if method.images else context.task.crop
+        self.names, self.found = file_names(paths), len(found)
         x, self.pictures, labels, truth = user_inputs(paths, context) if method.images else test_inputs(method, context)
         with torch.no_grad():
             self.logits = net(x)  # [n, outputs]
@@ -61,6 +64,12 @@ class PictureView(View):
         if len(examples.classes) <= CLASSES_UP_TO:
             rows = self.by_class(examples, method, count or min(OF_CLASSES, len(examples)))
             results.grids |= pages("classes", rows, OF_CLASSES)
+        if self.names and is_large(examples.x.shape):
+            figures = figure_names(self.paths, {*results.grids, *results.charts})
+            drawn = [channel_sum(each) for each in first[name]]
+            arrays["ends"] = np.array(ends(method))
+            about = (name, drawn, ends(method), results.tables["predictions"])
+            results.sheets = dict(zip(figures, sheets(self.paths, self.crop, examples, *about), strict=True))
 
     def predictions(self, examples: Examples) -> list[dict[str, object]]:
         """The most probable classes of each file."""

@@ -18,13 +18,15 @@ PIXELS, SIDE = 40e6, 16_000  # of a picture and of its longer side; more takes g
 LABEL = 0.21  # inches from the edge of a figure that the label of an axis takes
 
 
-def canvas(width: float, height: float, margins: tuple[float, float, float, float] | None = None) -> Figure:
+def canvas(
+    width: float, height: float, margins: tuple[float, float, float, float] | None = None, dpi: float = DPI
+) -> Figure:
     """A figure of so many inches that needs no display.
 
     `margins` are the inches left, right, below and above the axes, for the figures that every run draws: to measure
     all texts for a layout takes as long as to draw them. The labels of the axes stand in these margins.
     """
-    dpi = min(DPI, (PIXELS / (width * height)) ** 0.5, SIDE / max(width, height))
+    dpi = min(dpi, (PIXELS / (width * height)) ** 0.5, SIDE / max(width, height))
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained" if margins is None else None)
     if margins is not None:
         left, right, bottom, top = margins

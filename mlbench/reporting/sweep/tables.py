@@ -1,34 +1,23 @@
 """What a sweep leaves beside its list of jobs: tables over its runs, and figures drawn from them. No torch."""
 
-import sys
-import textwrap
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import TypeVar
-
-import numpy as np
 
 from mlbench.core.csv_files import write_csv
-from mlbench.core.input_files import open_regular
-from mlbench.core.plain_text import printable
 from mlbench.core.statistics import Spread, components, spread
 from mlbench.reporting.aggregate import headlines, spreads_by_label
 from mlbench.reporting.figures import comparisons
-from mlbench.reporting.figures.grids import draw_grid
 from mlbench.reporting.over_time import OVER_TIME
 from mlbench.reporting.points import gather_points
 from mlbench.reporting.sweep.labels import number_of_each, one_number
+from mlbench.reporting.sweep.maps import write_maps
 from mlbench.runs import layout
 from mlbench.runs.point_columns import POINT_COSTS
-from mlbench.runs.results import Panel
 from mlbench.runs.run_record import RunRecord
-from mlbench.runs.run_tables import UnreadableRun, attempt, valid_matrix, valid_rows
+from mlbench.runs.run_tables import read_of, valid_matrix, valid_rows
 
-Content = TypeVar("Content")
 NAMING = ("data.order_seed",)  # numbers that name a thing and measure nothing
-MAPS_SHOWN = 8  # pictures
 LINES = 4  # in a panel of the figure over a setting
 
 
@@ -90,7 +79,7 @@ def write_curves(runs: list[RunRecord], values: dict[str, float], folder: Path) 
     """comparison.csv and its figure, where runs were measured after every task; in the order of `values`, if any."""
     accuracies_of: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: values.get(run.label, 0.0)):
-        for learned, row in (read_of(run, layout.ACCURACY_MATRIX, valid_matrix) or {}).items():
+        for learned, row in (read_of(run.folder, layout.ACCURACY_MATRIX, valid_matrix) or {}).items():
             if learned:
                 for metric, (_, value) in OVER_TIME.items():
                     accuracies_of[run.label, learned, metric].append(value(learned, row))
@@ -105,7 +94,7 @@ def write_curves(runs: list[RunRecord], values: dict[str, float], folder: Path) 
 
 def write_points(runs: list[RunRecord], folder: Path) -> list[Path]:
     """points.csv, the compressed networks of all runs, one row for each setting, point and metric, and its figures."""
-    points = gather_points((run.label, read_of(run, layout.POINTS, valid_rows) or []) for run in runs)
+    points = gather_points((run.label, read_of(run.folder, layout.POINTS, valid_rows) or []) for run in runs)
     if not points:
         return []
     table = folder / layout.POINTS
@@ -113,44 +102,6 @@ def write_points(runs: list[RunRecord], folder: Path) -> list[Path]:
     write_csv(table, ["setting", "step", "stage", "metric", "mean", "half_interval", "runs"], rows)
     whole = [cost for cost in POINT_COSTS if any({"accuracy", cost} <= numbers.keys() for numbers in points.values())]
     return [table, *(comparisons.draw_points(table, cost, folder / f"accuracy_{cost}.png") for cost in whole)]
-
-
-def write_maps(runs: list[RunRecord], folder: Path) -> list[Path]:
-    """maps.png: the same pictures explained in the way of each setting, from the first run of each."""
-    maps: dict[str, dict[str, np.ndarray]] = {}
-    for run in runs:
-        if run.label not in maps and (own := read_of(run, f"{layout.ARTEFACTS}/{layout.MAPS}", first_maps)):
-            maps[run.label] = own
-    explained = {(each["pictures"].tobytes(), each["target"].tobytes()) for each in maps.values()}
-    if len(maps) < 2 or len(explained) > 1:  # other pictures, or other answers, cannot stand beside one another
-        return []
-    first, rows = next(iter(maps.values())), []
-    for number, picture in enumerate(first["pictures"]):
-        own = [
-            Panel(textwrap.fill(label.replace("_", " "), 16), map=each["maps"][number].sum(0))
-            for label, each in maps.items()
-        ]
-        name = first["target_names"][number] if "target_names" in first else f"class {first['target'][number]}"
-        rows.append((f"explained: {name}", [Panel("input", picture), *own]))
-    draw_grid(rows, folder / "maps.png")
-    return [folder / "maps.png"]
-
-
-def first_maps(path: Path) -> dict[str, np.ndarray]:
-    """The first pictures of maps.npz with their classes and maps; empty where it is of texts, which have none."""
-    with open_regular(path) as stream, np.load(stream, allow_pickle=False) as file:
-        names = ("pictures", "target", "maps", "target_names") if "pictures" in file.files else ()
-        return {name: file[name][:MAPS_SHOWN] for name in names if name in file.files}  # older runs have no names
-
-
-def read_of(run: RunRecord, name: str, reader: Callable[[Path], Content]) -> Content | None:
-    """What `reader` makes of a file of a run; None where there is none or, with a line on stderr, a broken one."""
-    path = run.folder / name
-    try:
-        return attempt(path, reader) if path.exists() else None
-    except UnreadableRun as error:
-        print(printable(f"left out: {run.folder}: {error}"), file=sys.stderr)
-        return None
 
 
 def write_over_setting(
