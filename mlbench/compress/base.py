@@ -47,7 +47,7 @@ class Point:
 class Method(Technique):
     """A compression method. Subclasses are dataclasses whose fields are the hyperparameters."""
 
-    takes = ("export", "latency_batch")
+    takes = ("export", "export_range", "latency_batch")
     chooses = True
     learns_on_features = False
     changes_weights: ClassVar[bool] = True  # whether it needs linear or convolutional layers to change

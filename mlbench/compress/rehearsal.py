@@ -77,7 +77,7 @@ def rehearse_export(form: str, point: Point, context: Rehearsal) -> None:
         path = Path(folder) / "untrained.mlb"
         container.write(path, packed(point, context), False)
         try:
-            export(form, path, stream.input_shape, config.dirs, stream.modality)
+            export(form, path, stream.input_shape, config.dirs, stream.modality, config.settings.export_range)
         except RunError as error:
             told = COLOURS.sub("", str(error)).removeprefix(f"{path.name} ")
             raise UserError(f"{config.technique_name} with export={form}: the result {told}") from error

@@ -11,7 +11,7 @@ from torch import nn
 
 from mlbench.compress.base import Method, Point, model_config, weights
 from mlbench.compress.measurement.client import FreshProcess
-from mlbench.compress.measurement.export import export
+from mlbench.compress.measurement.export import WHITE, export
 from mlbench.compress.measurement.points import (
     Row,
     complete,
@@ -23,6 +23,7 @@ from mlbench.compress.rehearsal import rehearse
 from mlbench.core.errors import SettingError, UserError
 from mlbench.core.rng import apart
 from mlbench.core.statistics import spread
+from mlbench.data.modality import Pictures
 from mlbench.data.stream import Stream
 from mlbench.experiment.checked_config import CheckedConfig
 from mlbench.experiment.model_setup import build_network, read_matching
@@ -98,8 +99,10 @@ class Compress(MultiFitRunner):
         container.write(path, self.describe(point.net, model_config(point)).packed(), point.entropy)
         row = {"stage": point.stage, **self.fresh.ask("point", path=str(path))}
         with apart(self.compute.device):  # building the network again must not change later draws
-            for form in self.config.settings.export:
-                export(form, path, self.input_shape, self.config.dirs, self.stream.modality)
+            settings = self.config.settings
+            for form in settings.export:
+                about = (self.input_shape, self.config.dirs, self.stream.modality, settings.export_range)
+                export(form, path, *about)
         known = {line for earlier in self.rows for line in earlier.get("notes", [])}
         self.rows.append(row)
         self.fits.seconds["measure"] += time.perf_counter() - start
@@ -248,5 +251,7 @@ def check_network(config: CheckedConfig, stream: Stream, net: nn.Module) -> None
     if config.technique.changes_weights and not weights(net):
         reason = "and this network has none of its own (int8 layers have whole numbers)"
         raise UserError(f"compress={name} changes the weights of linear and convolutional layers, {reason}")
+    if config.settings.export_range != WHITE and type(stream.modality) is not Pictures:
+        raise UserError(f"export_range is about pixels, and this data is {stream.modality.name}; leave it out")
     if config.settings.export and not stream.modality.exportable:
         raise UserError("export is for pictures and sounds: a network for texts computes only what is there of each")

@@ -80,6 +80,7 @@ LATER_SETTINGS = {
     "data.balanced": False,
     "data.source.balanced": False,
     "explain.scores": None,
+    "export_range": 255,
     "lifelong.epochs": None,
     "model.classes": None,
     "model.freeze": None,

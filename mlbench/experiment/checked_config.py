@@ -25,6 +25,7 @@ UNUSED = {
     "reference": None,
     "reference_epochs": None,
     "export": [],
+    "export_range": 255,
     "latency_batch": 1,
 }  # what does nothing, where not every technique asks
 
@@ -46,6 +47,7 @@ class Settings:
     reference_epochs: int | None
     latency_batch: int
     export: list[str]
+    export_range: int
     force: bool
     keep: Keep
 
@@ -59,6 +61,7 @@ class Settings:
         require(enough, "reference_epochs", self.reference_epochs, "1 or more, with a reference, or null")
         require(self.latency_batch >= 1, "latency_batch", self.latency_batch, "1 or more")
         require(set(self.export) <= {"onnx", "torch"}, "export", self.export, "a list of onnx and torch, or []")
+        require(self.export_range in (1, 255), "export_range", self.export_range, "255 or 1")
 
 
 class CheckedConfig:

@@ -41,6 +41,22 @@ class OnnxFunction(nn.Module):
         return torch.cat([torch.from_numpy(each) for each in found]).to(x.device)
 
 
+class ProgramFunction(nn.Module):
+    """A program of torch.export, which has no modes: a module around it may be switched to eval mode.
+
+    Args:
+        program: What torch makes of the file.
+    """
+
+    def __init__(self, program: nn.Module):
+        super().__init__()
+        self.program = [program]  # in a list, it is no module inside this one
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The outputs [B, outputs] of examples [B, ...]."""
+        return self.program[0].to(x.device)(x.float())
+
+
 @dataclass
 class ExportedFunction:
     """A network as a file has it.
@@ -91,8 +107,7 @@ class Exported(nn.Module):
         self.register_buffer("program", torch.frombuffer(bytearray(raw or b"\0"), dtype=torch.uint8))
         self.function: list[nn.Module] = []  # in a list, it is no part of the state
         if raw:
-            with torch.no_grad():
-                given = self(torch.zeros(2, *input_shape))
+            given = outputs_for_zeros(self, (2, *input_shape))
             if given.shape != (2, outputs):
                 raise ValueError(f"it gives {list(given.shape[1:])} outputs, and the data needs {outputs}")
 
@@ -106,8 +121,7 @@ class Exported(nn.Module):
         function = exported_function(read_bytes(file), str(file))
         record = function.record.changed(settings)
         if not record.classes and record.side and len(function.shape) == 4:
-            with torch.no_grad():
-                outputs = function.net(torch.zeros(1, function.shape[1], record.side, record.side)).shape[1]
+            outputs = outputs_for_zeros(function.net, (1, function.shape[1], record.side, record.side)).shape[1]
             record = record.changed({"classes": [str(number) for number in range(outputs)]})
         return record
 
@@ -121,7 +135,7 @@ class Exported(nn.Module):
         if not self.function:
             raw = self.program.cpu().numpy().tobytes()
             self.function.append(exported_function(raw, "the network").net)
-        return self.function[0].to(x.device)(x.float())
+        return self.function[0](x)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies make the function anew: that of onnxruntime cannot be copied."""
@@ -132,6 +146,16 @@ class Exported(nn.Module):
         if program is not None and program.dtype == torch.uint8 and program.ndim == 1:
             self.program, self.function = program.to(self.program.device, copy=True), []
         super()._load_from_state_dict(state, prefix, *others)
+
+
+def outputs_for_zeros(net: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    """The outputs for inputs of zeros. Raises ValueError where the network does not take them."""
+    try:
+        with torch.no_grad():
+            return net(torch.zeros(shape))
+    except Exception as error:  # a runtime's own
+        sides = "x".join(str(side) for side in shape[1:])
+        raise ValueError(f"it does not take inputs of {sides} ({first_line(error)[:200]})") from error
 
 
 def exported_function(raw: bytes, name: str) -> ExportedFunction:
@@ -147,7 +171,7 @@ def exported_function(raw: bytes, name: str) -> ExportedFunction:
         net, about = read_program(raw)
         (taken,) = [node for node in net.graph.nodes if node.op == "placeholder"]
         shape = tuple(side if type(side) is int else None for side in taken.meta["val"].shape)
-        return ExportedFunction(net, shape, checked_metadata(about))
+        return ExportedFunction(ProgramFunction(net), shape, checked_metadata(about))
     except MemoryError:
         raise
     except Exception as error:  # of damaged files, and of those that are not as torch writes them

@@ -307,7 +307,7 @@ def test_a_killed_process_costs_one_job(start, tmp_path):
     assert len(list(tmp_path.glob("*/*/*/summary.json"))) == 4
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_jobs_end_with_the_sweep(start, tmp_path, end):
     """After Ctrl-C, when the sweep is asked to stop, or when nobody is left to wait for them."""
     process = start((*LONG, "train.epochs=100000", "seeds=2", *PARALLEL), tmp_path)
@@ -411,6 +411,7 @@ def test_two_sweeps_at_once_share_a_folder(start, tmp_path):
     assert not litter(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_sweeps_that_begin_anew_do_not_tear_each_other_apart(start, tmp_path):
     ended(start(("seeds=2", "train.epochs=1"), tmp_path))
     several = [start(("seeds=2", "train.epochs=1", "force=true"), tmp_path) for _ in range(3)]

@@ -39,7 +39,7 @@ def timed(text):
 @pytest.mark.parametrize(
     ("family", "count"),
     [
-        ("lifelong", 6),
+        ("lifelong", 3),
         *(pytest.param(each, 10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]) for each in SWEEPS),
     ],
 )
