@@ -30,9 +30,10 @@ from scipy.io import wavfile
 import mlbench
 from mlbench.core.errors import UserError
 from mlbench.core.input_files import read_json
-from mlbench.data.datasets import conllu, spoken_digits
+from mlbench.data.datasets import conllu
 from mlbench.data.datasets.table import Table
 from mlbench.data.npz_format import read_npz
+from mlbench.data.wave_files import read_wave
 from mlbench.experiment.resume import reopened
 from mlbench.runs import layout
 from mlbench.runs.checkpoint_file import read_tensors
@@ -260,7 +261,7 @@ def kinds(folder: Path) -> list[Kind]:
         Kind("pth", foreign_files(), given_weights),
         Kind("npz", [make_npz()], read_npz, reseal_archive),
         Kind("conllu", [SENTENCES.encode() * 2], lambda path: conllu.read(path, r"GUM_([a-z]+)-")),
-        Kind("wav", sounds, lambda path: spoken_digits.read(path, 8000)),
+        Kind("wav", sounds, lambda path: read_wave(path, 8000, 0.05)),
         Kind("csv", [table], lambda path: Table(path=str(path), target="kind", test_share=0.5).load(path)),
         Kind(layout.CONFIG, [config], resume(layout.CONFIG)),
         Kind(layout.GROUP_NAMES, [NAMES.encode()], resume(layout.GROUP_NAMES)),

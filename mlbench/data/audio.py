@@ -24,7 +24,9 @@ class Utterance:
     speaker: str
 
 
-def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: int) -> Stream:
+def stream(
+    train: list[Utterance], test: list[Utterance], mel: LogMel, frames: int, loudness: float | None = None
+) -> Stream:
     """Return a stream of one task, the classification of digits, with properties `digit` and `speaker`.
 
     Args:
@@ -32,6 +34,7 @@ def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: i
         test: Utterances for testing.
         mel: Turns waves into spectrograms.
         frames: Length of the spectrograms; shorter ones end in silence, longer ones are cut.
+        loudness: Root mean square to which all waves were brought, where they were.
 
     Raises:
         UserError: If there are fewer than two digits or speakers, or no training or test utterances.
@@ -50,7 +53,7 @@ def stream(train: list[Utterance], test: list[Utterance], mel: LogMel, frames: i
         tables.append(table)
         lengths.append(length)
         items.append(Items(torch.arange(len(part)), labels))
-    modality = Spectrograms(mel, tables[0].max().item())
+    modality = Spectrograms(mel, tables[0].max().item(), loudness)
     present = modality.present(tables[0], lengths[0], frames)
     sound = tables[0][present[:, None, None].expand_as(tables[0])]
     normalise = Normalise(sound.mean()[None], sound.std()[None])

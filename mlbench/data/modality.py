@@ -6,8 +6,8 @@ explain/attribution/views.py.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from mlbench.data.mel_spectrogram import LogMel
 
+SOUND, TEXT = "sound", "text"  # kinds of readers in a checkpoint
 PAD = 0  # the id of what stands behind the end of a sequence of tokens
 
 
@@ -52,6 +53,11 @@ class Modality:
     @property
     def fingerprint(self) -> str | None:
         """A short name for what the numbers in an example stand for, where networks depend on it."""
+        return None
+
+    @property
+    def reader(self) -> dict[str, Any] | None:
+        """What example_reader.py needs to read examples from files or texts, plain values; None for pictures."""
         return None
 
     @property
@@ -141,6 +147,13 @@ class Spectrograms(Pictures):
 
     mel: "LogMel"  # how they were made from waves, and how waves are made from them
     loudest: float  # the largest value in the training data
+    loudness: float | None = None  # root mean square to which all waves were brought
+
+    @property
+    def reader(self) -> dict[str, Any]:
+        """The settings of the spectrograms."""
+        about = {name: getattr(self.mel, name) for name in ("rate", "window", "hop", "bands")}
+        return {"kind": SOUND, "loudness": self.loudness, **about}
 
     def to(self, device: torch.device) -> "Spectrograms":
         """Waves are made on `device`."""
@@ -174,6 +187,12 @@ class Tokens(Modality):
     special: list[int]  # ids that stand for no text, PAD among them
     mask: int  # the id that covers a token
     opening: int  # the id that begins a text
+    tokenizer: dict[str, Any] | None = field(default=None, repr=False)  # its content and its own ids of special tokens
+
+    @property
+    def reader(self) -> dict[str, Any] | None:
+        """The tokenizer."""
+        return None if self.tokenizer is None else {"kind": TEXT, **self.tokenizer}
 
     @property
     def fingerprint(self) -> str:

@@ -39,7 +39,7 @@ def stream(parts: dict[str, list[Sentence]], pieces: Pieces, length: int) -> Str
     labels = sorted({sentence.label for part in parts.values() for sentence in part})
     ids_by_word = {name: pieces.ids([sentence.words for sentence in part]) for name, part in parts.items()}
     spans = {name: [rows_of(words, length - 2) for words in part] for name, part in ids_by_word.items()}
-    modality = Tokens(pieces.names, pieces.special, pieces.mask, pieces.opening)
+    modality = Tokens(pieces.names, pieces.special, pieces.mask, pieces.opening, pieces.content())
     splits = {}
     for name, part in parts.items():
         pool = Pool(rows(ids_by_word[name], spans[name], pieces, length), modality)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlbench.core.errors import SettingError, UserError, first_line, need, require
 from mlbench.data.modality import PAD
@@ -51,6 +51,12 @@ class Pieces:
                     pieces[word].append(self.swapped(number))
             ids.append(pieces)
         return ids
+
+    def content(self) -> dict[str, Any]:
+        """All that makes it, as plain values: the tokenizer as JSON, and its own ids."""
+        ends = {name: self.swapped(getattr(self, name)) for name in ("opening", "closing", "mask")}
+        special = [self.swapped(number) for number in self.special]
+        return {"tokenizer": self.tokenizer.to_str(), **ends, "special": special, "padding": self.padding}
 
     @property
     def names(self) -> list[str]:

@@ -273,7 +273,16 @@ class Experiment:
         model = self.config.model.architecture
         normalise, spelling = stream.tasks[0].train.normalise, stream.modality.fingerprint
         crop = self.config.data.record.crop if self.config.data.record else 1.0
-        about = (stream.input_shape, stream.outputs, stream.classes, stream.scenario, normalise, spelling, crop)
+        about = (
+            stream.input_shape,
+            stream.outputs,
+            stream.classes,
+            stream.scenario,
+            normalise,
+            spelling,
+            crop,
+            stream.modality.reader,
+        )
         return lambda net, other=None: Trained(whole(net), other or model, *about)
 
     def files(self, hydra_files: dict[str, str]) -> dict[str, str]:

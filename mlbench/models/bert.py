@@ -1,5 +1,6 @@
 """BERT, a transformer encoder for texts, and other encoders of its kind that others have trained."""
 
+import copy
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -152,19 +153,12 @@ def hidden_layers(base: nn.Module) -> list[str]:
             kept.append(tensor)
             places.setdefault((tensor.data_ptr(), tensor.shape), []).append(path)
 
-    hooks = [
-        module.register_forward_hook(lambda _, inputs, output, path=path: note(path, output))  # noqa: ARG005
-        for path, module in base.named_modules()
-        if path
-    ]
-    modes = base.training
-    try:
-        with torch.no_grad():
-            states = base.eval()(torch.zeros(1, 3, dtype=torch.int64) + SAMPLE, output_hidden_states=True).hidden_states
-    finally:
-        base.train(modes)
-        for hook in hooks:
-            hook.remove()
+    copied = copy.deepcopy(base).eval()  # transformers leaves hooks of its own in a network that was asked for states
+    for path, module in copied.named_modules():
+        if path:
+            module.register_forward_hook(lambda _, inputs, output, path=path: note(path, output))  # noqa: ARG005
+    with torch.no_grad():
+        states = copied(torch.full((1, 3), SAMPLE), output_hidden_states=True).hidden_states
     found = [places.get((state.data_ptr(), state.shape)) for state in states]
     return [min(paths, key=lambda path: path.count(".")) for paths in found if paths]
 

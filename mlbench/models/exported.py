@@ -15,6 +15,7 @@ from mlbench.core.user_path import user_path
 from mlbench.models.exported_program import read_program
 from mlbench.models.network_record import NetworkRecord
 
+ONNX, PROGRAM = "a model of ONNX", "a program of torch.export (.pt2)"
 GREY_OR_COLOUR = (1, 3)  # channels of pictures
 
 
@@ -62,11 +63,13 @@ class ExportedFunction:
     """A network as a file has it.
 
     Attributes:
+        kind: What the file is, for messages.
         net: From examples [B, ...] as the file takes them to logits [B, outputs].
         shape: Of its inputs, the number of examples first; what may be any size is no number.
         about: The metadata, as `export` writes them: `input_shape`, `classes`, `input_range`, `crop`; empty for others.
     """
 
+    kind: str
     net: nn.Module
     shape: tuple[Any, ...]
     about: dict[str, Any]
@@ -171,11 +174,11 @@ def exported_function(raw: bytes, name: str) -> ExportedFunction:
         net, about = read_program(raw)
         (taken,) = [node for node in net.graph.nodes if node.op == "placeholder"]
         shape = tuple(side if type(side) is int else None for side in taken.meta["val"].shape)
-        return ExportedFunction(ProgramFunction(net), shape, checked_metadata(about))
+        return ExportedFunction(PROGRAM, ProgramFunction(net), shape, checked_metadata(about))
     except MemoryError:
         raise
     except Exception as error:  # of damaged files, and of those that are not as torch writes them
-        raise UserError(f"{name}, a program of torch.export, cannot be read ({first_line(error)[:200]})") from error
+        raise UserError(f"{name}, {PROGRAM}, cannot be read ({first_line(error)[:200]})") from error
 
 
 def onnx_function(raw: bytes, name: str) -> ExportedFunction:
@@ -186,7 +189,7 @@ def onnx_function(raw: bytes, name: str) -> ExportedFunction:
         function = OnnxFunction(session)
     except Exception as error:  # onnxruntime raises errors of many classes for damaged files
         raise UserError(
-            f"{name} is a model of ONNX that cannot be run: damaged, of another version, or of several inputs"
+            f"{name} is {ONNX} that cannot be run: damaged, of another version, or of several inputs"
         ) from error
     written = session.get_modelmeta().custom_metadata_map
     known = {key: written[key] for key in ("input_shape", "classes", "crop", "input_range") if key in written}
@@ -194,7 +197,7 @@ def onnx_function(raw: bytes, name: str) -> ExportedFunction:
         about = checked_metadata({key: json.loads(value) for key, value in known.items()})
     except (TypeError, ValueError, RecursionError):
         about = {}  # another program's own
-    return ExportedFunction(function, function.shape, about)
+    return ExportedFunction(ONNX, function, function.shape, about)
 
 
 def checked_metadata(about: dict[str, Any]) -> dict[str, Any]:

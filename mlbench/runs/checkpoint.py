@@ -18,6 +18,7 @@ from mlbench.core.instantiate import Blueprint, build
 from mlbench.core.plain_node import plain_node
 from mlbench.core.renamed import current, published
 from mlbench.core.user_path import user_path
+from mlbench.data.example_reader import PictureReader, reader_of
 from mlbench.data.normalisation import AsIds, Normalise
 from mlbench.models.build import build_model
 from mlbench.models.carried_encoders import encoder_path
@@ -27,7 +28,7 @@ from mlbench.models.surgery import restore
 from mlbench.runs import layout, tensor_file
 from mlbench.runs.checkpoint_file import read_tensors, write_tensors
 from mlbench.runs.exported_file import is_exported, read_exported
-from mlbench.runs.predictor import Inputs, Predictor
+from mlbench.runs.predictor import Predictor
 from mlbench.runs.size_limit import bounded
 
 SCHEMA = 1
@@ -35,6 +36,7 @@ TORCHVISION, BERT = "mlbench.models.torchvision.Torchvision", "mlbench.models.be
 NEEDED = {"model": dict, "input_shape": list, "outputs": int, "weights": dict}  # entry of a packed network -> its kind
 NEEDED |= dict.fromkeys(("mean", "std"), Tensor | None)
 OPTIONAL = {"classes": list, "scenario": str, "spelling": str, "wrapping": dict, "replaced": dict, "crop": float}
+OPTIONAL |= {"reader": dict}
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Trained:
     normalise: Normalise | AsIds
     spelling: str | None = None  # of texts: which word pieces the ids stand for
     crop: float = 1.0  # of photographs: the share of the shorter side that is kept, around the middle
+    reader: dict[str, Any] | None = None  # how sounds and texts are read: `Modality.reader`
 
     def packed(self) -> dict[str, Any]:
         """Return tensors and plain values only; classes have the names under which they were first published."""
@@ -76,9 +79,11 @@ class Trained:
     def save(self, path: Path) -> None:
         """Write the checkpoint, complete or not at all, as `path` with the ending of its format.
 
-        It is safetensors wherever nothing is lost by that. Raises RunError on failure.
+        It is safetensors wherever nothing is lost by that. It also says how sounds and texts are read, which artefacts,
+        whose bytes are counted, do not. Raises RunError on failure.
         """
-        encoded, (ours, torchs) = tensor_file.encode(packed := self.packed()), layout.NETWORK_ENDINGS
+        packed = {**self.packed(), **({"reader": self.reader} if self.reader else {})}
+        encoded, (ours, torchs) = tensor_file.encode(packed), layout.NETWORK_ENDINGS
         if encoded is None:
             write_tensors(path.with_name(path.name + torchs), packed)
         else:
@@ -149,8 +154,9 @@ def load(path: str | Path, config_dir: str | Path | None = None) -> Predictor:
     folders = (Path(config_dir).resolve(),) if config_dir else ()
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     net = rebuilt(packed, f"checkpoint {path}", folders)
-    inputs = Inputs(tuple(packed["input_shape"]), packed["mean"] is not None, packed.get("crop") or 1.0)
-    return Predictor(normaliser(packed), net, inputs, list(packed.get("classes") or [])).eval()
+    about = (tuple(packed["input_shape"]), packed["mean"] is not None, packed.get("crop") or 1.0)
+    reader = reader_of(*about, packed.get("reader"))
+    return Predictor(normaliser(packed), net, reader, list(packed.get("classes") or [])).eval()
 
 
 def rebuilt(packed: dict[str, Any], source: str, config_dirs: tuple[Path, ...]) -> nn.Module:
@@ -203,7 +209,7 @@ def local(model: dict[str, Any], source: str) -> dict[str, Any]:
 def record_of(packed: dict[str, Any]) -> NetworkRecord:
     """What the network of a checkpoint needs to be used. Raises UserError where it takes no square pictures."""
     shape = tuple(packed["input_shape"])
-    Inputs(shape, packed["mean"] is not None, 1.0).check_pictures()
+    PictureReader(shape, packed["mean"] is not None, 1.0).check()
     mean, std = (tuple(packed[name].flatten().tolist()) for name in ("mean", "std"))
     classes = tuple(packed.get("classes") or (str(number) for number in range(packed["outputs"])))
     return NetworkRecord(shape[-1], mean, std, classes, packed.get("crop") or 1.0)

@@ -8,9 +8,10 @@ from torch import nn
 from mlbench.core.errors import UserError
 from mlbench.core.foreign_files import LOOKED_AT, is_onnx, kind_of_archive
 from mlbench.core.input_files import not_regular, open_regular
+from mlbench.data.example_reader import PictureReader
 from mlbench.data.normalisation import Normalise
 from mlbench.models.exported import exported_function
-from mlbench.runs.predictor import Inputs, Predictor
+from mlbench.runs.predictor import Predictor
 from mlbench.runs.torch_file import is_archive
 
 
@@ -32,12 +33,12 @@ def read_exported(path: Path) -> Predictor:
         function = exported_function(stream.read(), str(path))
     if not (about := function.about):
         raise UserError(
-            f"{path} does not say in its metadata what it takes and gives (input_shape, classes)\n"
+            f"{path}, {function.kind}, does not say in its metadata what it takes and gives (input_shape, classes)\n"
             f"files of export= do; others run as model=exported model.weights={path}, with model.mean and model.std"
         )
     record, front = function.record, nn.Identity()
     if record.std is not None and set(record.std) != {1.0}:
         front = Normalise(torch.zeros(len(record.std)), torch.tensor(record.std))
     return Predictor(
-        front, function.net, Inputs(tuple(about["input_shape"]), True, record.crop), about["classes"]
+        front, function.net, PictureReader(tuple(about["input_shape"]), True, record.crop), about["classes"]
     ).eval()

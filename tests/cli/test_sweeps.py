@@ -295,6 +295,7 @@ def test_in_processes_bad_points_leave_the_others_alone(start, tmp_path):
 LONG = ("lifelong=finetune", "data.tasks=3", "data.train_per_task=500", "train.epochs=60")
 
 
+@pytest.mark.slow
 def test_a_killed_process_costs_one_job(start, tmp_path):
     process = start((*LONG, "seeds=4", *PARALLEL), tmp_path)
     workers_ = until(lambda: len(found := children(process.pid)) == 2 and found)

@@ -111,6 +111,7 @@ def test_ranks_by_energy_and_by_fraction():
             configured(LowRank, **wrong)
 
 
+@pytest.mark.usefixtures("same_process")
 def test_stages_that_change_layers_can_follow_one_another_and_any_point_is_a_checkpoint(mlbench, tmp_path):
     shared = ("model=cnn", "threads=1", "train.epochs=1")
     words = ["compress=chain", "compress.stages=[separable,low_rank,prune_neurons,huffman]", "export=[torch]"]

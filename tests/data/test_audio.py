@@ -9,9 +9,10 @@ from scipy.io import wavfile
 
 from mlbench.core.errors import SettingError, UserError
 from mlbench.data.audio import Utterance, stream
-from mlbench.data.datasets.spoken_digits import SpokenDigits, full_scale, read
+from mlbench.data.datasets.spoken_digits import SpokenDigits
 from mlbench.data.datasets.tones import VOICES, Tones, utter
 from mlbench.data.mel_spectrogram import LogMel
+from mlbench.data.wave_files import full_scale, read_wave
 from mlbench.explain.representation.activations import activations
 from mlbench.models.speech import Speech
 
@@ -110,7 +111,9 @@ def test_whole_numbers_of_every_depth_are_one_sound(tmp_path, bits):
     samples = full_scale(wavfile.read(tmp_path / "a.wav")[1]).numpy()
     np.testing.assert_allclose(samples, TONE, atol=2.0 ** -min(bits, 22))
     expected = 0.05 * TONE / np.sqrt(np.mean(TONE**2))
-    np.testing.assert_allclose(read(tmp_path / "a.wav", 8000).numpy(), expected, atol=2.0 ** -(min(bits, 20) + 2))
+    np.testing.assert_allclose(
+        read_wave(tmp_path / "a.wav", 8000, 0.05).numpy(), expected, atol=2.0 ** -(min(bits, 20) + 2)
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

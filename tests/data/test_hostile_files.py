@@ -10,10 +10,11 @@ import pytest
 
 from mlbench.core.errors import UserError
 from mlbench.core.machine_memory import memory_bytes
-from mlbench.data.datasets import conllu, spoken_digits
+from mlbench.data.datasets import conllu
 from mlbench.data.datasets.image_folder import ImageFolder
 from mlbench.data.datasets.table import Table
 from mlbench.data.npz_format import read_npz
+from mlbench.data.wave_files import read_wave
 
 
 def arrays(**changes):
@@ -85,7 +86,7 @@ def test_a_damaged_picture_is_noticed(tmp_path):
 def test_every_reader_of_data_refuses_a_fifo(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     table = Table(path=str(tmp_path / "fifo"), target="a")
-    readers = [read_npz, lambda path: conllu.read(path, "()"), lambda path: spoken_digits.read(path, 8000)]
+    readers = [read_npz, lambda path: conllu.read(path, "()"), lambda path: read_wave(path, 8000, 0.05)]
     for read in [*readers, lambda path: table.load(tmp_path)]:
         with pytest.raises(UserError, match=r"fifo.*is a FIFO"):
             read(tmp_path / "fifo")

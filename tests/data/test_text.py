@@ -407,13 +407,15 @@ def test_texts_are_explained_and_plain_training_takes_them(mlbench, tmp_path):
     words = ("data=grammar", "model=bert", *few, *small)
     for more in (
         (),
-        ("explain=occlusion",),
+        ("explain=occlusion", "explain.samples=3"),
         ("explain=embed", "explain.samples=50"),
         ("explain=probe", "explain.hidden=[0]", "explain.mix=false"),
     ):
         code, _, error = mlbench(*words, *more)
         assert code == 0, error
-    code, _, error = mlbench("-m", *words, "explain=occlusion,saliency")  # ends in a table without pictures
+    code, _, error = mlbench(
+        "-m", *words, "explain=occlusion,saliency", "explain.samples=3"
+    )  # ends in a table without pictures
     assert code == 0, error
     code, _, error = mlbench(*words, "explain=gradcam")
     assert code == 2

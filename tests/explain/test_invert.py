@@ -29,9 +29,9 @@ class Listening(Studio):
 
     def __init__(self, frames=30):
         self.stream = Tones(1, 1, frames).stream(None, torch.Generator().manual_seed(0))
-        self.task = self.stream.tasks[0]
         net = Speech(self.stream.input_shape, 10, 4, 6, 0.0).eval()
         super().__init__(net)
+        self.task = self.stream.tasks[0]
         self.train, self.test, self.input_shape = self.task.train, self.task.test, self.stream.input_shape
         self.start, self.net, self.seen = net, net, []
 
@@ -219,6 +219,7 @@ def test_the_untrained_network_is_untrained_beside_a_checkpoint_too(mlbench, tmp
     assert not torch.equal(again["0.weight"], trained["0.weight"])
 
 
+@pytest.mark.usefixtures("same_process")
 def test_a_network_whose_layers_were_changed_has_an_untrained_one_of_its_own_shape(mlbench, tmp_path):
     cnn = ("data=digits", "model=cnn", "model.channels=[4,6]", "threads=1", "train.epochs=1")
     code, _, error = mlbench("compress=prune_neurons", "compress.finetune_epochs=1", *cnn)

@@ -322,7 +322,7 @@ def test_the_time_of_a_map_is_the_devices_own(monkeypatch):
         chosen=lambda method: None,
         test=SimpleNamespace(batch=lambda index: batch),
         planted=None,
-        task=SimpleNamespace(files=None, labelled=True),
+        task=SimpleNamespace(files=None, labelled=True, crop=1.0),
         picture=lambda x: np.zeros(x.shape, np.uint8),
         classes=[str(k) for k in range(10)],
     )

@@ -148,7 +148,7 @@ def test_predict_tells_names_and_probabilities(mlbench, tmp_path, lite0, monkeyp
     for wrong, told in ((np.zeros((3, 4)), "uint8"), (torch.zeros(1, 3, 32, 32), "3x224x224"), (tmp_path / "x", "x ")):
         with pytest.raises(UserError, match=told):
             net.predict(wrong)
-    for words, told in (((str(folder),), "required: pictures"), ((str(folder), "nothing.png"), "nothing.png does not")):
+    for words, told in (((str(folder),), "required: examples"), ((str(folder), "nothing.png"), "nothing.png does not")):
         code, _, error = mlbench("predict", *words, out=False)
         assert (code, told in error) == (2, True)
 

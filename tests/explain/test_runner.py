@@ -16,7 +16,10 @@ from tests.techniques import composed
 METHODS = sorted(entries("explain"))
 PICTURES = dict.fromkeys(("probe", "invert"), ("data=digits", "model=cnn"))  # made for texts and sounds as well
 FEW = {"samples": 16, "train_samples": 300, "epochs": 2, "judge_epochs": 1, "steps": 32, "perturbations": 50}
-SMALL = ("train.epochs=2", "train.batch_size=64", "threads=1", "model.channels=[4,6]")
+TEXTS = ("data=grammar", "data.train_sentences=60", "data.test_sentences=20", "data.validation_sentences=20")
+OWN_NETWORK = {"rollout": (*TEXTS, "model=bert", "model.width=16", "model.pretrain_epochs=0")}  # it needs attention
+TRAINING = ("train.epochs=2", "train.batch_size=64", "threads=1")
+SMALL = (*TRAINING, "model.channels=[4,6]")
 
 
 def table(path):
@@ -40,7 +43,7 @@ def test_every_method_conforms(mlbench, tmp_path, monkeypatch, request, method):
     monkeypatch.setattr(Explain, "dense", watched)
     own = composed("explain", method)
     few = [f"explain.{name}={count}" for name, count in FEW.items() if name in own]
-    words = (f"explain={method}", *PICTURES.get(method, ()), *few, *SMALL)
+    words = (f"explain={method}", *PICTURES.get(method, ()), *few, *TRAINING, *OWN_NETWORK.get(method, SMALL))
     code, text, error = mlbench(*words)
     assert code == 0, error
     folder = only_run(tmp_path / "out")

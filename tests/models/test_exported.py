@@ -191,5 +191,5 @@ def test_damaged_programs_are_named(program):
     whole = program.read_bytes()
     with pytest.raises(UserError, match=r"^net\.pt2"):
         exported_function(whole[: len(whole) // 2], "net.pt2")
-    with pytest.raises(UserError, match=r"^net\.pt2, a program of torch\.export, cannot be read"):
+    with pytest.raises(UserError, match=r"^net\.pt2, a program of torch\.export \(\.pt2\), cannot be read"):
         exported_function(rewritten(program, {"model.json": lambda _: b"{}"}), "net.pt2")

@@ -1,34 +1,25 @@
 """Spoken digits in wav files, as in the Free Spoken Digit Dataset."""
 
-import io
 import re
-import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from scipy.io import wavfile
-from torch import Tensor
 
 from mlbench.core.errors import UserError, require
-from mlbench.core.input_files import read_bytes
 from mlbench.core.user_path import user_path
 from mlbench.data import audio
 from mlbench.data.audio import Utterance
 from mlbench.data.dataset import Data
 from mlbench.data.mel_spectrogram import LogMel
 from mlbench.data.stream import Stream
+from mlbench.data.wave_files import read_wave
 
 FILE_NAME = re.compile(r"(\d+)_(.+)_(\d+)\.wav")  # digit, speaker, index
 TEST_BELOW = 5  # the dataset's own rule: the first five of each digit and speaker are the test set
 TEST_SPEAKERS = 1 / 3  # of the speakers, for the test
 LOUDNESS = 0.05  # root mean square
-SOFTEST, LOUDEST = 1e-12, 1e12  # root mean squares that can be brought to it in single precision
-READ_ERRORS = (ValueError, EOFError, OSError, struct.error, wavfile.WavFileWarning)  # what scipy raises for bad files
-READ_ERRORS += (UnboundLocalError, ZeroDivisionError, TypeError, OverflowError, MemoryError)  # and for damaged headers
 
 
 @dataclass
@@ -64,7 +55,8 @@ class SpokenDigits(Data):
             raise UserError(f"{folder} holds no {{digit}}_{{speaker}}_{{index}}.wav")
         mel = LogMel()
         recordings = [
-            (Utterance(read(path, mel.rate), int(match[1]), match[2]), int(match[3])) for match, path in files
+            (Utterance(read_wave(path, mel.rate, LOUDNESS), int(match[1]), match[2]), int(match[3]))
+            for match, path in files
         ]
         if self.speakers == "shared":
             for_test = [index < TEST_BELOW for _, index in recordings]
@@ -77,44 +69,4 @@ class SpokenDigits(Data):
             [each for (each, _), is_test in zip(recordings, for_test, strict=True) if is_test is part]
             for part in (False, True)
         )
-        return audio.stream(train, test, mel, self.frames)
-
-
-def read(path: Path, rate: int) -> Tensor:
-    """A mono wave [n] of LOUDNESS. Raises UserError for a file that is none, has another rate, or holds no sound."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
-            warnings.filterwarnings("error", "Reached EOF prematurely")
-            # from memory: of a file scipy makes room for as many samples as its header claims
-            file_rate, wave = wavfile.read(io.BytesIO(read_bytes(path)))
-    except READ_ERRORS as error:
-        raise UserError(f"{path} cannot be read as a wav file: {error}") from error
-    if file_rate != rate:
-        raise UserError(f"{path} has {file_rate} samples a second; needed are {rate}")
-    if wave.ndim != 1 or not len(wave):
-        raise UserError(f"{path}: one channel with sound in it is needed, this is {list(wave.shape)}")
-    samples = full_scale(wave)
-    if bad := int((~samples.isfinite()).sum()):
-        raise UserError(f"{path}: {bad} of {len(samples)} samples are not finite numbers")
-    if samples.min() == samples.max():
-        raise UserError(f"{path} holds no sound: all samples are {wave[0]}")
-    loudness = samples.square().mean().sqrt()
-    if not SOFTEST < loudness < LOUDEST:
-        raise UserError(
-            f"{path} has a loudness of {loudness:.3g}, and 1 is full scale; it cannot be brought to {LOUDNESS}"
-        )
-    return samples * (LOUDNESS / loudness)
-
-
-def full_scale(wave: np.ndarray) -> Tensor:
-    """Samples of any depth as numbers of -1 to 1: 8 bits are unsigned, 24 are the upper ones of 32; floats as they are.
-
-    A division by a power of two rounds nothing.
-    """
-    with np.errstate(over="ignore"):  # what is too large becomes infinite
-        samples = torch.from_numpy(wave.astype(np.float32))
-    if wave.dtype.kind == "f":
-        return samples
-    half = 2.0 ** (8 * wave.dtype.itemsize - 1)
-    return (samples - half if wave.dtype.kind == "u" else samples) / half
+        return audio.stream(train, test, mel, self.frames, LOUDNESS)
