@@ -7,7 +7,7 @@ from mlbench.core.csv_files import write_csv
 from mlbench.core.errors import UserError
 from mlbench.core.user_path import user_path
 
-USAGE = "mlbench predict NETWORK PICTURES_SOUNDS_OR_TEXTS... [--top 5] [--csv FILE]"
+USAGE = "mlbench predict NETWORK EXAMPLES... [--top 5] [--csv FILE]"
 
 
 class Parser(argparse.ArgumentParser):

@@ -104,8 +104,9 @@ class ModelChoice:
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The node that builds the network, as plain values."""
-        return OmegaConf.to_container(self.blueprint.node, resolve=True)
+        """The node that builds the network, as plain values; of an exported one without its file, which is inside."""
+        node = OmegaConf.to_container(self.blueprint.node, resolve=True)
+        return {**node, "file": ""} if self.fixed else node
 
     @property
     def has_weights(self) -> bool:

@@ -95,7 +95,7 @@ class Exported(nn.Module):
     Args:
         input_shape: Of an example.
         outputs: Number of classes: those that it has.
-        file: The .onnx or .pt2. Where it is not there any more its content comes with the state.
+        file: The .onnx or .pt2; empty where its content comes with the state.
 
     Raises:
         ValueError: For a file that cannot be run, and for examples or classes of another number.
@@ -105,8 +105,7 @@ class Exported(nn.Module):
 
     def __init__(self, input_shape: tuple[int, ...], outputs: int, file: str):
         super().__init__()
-        place = Path(file)
-        raw = read_bytes(place) if place.is_file() else b""
+        raw = read_bytes(Path(file)) if file else b""
         self.register_buffer("program", torch.frombuffer(bytearray(raw or b"\0"), dtype=torch.uint8))
         self.function: list[nn.Module] = []  # in a list, it is no part of the state
         if raw:

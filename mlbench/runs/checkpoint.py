@@ -33,6 +33,7 @@ from mlbench.runs.size_limit import bounded
 
 SCHEMA = 1
 TORCHVISION, BERT = "mlbench.models.torchvision.Torchvision", "mlbench.models.bert.Bert"
+EXPORTED = "mlbench.models.exported.Exported"
 NEEDED = {"model": dict, "input_shape": list, "outputs": int, "weights": dict}  # entry of a packed network -> its kind
 NEEDED |= dict.fromkeys(("mean", "std"), Tensor | None)
 OPTIONAL = {"classes": list, "scenario": str, "spelling": str, "wrapping": dict, "replaced": dict, "crop": float}
@@ -184,13 +185,15 @@ def rebuilt(packed: dict[str, Any], source: str, config_dirs: tuple[Path, ...]) 
 
 
 def local(model: dict[str, Any], source: str) -> dict[str, Any]:
-    """The config node of a model without what would be fetched: the weights come from the checkpoint.
+    """The config node of a model without what would be fetched or read: the weights come from the checkpoint.
 
     Raises UserError for a network whose sizes are known to a hub alone, unless it has been fetched before.
     """
     kind = current(str(model["_target_"]))
     if kind == TORCHVISION:
         return {key: value for key, value in model.items() if key != "weights"}  # files of earlier versions name them
+    if kind == EXPORTED:
+        return {**model, "file": ""}
     name = model.get("pretrained")
     if kind != BERT or not isinstance(name, str) or "${" in name or encoder_path(name).is_dir():
         return model

@@ -14,6 +14,7 @@ from torch import nn
 from mlbench.core.errors import UserError
 from mlbench.models.exported import Exported, exported_function
 from mlbench.models.exported_program import is_size
+from mlbench.runs.checkpoint import read_network, rebuilt
 from tests.experiment.test_runs import only_run, summary
 
 SHAPE = (3, 70, 70)
@@ -68,12 +69,12 @@ def file(request):
     return request.getfixturevalue(request.param)
 
 
-def test_it_computes_what_the_network_computes_and_keeps_its_file(file, tmp_path):
+def test_it_computes_what_the_network_computes_and_keeps_its_file(file):
     x, net = torch.randn(3, *SHAPE), Exported(SHAPE, 3, str(file))
     expected = Net()(x).detach()
     torch.testing.assert_close(net(x), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(copy.deepcopy(net)(x), expected, atol=1e-5, rtol=1e-5)
-    elsewhere = Exported(SHAPE, 3, str(tmp_path / "gone"))
+    elsewhere = Exported(SHAPE, 3, "")
     elsewhere.load_state_dict(net.state_dict())
     torch.testing.assert_close(elsewhere(x), expected, atol=1e-5, rtol=1e-5)
     assert not list(net.parameters())
@@ -97,6 +98,10 @@ def test_photographs_are_explained(mlbench, tmp_path, request, kind, method):
     folder = only_run(tmp_path / "out")
     assert (folder / "predictions.csv").read_text().count("\n") == 3 + 1
     assert "randomisation_rho" not in summary(folder)["metrics"]
+    packed = read_network(folder)
+    assert packed["model"]["file"] == ""
+    named = {**packed, "model": {**packed["model"], "file": str(tmp_path / "a.png")}}  # by a stranger: it is not read
+    rebuilt(named, "x", ())(torch.zeros(1, *SHAPE))
 
 
 @pytest.mark.parametrize(
