@@ -38,7 +38,7 @@ mlbench: lifelong learning, network compression and interpretability, one comman
   mlbench help GROUP=NAME   the settings of one choice, with defaults, meanings and ranges, as in: help lifelong=ewc
   mlbench data [get NAME]   which data files are there; fetch one
   mlbench report [DIR]      everything below DIR (outputs) on one page: DIR/report/index.html
-  mlbench predict RUN PICTURES...   the classes that a trained network gives to pictures (--top 5, --csv FILE)
+  mlbench predict RUN EXAMPLES...   what a trained network takes pictures, sounds or texts for (--top 5, --csv FILE)
   mlbench lecture --quick   test the lectures' claims, every one or those named, on data that is there
   mlbench resume=FOLDER     continue an interrupted run
   mlbench --cfg job ...     show the config a command makes, without running it

@@ -155,6 +155,20 @@ def test_a_function_or_class_of_ones_own_gets_what_it_takes(mlbench, tmp_path, o
             torch.testing.assert_close(net(picture), theirs(net[0](picture)))
 
 
+@pytest.mark.usefixtures("same_process")
+def test_such_networks_are_compressed_and_are_students(mlbench, tmp_path, own):
+    """What a node says of weights and sizes builds nothing; a student begins anew."""
+    few = ("data=digits", "data.train_examples=60", "data.test_examples=40", "train.epochs=1", "threads=1")
+    student = ("model@compress.student=own", "compress.student._target_=ownnets.Small", "compress.finetune_epochs=1")
+    words = (*own, "model._target_=ownnets.make", "model.size=8", *few, "compress=distill", *student)
+    code, _, error = mlbench(*words)
+    assert code == 0, error
+    (last,) = (tmp_path / "out").glob("compress/*/*/checkpoints/model.safetensors")
+    assert type(mlbench_package.load(last, tmp_path / "mine")[1]).__name__ == "Small"
+    code, _, error = mlbench(*words, "compress.student.weights=x.pth")
+    assert (code, "compress.student.weights means nothing here" in error) == (2, True)
+
+
 def test_what_is_no_network_is_told(mlbench, own):
     code, _, error = mlbench(*own, "model._target_=ownnets.text", "data=digits")
     assert (code, error.splitlines()[0]) == (
