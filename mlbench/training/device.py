@@ -37,7 +37,8 @@ def make_deterministic(wanted: bool) -> None:
     """
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it before its first call
-    torch.use_deterministic_algorithms(wanted)
+    if wanted != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, which takes seconds
+        torch.use_deterministic_algorithms(wanted)
 
 
 def limit_met(error: BaseException, device: str) -> str:
