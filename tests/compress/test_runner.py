@@ -553,11 +553,6 @@ def test_networks_for_texts_are_compressed_but_for_their_embeddings(mlbench, tmp
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["compress=prune_neurons"], "compress=prune_neurons is made for pictures, spectrograms and tables"),
-        (
-            ["compress=chain", "compress.stages=[prune_neurons,huffman]"],
-            "compress=chain is made for pictures, spectrograms and tables",
-        ),
         (["compress=measure", "export=[torch]"], "export is for pictures and sounds"),
     ],
 )

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mlbench.compress.base import Context, Finetuned, Point, batches
+from mlbench.compress.pruning.inner_width import inner_pairs, remove
 from mlbench.core.errors import UserError, need, require
-from mlbench.data.modality import Pictures, Spectrograms, Tables
-from mlbench.models.surgery import can_be_described, has_early_exits, note_sizes
+from mlbench.models.surgery import can_be_described, has_early_exits, note_sizes, replace
 from mlbench.training.learner import Learner
 from mlbench.training.module_hooks import hooked
 from mlbench.training.module_modes import eval_mode, unfrozen
@@ -119,7 +120,8 @@ class PruneNeurons(Finetuned):
 
     Layers whose outputs are added at a shortcut lose the same channels, by the mean of their scores; torch-pruning's
     dependency graph (Fang et al. 2023) finds them. With half of the channels a quarter of the weights between two
-    layers is left.
+    layers is left. Of networks in which channels cannot be followed, transformers for one, the neurons inside the
+    feed-forward blocks are removed (inner_width.py), and all else stays.
 
     Args:
         fraction: Share of each layer's original neurons or channels that is left at the end.
@@ -127,9 +129,6 @@ class PruneNeurons(Finetuned):
         importance: Score of a neuron; the lowest are removed.
         samples: Training examples for the scores.
     """
-
-    # torch-pruning follows numbers through the network, and word pieces are looked up
-    modalities = (Pictures, Spectrograms, Tables)
 
     fraction: float
     rounds: int
@@ -150,13 +149,38 @@ class PruneNeurons(Finetuned):
             )
         if len(outputs(net)) < 2:
             raise UserError("compress=prune_neurons: the network has no neurons or channels beside its outputs")
-        if odd := unfollowed(net):
-            reason = f"channels cannot be followed through {', '.join(odd)}"
-            raise UserError(f"compress=prune_neurons: {reason}; compress=prune and low_rank take this network")
         need("torch_pruning", "compress", "compress=prune_neurons")
+
+    def changed(self, net: nn.Module) -> dict[str, nn.Parameter]:
+        """All weights; where channels cannot be followed those of layers that widen, and of the ones behind them."""
+        every = super().changed(net)
+        return {name: every[name] for name in widening(net) if name in every} if unfollowed(net) else every
 
     def compress(self, dense: Point, context: Context) -> Iterator[Point]:
         """Yield a point after each round."""
+        yield from self.inside(dense, context) if unfollowed(dense.net) else self.everywhere(dense, context)
+
+    def inside(self, dense: Point, context: Context) -> Iterator[Point]:
+        """Remove inner neurons of pairs of layers."""
+        net, x = dense.net.eval(), context.train.batch(context.train.places[:2]).x
+        if not (pairs := inner_pairs(net, x)):
+            reason = f"channels cannot be followed through {', '.join(unfollowed(net))}"
+            raise UserError(f"compress=prune_neurons: {reason}; compress=prune and low_rank take this network")
+        counts = {first: len(net.get_submodule(first).weight) for first, _ in pairs}
+        for number in range(1, self.rounds + 1):
+            scores = IMPORTANCES[self.importance](net, context, self.samples)
+            left = 1 - (1 - self.fraction) * number / self.rounds
+            for first, second in pairs:
+                one, other = net.get_submodule(first), net.get_submodule(second)
+                count = max(1, round(counts[first] * left))
+                remove(one, other, scores[one].topk(count).indices.sort().values)
+            for path in (path for pair in pairs for path in pair):
+                replace(net, path, net.get_submodule(path))  # these alone: other layers may share their weights
+            net = self.finetune(net, context, f"{left:.3g} of the inner neurons")
+            yield Point(f"prune_neurons {left:.3g}", net, dense.entropy, dense.blueprint)
+
+    def everywhere(self, dense: Point, context: Context) -> Iterator[Point]:
+        """Remove channels wherever torch-pruning follows them to."""
         from torch_pruning import BasePruner
 
         net = dense.net.eval()
@@ -193,6 +217,17 @@ class PruneNeurons(Finetuned):
         and a layer that would lose every channel is not pruned at all. Adding half a channel avoids both.
         """
         return 1 - (max(1, round(count * self.fraction)) + 0.5) / count
+
+
+def widening(net: nn.Module) -> list[str]:
+    """Names of the weights of layers that give more numbers than they take, and of those that take these."""
+    layers = [(path, module) for path, module in net.named_modules() if module in set(outputs(net))]
+    wide = [
+        (first, second)
+        for (first, one), (second, other) in pairwise(layers)
+        if one.weight.shape[1] < len(one.weight) == other.weight.shape[1]
+    ]
+    return [f"{path}.weight" for pair in wide for path in pair]
 
 
 def unfollowed(net: nn.Module) -> list[str]:
