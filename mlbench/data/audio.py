@@ -47,7 +47,7 @@ def stream(
     values = {"digit": [str(digit) for digit in digits], "speaker": speakers}
     tables, lengths, items = [], [], []
     for part in (train, test):
-        table, length = spectrograms(part, mel, frames)
+        table, length = spectrograms([u.wave for u in part], mel, frames)
         numbers = {"digit": [digits.index(u.digit) for u in part], "speaker": [speakers.index(u.speaker) for u in part]}
         labels = {name: torch.tensor(column) for name, column in numbers.items()}
         tables.append(table)
@@ -65,12 +65,12 @@ def stream(
     return Stream([task], None, len(digits), values["digit"], SharedHead())
 
 
-def spectrograms(utterances: list[Utterance], mel: LogMel, frames: int) -> tuple[Tensor, Tensor]:
+def spectrograms(waves: list[Tensor], mel: LogMel, frames: int) -> tuple[Tensor, Tensor]:
     """Return log-mel spectrograms [n, 1, bands, frames], silent behind the end, and the length of each [n]."""
-    table = torch.full((len(utterances), 1, mel.bands, frames), mel.silence)
-    lengths = torch.zeros(len(utterances), dtype=torch.int64)
-    for number, utterance in enumerate(utterances):
-        spectrogram = mel(utterance.wave)[:, :frames]
+    table = torch.full((len(waves), 1, mel.bands, frames), mel.silence)
+    lengths = torch.zeros(len(waves), dtype=torch.int64)
+    for number, wave in enumerate(waves):
+        spectrogram = mel(wave)[:, :frames]
         table[number, 0, :, : spectrogram.shape[1]] = spectrogram
         lengths[number] = spectrogram.shape[1]
     return table, lengths

@@ -11,6 +11,7 @@ from torch import Tensor
 from mlbench.core.errors import UserError, need
 from mlbench.core.input_files import read_text
 from mlbench.core.user_path import user_path
+from mlbench.data.audio import spectrograms
 from mlbench.data.datasets.photos import photographs
 from mlbench.data.mel_spectrogram import LogMel
 from mlbench.data.modality import SOUND
@@ -114,10 +115,7 @@ class SoundReader:
             wave = read_wave(user_path(example), self.mel.rate, self.loudness)
         if wave.dim() != 1 or not len(wave):
             raise UserError(f"a sound is a wave [n], not {list(wave.shape)}")
-        table = torch.full((1, *self.shape), self.mel.silence)
-        spectrogram = self.mel(wave)[:, : self.shape[-1]]
-        table[0, 0, :, : spectrogram.shape[1]] = spectrogram
-        return table
+        return spectrograms([wave], self.mel, self.shape[-1])[0]
 
     def named(self, words: list[str]) -> Named:
         """Files, and those that end in .wav in folders."""

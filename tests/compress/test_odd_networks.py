@@ -10,7 +10,7 @@ from mlbench.compress.base import Point, weights
 from mlbench.compress.factorisation.low_rank import LowRank
 from mlbench.compress.factorisation.separable import Separable
 from mlbench.compress.pruning.importance import IMPORTANCES
-from mlbench.compress.pruning.structured import IMPORTANCES as NEURON_IMPORTANCES
+from mlbench.compress.pruning.neuron_importance import IMPORTANCES as NEURON_IMPORTANCES
 from mlbench.compress.pruning.structured import PruneNeurons
 from mlbench.compress.pruning.unstructured import Prune
 from mlbench.compress.quantisation.binary import Binary

@@ -11,7 +11,7 @@ from torch import nn
 
 from mlbench.compress import base
 from mlbench.compress.base import Point
-from mlbench.compress.pruning import structured
+from mlbench.compress.pruning import neuron_importance
 from mlbench.compress.pruning.structured import PruneNeurons, outputs
 from mlbench.core.errors import UserError
 from mlbench.models import surgery
@@ -29,7 +29,7 @@ def resnet():
     return ResNet18((3, 8, 8), 5, width=8).eval()
 
 
-@pytest.mark.parametrize("importance", structured.IMPORTANCES)
+@pytest.mark.parametrize("importance", neuron_importance.IMPORTANCES)
 def test_channels_are_really_removed(importance):
     torch.manual_seed(0)
     net = CNN((1, 4, 4), 3, [8, 12])
@@ -79,7 +79,7 @@ def kept(before, after):
     return torch.isin(before.weight.detach(), after.weight.detach())
 
 
-@pytest.mark.parametrize("importance", structured.IMPORTANCES)
+@pytest.mark.parametrize("importance", neuron_importance.IMPORTANCES)
 def test_a_pruned_residual_network_computes_the_same_as_with_the_channels_at_zero(monkeypatch, importance):
     monkeypatch.setattr(base, "recalibrate", lambda *_: None)  # the statistics would change the outputs
     net, masked = lively(resnet()), lively(resnet())
@@ -115,7 +115,7 @@ class Mixed(nn.Module):
         return self.head(self.last(self.over(self.up(x)).relu()).relu().mean((2, 3)))
 
 
-@pytest.mark.parametrize("importance", structured.IMPORTANCES)
+@pytest.mark.parametrize("importance", neuron_importance.IMPORTANCES)
 def test_a_pruned_network_of_many_sorts_computes_the_same_as_with_the_channels_at_zero(monkeypatch, importance):
     monkeypatch.setattr(base, "recalibrate", lambda *_: None)  # the statistics would change the outputs
     torch.manual_seed(0)
@@ -211,7 +211,7 @@ def test_running_statistics_are_those_of_the_pruned_network():
 def test_apoz_by_hand():
     net = MLP((1, 4, 4), 3, [6])
     context = bench_for(net)
-    found = structured.apoz(net, context, 64)[net[1]]
+    found = neuron_importance.apoz(net, context, 64)[net[1]]
     x = context.train.batch(torch.arange(64)).x
     torch.testing.assert_close(found, (net[1](x.flatten(1)) > 0).float().mean(0))
 
@@ -220,7 +220,7 @@ def test_apoz_behind_a_shortcut_counts_the_sum():
     # both layers that are added up are judged by the ReLU behind the sum
     net = lively(resnet())
     context = residual_bench(net)
-    found = structured.apoz(net, context, 40)
+    found = neuron_importance.apoz(net, context, 40)
     x = context.train.batch(torch.arange(40)).x
     with torch.no_grad():
         active = (first(net, 6)(x) > 0).float().mean((0, 2, 3))
@@ -233,7 +233,7 @@ def test_taylor_is_activation_times_gradient():
     # Molchanov et al. 2017, from the activations themselves
     net = network([6, 5])
     context = bench_for(net)
-    found = structured.taylor(net, context, 64)
+    found = neuron_importance.taylor(net, context, 64)
     batch = context.train.batch(torch.arange(64))
     behind = first(net, 3)(batch.x)
     second = nn.Sequential(net[3], net[4])(behind)
@@ -245,13 +245,13 @@ def test_taylor_is_activation_times_gradient():
 
 def test_scale_of_batch_norm_and_norms_by_hand():
     net = lively(resnet())
-    found = structured.bn_scale(net, None, 0)
+    found = neuron_importance.bn_scale(net, None, 0)
     assert torch.equal(found[net[0]], net[1].weight)
     assert torch.equal(found[net[5].conv2], net[5].bn2.weight)
     assert torch.equal(found[net[5].shortcut[0]], net[5].shortcut[1].weight)
     weight = net[0].weight.detach().numpy()
-    np.testing.assert_allclose(structured.l1(net, None, 0)[net[0]], abs(weight).sum((1, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(structured.l2(net, None, 0)[net[0]], (weight**2).sum((1, 2, 3)) ** 0.5, rtol=1e-5)
+    np.testing.assert_allclose(neuron_importance.l1(net, None, 0)[net[0]], abs(weight).sum((1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(neuron_importance.l2(net, None, 0)[net[0]], (weight**2).sum((1, 2, 3)) ** 0.5, rtol=1e-5)
 
 
 def test_torch_pruning_is_needed_only_here(monkeypatch):

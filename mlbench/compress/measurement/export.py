@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mlbench.core.atomic_io import write_whole
-from mlbench.core.errors import RunError, UserError
+from mlbench.core.errors import RunError, UserError, first_line
 from mlbench.data.modality import PICTURES, Modality, Pictures
 from mlbench.models.exported_program import METADATA
 from mlbench.runs.checkpoint import load, read_network
@@ -56,13 +56,26 @@ def export(
     if largest != WHITE:
         net, example = nn.Sequential(Scale(WHITE / largest), net).eval(), example * (largest / WHITE)
     about = description(read_network(path), modality, largest)
+    target, outputs = write_and_run(form, path, net, example, about)
+    difference = (outputs - expected).abs().max().item()
+    if not difference <= TOLERANCE * expected.abs().max().clamp(min=1).item():  # false for NaN too
+        target.unlink()
+        raise RunError(f"{target} gives other outputs than {path.name}: they differ by {difference:.2g}")
+    return target
+
+
+def write_and_run(form: str, path: Path, net: nn.Module, example: Tensor, about: dict[str, Any]) -> tuple[Path, Tensor]:
+    """Write a network beside its artefact, and run the file: its path, and its outputs for `example` [2, ...].
+
+    Raises RunError or UserError, as `export` does; nothing is left then.
+    """
     write, run, suffix = FORMS[form]
     target = path.with_suffix(suffix)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=TORCH_WARNINGS)
             write(net, example, target, about)
-            outputs = run(target, example)
+            return target, run(target, example)
     except ImportError as error:
         target.unlink(missing_ok=True)
         raise UserError(
@@ -70,13 +83,7 @@ def export(
         ) from error
     except Exception as error:  # exporters raise errors of any class
         target.unlink(missing_ok=True)
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise RunError(f"{path.name} cannot be exported as {form}: {reason}") from error
-    difference = (outputs - expected).abs().max().item()
-    if not difference <= TOLERANCE * expected.abs().max().clamp(min=1).item():  # false for NaN too
-        target.unlink()
-        raise RunError(f"{target} gives other outputs than {path.name}: they differ by {difference:.2g}")
-    return target
+        raise RunError(f"{path.name} cannot be exported as {form}: {first_line(error)[:200]}") from error
 
 
 class Scale(nn.Module):
